@@ -1,0 +1,43 @@
+//! The bytes that mpserverd's processes exchange, and nothing else.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`limits`] | every bound of the protocol, with its reason |
+//! | [`ids`] | newtypes for workers, templates, requests |
+//! | [`codec`] | the one place that names bincode |
+//! | [`frame`] | length-prefixed frames of the client socket, and their incremental decoder |
+//! | [`hello`] | the version handshake, whose layout never changes |
+//! | [`packet`] | the header of a message on a template's or worker's own socket |
+//! | [`client`] | what a client asks of the daemon, and what it answers |
+//! | [`template`] | what daemon and template say to each other |
+//! | [`job`] | what a client sends to a worker, and what comes back |
+//! | [`status`] | how a process ended |
+//! | [`report`] | the tables behind `status`, `ps` and `modules` |
+//! | [`error`] | refusals and failures that travel |
+//! | [`schema`] | the hash that names a task's signature |
+//! | [`abi`] | the C ABI of a module |
+//!
+//! # Invariants
+//!
+//! Nothing here performs I/O, asks for the time or holds a file descriptor: a message knows how
+//! *many* descriptors came with it and names them by slot. Whatever the bytes are, decoding ends
+//! in a value or an error; it never panics and never allocates more than the bytes justify.
+#![forbid(unsafe_code)]
+
+pub mod abi;
+pub mod client;
+pub mod codec;
+pub mod error;
+pub mod frame;
+pub mod hello;
+pub mod ids;
+pub mod job;
+pub mod limits;
+pub mod packet;
+pub mod report;
+pub mod schema;
+pub mod status;
+pub mod template;
+
+#[cfg(test)]
+mod hostile;

@@ -1,0 +1,55 @@
+//! Every bound of the protocol, each with its reason. No other file invents one.
+
+/// Largest frame between a client and the daemon, in bytes.
+///
+/// Requests are small; the largest is [`OpenTemplate`](crate::client::Request::OpenTemplate)
+/// with a full environment, which the kernel itself bounds at a few hundred KiB. Reports with ten
+/// thousand rows are the largest replies.
+pub const FRAME_BYTES_MAX: usize = 4 << 20;
+
+/// Descriptors that one frame or packet carries at most: the kernel's `SCM_MAX_FD` (`unix(7)`).
+pub const FRAME_FDS_MAX: usize = 253;
+
+/// Bytes of a packet that travel inline; larger bodies go in a sealed memfd.
+///
+/// A `SOCK_SEQPACKET` message must fit the send buffer (`net.core.wmem_default`, 208 KiB).
+pub const PACKET_INLINE_MAX: usize = 64 << 10;
+
+/// Largest body of a job or an outcome, in bytes, arguments included.
+///
+/// Larger data belong in shared memory or a file whose descriptor is passed.
+pub const PAYLOAD_BYTES_MAX: u64 = 2 << 30;
+
+/// Descriptors that one job may carry, those of its standard streams included.
+pub const JOB_FDS_MAX: usize = 4096;
+
+/// Bytes of the part of a job that describes it: all but the arguments.
+pub const JOB_HEADER_BYTES_MAX: usize = 16 << 20;
+
+/// Spares that a template forks for one request of the daemon.
+pub const SPARES_PER_ROUND_MAX: u16 = 32;
+
+/// Descriptors that describe one spare: job socket, status pipe (both ends) and pidfd.
+pub const FDS_PER_SPARE: usize = 4;
+
+/// Descriptors of a lease: job socket, status pipe, pidfd.
+pub const FDS_PER_LEASE: usize = 3;
+
+/// Characters of a task, module or process name.
+pub const NAME_BYTES_MAX: usize = 512;
+
+/// Modules that one template loads.
+pub const MODULES_MAX: usize = 256;
+
+/// Requests of one session that wait for a worker.
+pub const QUEUE_PER_SESSION_MAX: usize = 16_384;
+
+/// Requests of all sessions that wait for a worker.
+pub const QUEUE_TOTAL_MAX: usize = 65_536;
+
+/// Bytes of answers that the daemon keeps for a client that does not read, before it hangs up.
+pub const SESSION_OUTPUT_BYTES_MAX: usize = 8 << 20;
+
+const _: () = assert!(SPARES_PER_ROUND_MAX as usize * FDS_PER_SPARE <= FRAME_FDS_MAX);
+const _: () = assert!(SESSION_OUTPUT_BYTES_MAX >= 2 * FRAME_BYTES_MAX);
+const _: () = assert!(QUEUE_PER_SESSION_MAX <= QUEUE_TOTAL_MAX);
