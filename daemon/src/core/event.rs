@@ -1,0 +1,315 @@
+//! What the core is told and what it wants done. No descriptors, no clocks: the loop keeps those.
+
+use mpserverd_proto::client::{Grant, Reply, StopPolicy, WorkerRef};
+use mpserverd_proto::error::{PreloadError, Stage};
+use mpserverd_proto::ids::{PoolId, RequestId, TemplateId, WorkerId};
+use mpserverd_proto::template::{Memory, ModuleReport, OnPreloadError};
+use std::time::Duration;
+
+/// Time since the daemon started. The only clock the core knows is the one it is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(pub Duration);
+
+/// A client connection, numbered by the loop; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+/// What a pool of equal templates is built from, as the loop names it: uid, executable (device,
+/// inode, change time) and modules. Equal keys share templates.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PoolKey(pub Vec<u8>);
+
+/// A pool that shall exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolSpec {
+    /// Identity.
+    pub key: PoolKey,
+    /// Name for people.
+    pub name: String,
+    /// Names of the modules it loads, as requested.
+    pub modules: Vec<String>,
+    /// What to do about a module that fails.
+    pub on_error: OnPreloadError,
+}
+
+/// What a session asks of the core (the loop answers the rest by itself).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Make sure that this pool exists: answered with its id at once.
+    Open(PoolSpec),
+    /// Hand over a worker.
+    Lease {
+        /// From this pool.
+        pool: PoolId,
+        /// Wait so long at most.
+        wait: Duration,
+    },
+    /// Take a waiting request of the same session back; the request is answered `Cancelled`, then
+    /// this one `Done`.
+    Cancel(RequestId),
+    /// Modules of a pool, once its template is ready or has failed.
+    PoolModules {
+        /// Which.
+        pool: PoolId,
+        /// Wait so long at most.
+        wait: Duration,
+    },
+    /// `status`.
+    Status,
+    /// `ps`.
+    Processes,
+    /// `modules`.
+    Modules,
+    /// Send a signal to a worker.
+    Kill {
+        /// Which.
+        worker: WorkerRef,
+        /// Signal number.
+        signal: i32,
+    },
+}
+
+/// Who asked for a reload or a stop: a session's request, or a signal.
+pub type Origin = Option<(SessionId, RequestId)>;
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A client passed the handshake.
+    SessionOpened {
+        /// Its connection.
+        session: SessionId,
+        /// Its pid.
+        pid: u32,
+    },
+    /// It is gone, with all that it waited for.
+    SessionClosed {
+        /// Its connection.
+        session: SessionId,
+    },
+    /// It asks.
+    Asked {
+        /// Who.
+        session: SessionId,
+        /// Number of the request.
+        id: RequestId,
+        /// What.
+        ask: Ask,
+    },
+    /// Settings and preloaded pools are to be these; a new generation. The first one comes right
+    /// after the core was made.
+    Configured {
+        /// Who asked.
+        origin: Origin,
+        /// The new settings.
+        settings: super::Settings,
+        /// Pools that always exist.
+        preload: Vec<PoolSpec>,
+    },
+    /// Stop.
+    StopAsked {
+        /// Who asked.
+        origin: Origin,
+        /// How to treat workers.
+        policy: StopPolicy,
+        /// How long.
+        grace: Duration,
+    },
+    /// The process of a template was started.
+    TemplateStarted {
+        /// Which.
+        template: TemplateId,
+        /// Its pid.
+        pid: u32,
+    },
+    /// It could not be started at all.
+    TemplateNotStarted {
+        /// Which.
+        template: TemplateId,
+        /// Why.
+        error: PreloadError,
+    },
+    /// It reached `freeze_support()`.
+    TemplateHello {
+        /// Which.
+        template: TemplateId,
+    },
+    /// It works on this module now.
+    TemplateLoading {
+        /// Which.
+        template: TemplateId,
+        /// Module, or the executable's name.
+        module: String,
+        /// What it does to it.
+        stage: Stage,
+    },
+    /// It is ready.
+    TemplateReady {
+        /// Which.
+        template: TemplateId,
+        /// Its modules.
+        modules: Vec<ModuleReport>,
+        /// Its memory.
+        memory: Memory,
+    },
+    /// It says that it failed; it exits next.
+    TemplateFailed {
+        /// Which.
+        template: TemplateId,
+        /// Why.
+        error: PreloadError,
+    },
+    /// It reports its memory.
+    TemplateMemory {
+        /// Which.
+        template: TemplateId,
+        /// How much.
+        memory: Memory,
+    },
+    /// Its process ended, or its connection broke (then the loop killed it). Its workers live on
+    /// and are reported by the loop one by one.
+    TemplateGone {
+        /// Which.
+        template: TemplateId,
+        /// Exit code or minus the signal, where known.
+        code: Option<i32>,
+    },
+    /// A template of an earlier daemon attached itself, with the workers it has.
+    TemplateAttached {
+        /// Id that the loop took from the core (see `Core::new_template_id`).
+        template: TemplateId,
+        /// What it was built from.
+        pool: PoolSpec,
+        /// Its pid.
+        pid: u32,
+        /// Its modules.
+        modules: Vec<ModuleReport>,
+        /// Its memory.
+        memory: Memory,
+    },
+    /// A worker that came with an attached template.
+    WorkerAdopted {
+        /// Its template.
+        template: TemplateId,
+        /// Its id, given by the earlier daemon.
+        worker: WorkerId,
+        /// Its pid.
+        pid: u32,
+    },
+    /// Spares came up.
+    Spares {
+        /// Their template.
+        template: TemplateId,
+        /// Their ids and pids.
+        spares: Vec<(WorkerId, u32)>,
+    },
+    /// The template could not fork some of what it was asked for.
+    ForkFailed {
+        /// Which.
+        template: TemplateId,
+        /// How many are missing.
+        missing: u16,
+        /// What the kernel said.
+        message: String,
+    },
+    /// A worker or spare ended, and its status was delivered.
+    WorkerEnded {
+        /// Which.
+        worker: WorkerId,
+        /// Exit code or minus the signal.
+        code: i32,
+    },
+    /// The time that `Core::next_deadline` named has come (or any other time: always harmless).
+    Tick,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send a reply.
+    Reply {
+        /// To whom.
+        session: SessionId,
+        /// To which request.
+        id: RequestId,
+        /// What.
+        reply: Reply,
+    },
+    /// Hand a spare over: send the grant with the spare's three descriptors and forget them.
+    Grant {
+        /// To whom.
+        session: SessionId,
+        /// To which request.
+        id: RequestId,
+        /// Which worker, and what to say.
+        grant: Grant,
+    },
+    /// Start a template process for a pool.
+    Build {
+        /// Its new id.
+        template: TemplateId,
+        /// For which pool.
+        pool: PoolId,
+        /// The pool's key.
+        key: PoolKey,
+        /// Generation of the configuration.
+        generation: u32,
+        /// Modules to leave out, because they made an earlier attempt fail.
+        without: Vec<String>,
+    },
+    /// Tell a template to fork.
+    Fork {
+        /// Which.
+        template: TemplateId,
+        /// Id of the first spare.
+        first: WorkerId,
+        /// How many.
+        count: u16,
+    },
+    /// Tell a template to fork no more and to exit after its last worker.
+    Retire {
+        /// Which.
+        template: TemplateId,
+    },
+    /// Tell a template to kill its workers, report them and exit.
+    StopTemplate {
+        /// Which.
+        template: TemplateId,
+    },
+    /// Kill a template's process.
+    KillTemplate {
+        /// Which.
+        template: TemplateId,
+    },
+    /// Close a spare's job socket, which ends it.
+    ReleaseSpare {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// Send a signal to a worker.
+    Signal {
+        /// Which.
+        worker: WorkerId,
+        /// Signal number.
+        signal: i32,
+    },
+    /// Nobody needs this pool any more; forget how it is built.
+    ForgetPool {
+        /// The pool's key.
+        key: PoolKey,
+    },
+    /// Every preloaded pool has had its verdict for the first time (readiness of the service).
+    Settled {
+        /// What failed, under a policy that tolerates it.
+        failed: Vec<PreloadError>,
+    },
+    /// A preloaded pool failed under the policy `fail`: the daemon must not start.
+    StartFailed {
+        /// Why.
+        error: PreloadError,
+    },
+    /// Accept no more clients.
+    StopListening,
+    /// Nothing is left: leave the loop.
+    Finished,
+}

@@ -1,0 +1,1 @@
+//! The daemon `mpserverd` and its command line `mpctl`.
