@@ -1,1 +1,231 @@
-//! x
+//! Processes with the API of Python's `multiprocessing`, typed and safe.
+//!
+//! A [`Context`] starts processes by one of three methods. Under `forkserver`, the default on
+//! Linux, `mpserverd` hands out workers that were forked from a warm *template* of this very
+//! program before anybody asked; without a daemon the same program spawns, and behaves the same.
+//!
+//! ```no_run
+//! use mpserverd_client as mp;
+//!
+//! #[mp::task]
+//! fn square(x: u64) -> u64 {
+//!     x * x
+//! }
+//!
+//! fn main() -> Result<(), mp::ProcessError> {
+//!     mp::freeze_support(); // first: this program may be its own worker
+//!     let process = mp::get_context(None).process::<square>((7,)).start()?;
+//!     println!("7² = {}", process.result()?);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! | module | holds |
+//! |---|---|
+//! | `context` | start methods and contexts |
+//! | `process` | builders, processes, active children |
+//! | `current` | who this process is |
+//! | [`task`](mod@task) | what a task is, and how its result travels |
+//! | `registry` | the tasks of this process |
+//! | `start` | the three ways to a worker |
+//! | `runtime` | what templates and workers run |
+//! | [`daemon`] | the connection to the daemon |
+//! | `sys` | everything that needs `unsafe` |
+//!
+//! # Invariants
+//!
+//! Whoever holds a lease needs no daemon. A start either gives a process or a typed error; a
+//! process gives its result, or says how it ended. Every wait has a form with a deadline.
+//! Dependencies point one way: this crate knows `mpserverd-proto` and nothing of the daemon.
+
+mod codec;
+mod context;
+mod count;
+mod current;
+mod error;
+mod process;
+pub mod registry;
+mod runtime;
+pub mod task;
+
+#[cfg(target_os = "linux")]
+pub mod daemon;
+#[cfg(target_os = "linux")]
+mod start;
+#[cfg(target_os = "linux")]
+pub mod sys;
+#[cfg(target_os = "linux")]
+pub mod transport;
+
+use mpserverd_proto::job as job_types;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub use codec::{Codec, CodecError};
+pub use context::{
+    Context, Fallback, OnPreloadError, StartMethod, fixed_start_method, force_start_method,
+    get_all_start_methods, get_context, get_start_method, set_executable, set_forkserver_preload,
+    set_start_method,
+};
+pub use count::{available_cpus, cpu_count};
+#[cfg(target_os = "linux")]
+pub use current::passed_fds;
+pub use current::{
+    CurrentProcess, ParentProcess, at_exit, current_process, parent_process, set_authkey,
+    set_current_name,
+};
+pub use error::{
+    AuthenticationError, BufferTooShort, ContextError, DaemonError, Ending, ProcessError,
+    StartError, TimeoutError,
+};
+pub use job_types::{OnParentDeath, Panic};
+pub use mpserverd_macros::task;
+pub use mpserverd_proto::error::{Fault, JobError, PreloadError, Refusal, Stage};
+pub use mpserverd_proto::status::{ExitRecord, Reporter, Usage};
+#[cfg(target_os = "linux")]
+pub use process::wait_any;
+pub use process::{
+    ActiveChild, Handle, Process, ProcessBuilder, Resource, StillRunning, Stream, active_children,
+};
+#[cfg(target_os = "linux")]
+pub use runtime::{BOOTSTRAP, ROLE_TEMPLATE};
+pub use task::{Task, TaskError};
+
+static FROZEN: AtomicBool = AtomicBool::new(false);
+
+/// Call this first in `main`: it makes the program able to be its own worker.
+///
+/// In a process that a user started it returns at once. In one that was started as a template or
+/// a worker it never returns. It does not fix the start method.
+///
+/// Without it, starting a process by `spawn` or `forkserver` is
+/// [`StartError::NoFreezeSupport`]: the new process would run `main` again, and so on.
+pub fn freeze_support() {
+    FROZEN.store(true, Ordering::Relaxed);
+    #[cfg(target_os = "linux")]
+    runtime::enter();
+}
+
+#[cfg(target_os = "linux")]
+pub(crate) fn is_frozen() -> bool {
+    FROZEN.load(Ordering::Relaxed) || !runtime::EARLY.is_empty()
+}
+
+/// Makes test binaries able to be their own workers: one line at the top of a test crate.
+///
+/// A test binary's `main` is not ours to write, so the runtime looks at the process before `main`
+/// runs. Programs with a `main` call [`freeze_support`] instead.
+///
+/// ```
+/// use mpserverd_client as mp;
+///
+/// mp::enable_in_tests!();
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! enable_in_tests {
+    () => {
+        const _: () = {
+            #[$crate::__private::linkme::distributed_slice($crate::__private::EARLY)]
+            #[linkme(crate = $crate::__private::linkme)]
+            static ENABLED: bool = true;
+        };
+    };
+}
+
+/// Describes this program or shared object as a module: its name, version and hooks.
+///
+/// In a `cdylib` it exports the descriptor that `mpserverd --preload` looks for; the tasks are
+/// those that [`#[task]`](macro@task) marks. In a program only the hooks matter. Write it once.
+///
+/// `init` runs once in the template: open, read, compile. `warm` runs after every module's `init`:
+/// touch what tasks will touch. `after_fork` runs in each worker: threads, connections, seeds. A
+/// hook is a `fn()` or a `fn() -> Result<(), E>` with `E: Display`.
+///
+/// ```
+/// use mpserverd_client as mp;
+/// use std::sync::OnceLock;
+///
+/// static WORDS: OnceLock<Vec<String>> = OnceLock::new();
+///
+/// fn load() -> std::io::Result<()> {
+///     WORDS.get_or_init(|| vec!["warm".into()]);
+///     Ok(())
+/// }
+///
+/// mp::module! {
+///     name: "words",
+///     init: load,
+/// }
+/// # fn main() {}
+/// ```
+#[macro_export]
+macro_rules! module {
+    (
+        name: $name:expr
+        $(, version: $version:expr)?
+        $(, init: $init:expr)?
+        $(, warm: $warm:expr)?
+        $(, after_fork: $after_fork:expr)?
+        $(,)?
+    ) => {
+        const _: () = {
+            use $crate::__private as __mp;
+            #[allow(unused_mut, unused_assignments)]
+            const HOOKS: __mp::Hooks = {
+                let mut hooks = __mp::Hooks { init: None, warm: None, after_fork: None };
+                $(hooks.init = Some(|| __mp::HookResult::into_result($init()));)?
+                $(hooks.warm = Some(|| __mp::HookResult::into_result($warm()));)?
+                $(hooks.after_fork = Some(|| __mp::HookResult::into_result($after_fork()));)?
+                hooks
+            };
+            #[allow(unused_mut, unused_assignments)]
+            const VERSION: &str = {
+                let mut version = env!("CARGO_PKG_VERSION");
+                $(version = $version;)?
+                version
+            };
+
+            #[__mp::linkme::distributed_slice(__mp::HOOKS)]
+            #[linkme(crate = __mp::linkme)]
+            static OWN: __mp::Hooks = HOOKS;
+
+            $crate::__export_module!($name, VERSION);
+        };
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+#[cfg(target_os = "linux")]
+macro_rules! __export_module {
+    ($name:expr, $version:expr) => {
+        // SAFETY: the symbol has exactly the type that the module ABI gives it.
+        #[unsafe(no_mangle)]
+        extern "C" fn mp_module_v1() -> *const __mp::abi::Module {
+            __mp::module_descriptor($name, $version)
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+#[cfg(not(target_os = "linux"))]
+macro_rules! __export_module {
+    ($name:expr, $version:expr) => {
+        const _: (&str, &str) = ($name, $version);
+    };
+}
+
+/// For the macros only.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::codec::{Codec, CodecError};
+    pub use crate::registry::{TASKS, TaskEntry};
+    pub use crate::runtime::{EARLY, HOOKS, HookResult, Hooks};
+    #[cfg(target_os = "linux")]
+    pub use crate::sys::object::module_descriptor;
+    pub use crate::task::{Encoded, Returns, ReturnsIoResult, ReturnsResult, ReturnsValue};
+    pub use linkme;
+    pub use mpserverd_proto::abi;
+    pub use mpserverd_proto::schema::hash as schema_hash;
+}

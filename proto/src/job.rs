@@ -61,6 +61,9 @@ pub struct Rlimit {
     pub soft: u64,
     /// Hard limit.
     pub hard: u64,
+    /// Whether it was asked for: failing to set it fails the job. An inherited limit is set as
+    /// far as the system allows.
+    pub strict: bool,
 }
 
 /// What the worker is to be before the task runs. `None` leaves what the template has.
@@ -73,8 +76,12 @@ pub struct Setup {
     pub umask: Option<u32>,
     /// Nice value, absolute.
     pub nice: Option<i32>,
+    /// Whether the nice value was asked for, not just inherited.
+    pub nice_strict: bool,
     /// CPU affinity mask, 64 CPUs a word.
     pub affinity: Option<Vec<u64>>,
+    /// Whether the affinity was asked for, not just inherited.
+    pub affinity_strict: bool,
     /// Resource limits.
     pub rlimits: Vec<Rlimit>,
     /// Wall-clock limit of the task, in milliseconds from its start.

@@ -1,0 +1,319 @@
+//! Contexts and start methods: where processes come from.
+
+use crate::codec::{self, Codec};
+use crate::error::{ContextError, ProcessError};
+use crate::process::{Decode, ProcessBuilder, Work};
+use crate::registry::completion;
+use crate::task::{Returns, ReturnsValue, Task};
+use mpserverd_proto::schema::UNCHECKED;
+pub use mpserverd_proto::template::OnPreloadError;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+#[cfg(target_os = "linux")]
+mod lease;
+
+/// How a process comes into being.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StartMethod {
+    /// A copy of this process.
+    Fork,
+    /// This program, executed anew.
+    Spawn,
+    /// A worker that the daemon's template forked; a spawned one where there is no daemon.
+    ForkServer,
+}
+
+impl StartMethod {
+    /// Its name, as `multiprocessing` spells it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fork => "fork",
+            Self::Spawn => "spawn",
+            Self::ForkServer => "forkserver",
+        }
+    }
+}
+
+impl fmt::Display for StartMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for StartMethod {
+    type Err = ContextError;
+
+    fn from_str(name: &str) -> Result<Self, ContextError> {
+        let all = get_all_start_methods();
+        all.iter().copied().find(|method| method.as_str() == name).ok_or_else(|| {
+            let known = all.iter().map(|method| method.as_str()).collect::<Vec<_>>();
+            ContextError::UnknownMethod(name.to_owned(), known.join(", "))
+        })
+    }
+}
+
+/// What to do when the start method is `forkserver` and no daemon answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fallback {
+    /// Spawn, and say so once in the log.
+    #[default]
+    Spawn,
+    /// Run `mpserverd` (from the `PATH`) for this user, then use it.
+    Autostart,
+    /// Fail.
+    Fail,
+}
+
+/// What is the same for all contexts of this process.
+#[derive(Debug, Default)]
+struct Global {
+    method: Option<StartMethod>,
+    executable: Option<PathBuf>,
+    preload: Vec<String>,
+    on_error: OnPreloadError,
+}
+
+static GLOBAL: Mutex<Global> = Mutex::new(Global {
+    method: None,
+    executable: None,
+    preload: Vec::new(),
+    on_error: OnPreloadError::Warn,
+});
+
+fn global() -> MutexGuard<'static, Global> {
+    GLOBAL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The start methods of this platform, the default first.
+#[must_use]
+pub const fn get_all_start_methods() -> &'static [StartMethod] {
+    if cfg!(target_os = "linux") {
+        &[StartMethod::ForkServer, StartMethod::Spawn, StartMethod::Fork]
+    } else if cfg!(unix) {
+        &[StartMethod::Spawn, StartMethod::Fork, StartMethod::ForkServer]
+    } else {
+        &[StartMethod::Spawn]
+    }
+}
+
+/// The default start method; this fixes it, if it was not fixed yet.
+#[must_use]
+pub fn get_start_method() -> StartMethod {
+    *global().method.get_or_insert(get_all_start_methods()[0])
+}
+
+/// The default start method if it has been fixed (`allow_none=True` in `multiprocessing`).
+#[must_use]
+pub fn fixed_start_method() -> Option<StartMethod> {
+    global().method
+}
+
+/// Fixes the default start method.
+///
+/// # Errors
+/// [`ContextError::AlreadySet`] the second time.
+pub fn set_start_method(method: StartMethod) -> Result<(), ContextError> {
+    let mut global = global();
+    if global.method.is_some() {
+        return Err(ContextError::AlreadySet);
+    }
+    global.method = Some(method);
+    Ok(())
+}
+
+/// Fixes the default start method even if it was fixed; `None` makes it undecided again.
+pub fn force_start_method(method: Option<StartMethod>) {
+    global().method = method;
+}
+
+/// A worker's default method is the one it was started with.
+#[cfg(target_os = "linux")]
+pub(crate) fn adopt_method(name: &str) {
+    global().method = name.parse().ok();
+}
+
+/// The program that `spawn` and `forkserver` execute, in place of this one. It must call
+/// `freeze_support()` and have the tasks that this one asks for.
+pub fn set_executable(path: impl AsRef<Path>) {
+    global().executable = Some(path.as_ref().to_owned());
+}
+
+/// Modules that templates of this program load, beside the program itself; and what to do about
+/// one that fails. It holds for templates that are not built yet.
+pub fn set_forkserver_preload<S: Into<String>>(
+    modules: impl IntoIterator<Item = S>,
+    on_error: OnPreloadError,
+) {
+    let mut global = global();
+    global.preload = modules.into_iter().map(Into::into).collect();
+    global.on_error = on_error;
+}
+
+/// The context of one start method, or the default one.
+///
+/// `None` gives the default context and fixes its method, as in `multiprocessing`.
+///
+/// ```
+/// use mpserverd_client as mp;
+///
+/// let ctx = mp::get_context(mp::StartMethod::Spawn);
+/// assert_eq!(ctx.method(), mp::StartMethod::Spawn);
+/// assert_eq!(mp::fixed_start_method(), None); // the default is still open
+/// ```
+#[must_use]
+pub fn get_context(method: impl Into<Option<StartMethod>>) -> Context {
+    let method = method.into();
+    if method.is_none() {
+        let _ = get_start_method();
+    }
+    Context { method, ..Context::default() }
+}
+
+/// Where processes come from: a start method with its options.
+#[derive(Clone, Debug, Default)]
+pub struct Context {
+    method: Option<StartMethod>,
+    socket: Option<PathBuf>,
+    fallback: Fallback,
+    /// Run in a host process that loads these modules, not in this program.
+    modules: Option<Vec<String>>,
+}
+
+impl Context {
+    /// Its start method. The default context's is decided at its first use.
+    #[must_use]
+    pub fn method(&self) -> StartMethod {
+        self.method.unwrap_or_else(get_start_method)
+    }
+
+    /// Uses the daemon at this socket. By default it is looked for: `MPSERVERD_SOCKET`, this
+    /// user's runtime directory, the system's.
+    #[must_use]
+    pub fn with_socket(mut self, path: impl Into<PathBuf>) -> Self {
+        self.socket = Some(path.into());
+        self
+    }
+
+    /// What to do when no daemon answers.
+    #[must_use]
+    pub fn with_fallback(mut self, fallback: Fallback) -> Self {
+        self.fallback = fallback;
+        self
+    }
+
+    /// Runs tasks in a host process that has loaded these modules, in place of this program: names
+    /// on the module path, or paths of shared objects. An empty list means whatever the daemon has
+    /// preloaded.
+    #[must_use]
+    pub fn with_modules<S: Into<String>>(mut self, modules: impl IntoIterator<Item = S>) -> Self {
+        self.modules = Some(modules.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Changing the method of a concrete context is an error, as in `multiprocessing`; that of the
+    /// default context is the default's.
+    ///
+    /// # Errors
+    /// [`ContextError::Fixed`], or as [`set_start_method`].
+    pub fn set_start_method(&self, method: StartMethod) -> Result<(), ContextError> {
+        match self.method {
+            Some(_) => Err(ContextError::Fixed),
+            None => set_start_method(method),
+        }
+    }
+
+    /// A process that runs a task.
+    ///
+    /// ```no_run
+    /// use mpserverd_client as mp;
+    ///
+    /// #[mp::task]
+    /// fn square(x: u64) -> u64 {
+    ///     x * x
+    /// }
+    ///
+    /// fn main() -> Result<(), mp::ProcessError> {
+    ///     mp::freeze_support();
+    ///     let ctx = mp::get_context(None);
+    ///     let process = ctx.process::<square>((7,)).name("squarer").start()?;
+    ///     assert_eq!(process.result()?, 49);
+    ///     assert_eq!(process.join(), 0);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn process<T: Task>(&self, args: T::Args) -> ProcessBuilder<T::Output> {
+        let work = Work::Task {
+            name: T::NAME.to_owned(),
+            schema: T::SCHEMA,
+            codec: Codec::Bincode,
+            args: codec::encode(Codec::Bincode, &args),
+        };
+        ProcessBuilder::new(self.clone(), work, |failed, payload, _| {
+            T::decode(failed, payload).map_err(undecodable)
+        })
+    }
+
+    /// A process that runs a task known by name only, with JSON arguments: what `mpctl` uses.
+    ///
+    /// The name may be the task's full name, its last part, or `module.task`.
+    pub fn process_named(
+        &self,
+        task: &str,
+        args: &[serde_json::Value],
+    ) -> ProcessBuilder<serde_json::Value> {
+        let work = Work::Task {
+            name: task.to_owned(),
+            schema: UNCHECKED,
+            codec: Codec::Json,
+            args: codec::encode(Codec::Json, &args),
+        };
+        ProcessBuilder::new(self.clone(), work, |failed, payload, message| {
+            if failed {
+                return Err(ProcessError::Failed { message: message.to_owned() });
+            }
+            codec::decode(Codec::Json, payload).map_err(undecodable)
+        })
+    }
+
+    /// A process that runs a closure, in a copy of this process.
+    ///
+    /// Only `fork` can do that: [`start`](ProcessBuilder::start) fails under any other method.
+    ///
+    /// ```no_run
+    /// use mpserverd_client as mp;
+    ///
+    /// fn main() -> Result<(), mp::ProcessError> {
+    ///     let words = vec!["no", "task", "needed"];
+    ///     let ctx = mp::get_context(mp::StartMethod::Fork);
+    ///     let process = ctx.process_fn(move || words.len()).start()?;
+    ///     assert_eq!(process.result()?, 3);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn process_fn<R, F>(&self, function: F) -> ProcessBuilder<R>
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: Serialize + DeserializeOwned + 'static,
+    {
+        let closure = move || {
+            let encode = || Returns::<R>::new().encode(Codec::Bincode, function());
+            match crate::runtime::panics::catch(encode) {
+                Ok(encoded) => completion(encoded),
+                Err(panic) => crate::registry::Completion::panicked(panic),
+            }
+        };
+        let decode: Decode<R> =
+            |failed, payload, _| Returns::<R>::new().decode(failed, payload).map_err(undecodable);
+        ProcessBuilder::new(self.clone(), Work::Closure(Box::new(closure)), decode)
+    }
+}
+
+fn undecodable(error: codec::CodecError) -> ProcessError {
+    ProcessError::Undecodable(error.to_string())
+}

@@ -1,0 +1,266 @@
+//! Who this process is: `current_process`, `parent_process`, exit handlers.
+
+use mpserverd_proto::job::Identity;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
+#[cfg(target_os = "linux")]
+use std::{os::fd::OwnedFd, sync::Arc};
+
+/// What this process knows about itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Me {
+    pub(crate) identity: Identity,
+    #[cfg(target_os = "linux")]
+    pub(crate) parent: Option<Arc<OwnedFd>>,
+    is_worker: bool,
+}
+
+static ME: RwLock<Option<Me>> = RwLock::new(None);
+static CHILDREN: AtomicU32 = AtomicU32::new(0);
+type Handler = Box<dyn FnOnce() + Send>;
+static HANDLERS: Mutex<Vec<Handler>> = Mutex::new(Vec::new());
+#[cfg(target_os = "linux")]
+static PASSED: Mutex<Vec<OwnedFd>> = Mutex::new(Vec::new());
+
+fn main_process() -> Me {
+    static KEY: OnceLock<Vec<u8>> = OnceLock::new();
+    let authkey = KEY.get_or_init(|| {
+        let mut key = vec![0; 32];
+        // Without the kernel's random numbers there is no key, and nothing authenticates.
+        if getrandom::fill(&mut key).is_err() {
+            key.clear();
+        }
+        key
+    });
+    Me {
+        identity: Identity {
+            name: "MainProcess".to_owned(),
+            numbers: Vec::new(),
+            daemon: false,
+            authkey: authkey.clone(),
+            parent_name: String::new(),
+            parent_pid: 0,
+            start_method: String::new(),
+            argv: argv(),
+            socket: None,
+        },
+        #[cfg(target_os = "linux")]
+        parent: None,
+        is_worker: false,
+    }
+}
+
+fn argv() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for argument in std::env::args_os() {
+        bytes.extend_from_slice(argument.as_encoded_bytes());
+        bytes.push(0);
+    }
+    bytes
+}
+
+pub(crate) fn me() -> Me {
+    let me = ME.read().unwrap_or_else(PoisonError::into_inner);
+    match &*me {
+        Some(me) => me.clone(),
+        None => {
+            drop(me);
+            let mut me = ME.write().unwrap_or_else(PoisonError::into_inner);
+            me.get_or_insert_with(main_process).clone()
+        }
+    }
+}
+
+/// The worker learns who it is.
+#[cfg(target_os = "linux")]
+pub(crate) fn become_worker(identity: Identity, parent: Option<OwnedFd>, passed: Vec<OwnedFd>) {
+    CHILDREN.store(0, Ordering::Relaxed);
+    *PASSED.lock().unwrap_or_else(PoisonError::into_inner) = passed;
+    HANDLERS.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    crate::context::adopt_method(&identity.start_method);
+    let mut me = ME.write().unwrap_or_else(PoisonError::into_inner);
+    *me = Some(Me { identity, parent: parent.map(Arc::new), is_worker: true });
+}
+
+/// The numbers of the next child of this process.
+pub(crate) fn next_numbers(me: &Me) -> Vec<u32> {
+    let mut numbers = me.identity.numbers.clone();
+    numbers.push(CHILDREN.fetch_add(1, Ordering::Relaxed) + 1);
+    numbers
+}
+
+/// This process.
+///
+/// ```
+/// let me = mpserverd_client::current_process();
+/// assert_eq!(me.name(), "MainProcess");
+/// assert_eq!(me.pid(), std::process::id());
+/// assert!(!me.daemon() && me.authkey().len() == 32);
+/// ```
+#[must_use]
+pub fn current_process() -> CurrentProcess {
+    CurrentProcess { me: me() }
+}
+
+/// What [`current_process`] returns.
+#[derive(Clone, Debug)]
+pub struct CurrentProcess {
+    me: Me,
+}
+
+impl CurrentProcess {
+    /// Its name: `MainProcess`, or what the starter gave it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.me.identity.name
+    }
+
+    /// Its pid.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        std::process::id()
+    }
+
+    /// The counter of each ancestor and its own: `[1, 2]` is the second child of the first child
+    /// of the main process, which has none.
+    #[must_use]
+    pub fn identity(&self) -> &[u32] {
+        &self.me.identity.numbers
+    }
+
+    /// Its daemon flag.
+    #[must_use]
+    pub fn daemon(&self) -> bool {
+        self.me.identity.daemon
+    }
+
+    /// Its authentication key: 32 random bytes in the main process, inherited by descendants.
+    #[must_use]
+    pub fn authkey(&self) -> &[u8] {
+        &self.me.identity.authkey
+    }
+
+    /// Whether it is a worker that this library started.
+    #[must_use]
+    pub fn is_worker(&self) -> bool {
+        self.me.is_worker
+    }
+
+    /// Arguments of the command line: in a worker, those of the process that asked for it.
+    #[must_use]
+    pub fn argv(&self) -> Vec<std::ffi::OsString> {
+        #[cfg(unix)]
+        {
+            use std::os::unix::ffi::OsStringExt;
+            let entries = self.me.identity.argv.split_inclusive(|byte| *byte == 0);
+            entries
+                .map(|entry| entry[..entry.len() - 1].to_vec())
+                .map(std::ffi::OsString::from_vec)
+                .collect()
+        }
+        #[cfg(not(unix))]
+        std::env::args_os().collect()
+    }
+}
+
+/// Renames this process.
+///
+/// # Errors
+/// [`StartError::Invalid`](crate::StartError::Invalid) for a name with a NUL byte or of more than
+/// 512 bytes.
+pub fn set_current_name(name: &str) -> Result<(), crate::StartError> {
+    crate::process::check_name(name)?;
+    let mut me = me();
+    name.clone_into(&mut me.identity.name);
+    *ME.write().unwrap_or_else(PoisonError::into_inner) = Some(me);
+    Ok(())
+}
+
+/// Replaces the authentication key of this process; processes it starts from now on inherit it.
+pub fn set_authkey(key: &[u8]) {
+    let mut me = me();
+    me.identity.authkey = key.to_vec();
+    *ME.write().unwrap_or_else(PoisonError::into_inner) = Some(me);
+}
+
+/// The socket that this process was told to use, if it is a worker.
+#[cfg(target_os = "linux")]
+pub(crate) fn inherited_socket() -> Option<PathBuf> {
+    me().identity.socket.as_deref().map(crate::transport::path_of)
+}
+
+/// Descriptors that the starter passed with
+/// [`pass_fd`](crate::ProcessBuilder::pass_fd), in order. The first call takes them.
+#[cfg(target_os = "linux")]
+#[must_use]
+pub fn passed_fds() -> Vec<OwnedFd> {
+    std::mem::take(&mut *PASSED.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Runs a function when this *worker* ends normally, the last registered first: after its task has
+/// returned and the result was sent. In the main process it never runs (use what your program
+/// has).
+pub fn at_exit(handler: impl FnOnce() + Send + 'static) {
+    HANDLERS.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(handler));
+}
+
+#[cfg(target_os = "linux")]
+pub(crate) fn run_exit_handlers() {
+    loop {
+        let handler = HANDLERS.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let Some(handler) = handler else { return };
+        let _ = crate::runtime::panics::catch(handler);
+    }
+}
+
+/// The process that started this one, or `None` in the main process.
+#[must_use]
+pub fn parent_process() -> Option<ParentProcess> {
+    let me = me();
+    me.is_worker.then_some(ParentProcess { me })
+}
+
+/// What [`parent_process`] returns: the process that *asked* for this one, not the template that
+/// forked it.
+#[derive(Clone, Debug)]
+pub struct ParentProcess {
+    me: Me,
+}
+
+impl ParentProcess {
+    /// Its pid, as it sees it.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.me.identity.parent_pid
+    }
+
+    /// Its name when it asked.
+    #[must_use]
+    #[allow(clippy::misnamed_getters, reason = "the parent's name is what this type is about")]
+    pub fn name(&self) -> &str {
+        &self.me.identity.parent_name
+    }
+
+    /// Whether it still runs.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        !self.join(Some(std::time::Duration::ZERO))
+    }
+
+    /// Waits for its end; true once it has ended.
+    #[must_use]
+    pub fn join(&self, timeout: Option<std::time::Duration>) -> bool {
+        #[cfg(target_os = "linux")]
+        {
+            use std::os::fd::AsFd;
+            let Some(pidfd) = &self.me.parent else { return true };
+            crate::start::wait_readable(&[pidfd.as_fd()], timeout)
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = timeout;
+            false
+        }
+    }
+}

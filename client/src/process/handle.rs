@@ -1,0 +1,320 @@
+//! A started process, as its starter sees it, on Linux.
+
+use super::{Options, Work};
+use crate::context::{Context, StartMethod};
+use crate::error::{Ending, ProcessError, StartError, TimeoutError};
+use crate::job_types::Outcome;
+use crate::runtime::worker::Closure;
+use crate::start::child::{Child, Received};
+use crate::start::request::{Request, Work as Task};
+use crate::start::{Lease, wait_readable};
+use crate::{codec, start as methods, sys};
+use mpserverd_proto::status::ExitRecord;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A daemonic child that ignores `SIGTERM` is killed so long after it, when this process ends.
+const TERM_GRACE: Duration = Duration::from_secs(2);
+
+/// A started process, without the type of its result. Clones mean the same process.
+#[derive(Clone)]
+pub struct Handle {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    child: Child,
+    name: Mutex<String>,
+    daemon: bool,
+}
+
+/// A process in the list of [`active_children`].
+pub type ActiveChild = Handle;
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process")
+            .field("name", &self.name())
+            .field("pid", &self.pid())
+            .field("exitcode", &self.exitcode())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The children of this process that have not been seen to end.
+static CHILDREN: Mutex<Vec<Handle>> = Mutex::new(Vec::new());
+
+fn children() -> MutexGuard<'static, Vec<Handle>> {
+    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts a process: the lease by the context's method, then the job.
+pub(crate) fn start(context: &Context, work: Work, options: Options) -> Result<Handle, StartError> {
+    reap_finished();
+    let method = context.method();
+    let (task, closure) = split(work)?;
+    let allow_threads = options.allow_threads;
+    let timeout = options.start_timeout;
+    let socket = context.socket();
+    let request = Request::prepare(task, options, method.as_str(), socket.as_deref())?;
+    let lease = match method {
+        StartMethod::Fork => methods::fork::lease(closure, allow_threads)?,
+        StartMethod::Spawn => context.spawn_lease()?,
+        StartMethod::ForkServer => context.forkserver_lease(timeout)?,
+    };
+    register_exit_handler();
+    Ok(give(lease, &request))
+}
+
+/// Sends the job. A worker that died before it could read it has ended like any other.
+fn give(lease: Lease, request: &Request) -> Handle {
+    let child = Child::new(lease);
+    if let Err(error) = request.send(child.job()) {
+        tracing::debug!(pid = child.pid(), %error, "the worker did not take its job");
+    }
+    let name = Mutex::new(request.name.clone());
+    let handle = Handle { inner: Arc::new(Inner { child, name, daemon: request.daemon }) };
+    children().push(handle.clone());
+    handle
+}
+
+fn split(work: Work) -> Result<(Task, Option<Closure>), StartError> {
+    match work {
+        Work::Closure(closure) => {
+            let task = Task {
+                task: "closure".to_owned(),
+                schema: 0,
+                codec: codec::Codec::Bincode,
+                args: Vec::new(),
+            };
+            Ok((task, Some(closure)))
+        }
+        Work::Task { name, schema, codec, args } => {
+            let args = args.map_err(|error| match error {
+                codec::CodecError::TooLarge { limit } => StartError::TooLarge { limit },
+                other => StartError::Unserializable(other.to_string()),
+            })?;
+            Ok((Task { task: name, schema, codec, args }, None))
+        }
+    }
+}
+
+impl Handle {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.inner.name.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Renames it, on this side only.
+    ///
+    /// # Errors
+    /// [`StartError::Invalid`] for a name with a NUL byte or of more than 512 bytes.
+    pub fn set_name(&self, name: &str) -> Result<(), StartError> {
+        super::check_name(name)?;
+        name.clone_into(&mut self.inner.name.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(())
+    }
+
+    /// Its pid.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.inner.child.pid()
+    }
+
+    /// Its daemon flag.
+    #[must_use]
+    pub fn daemon(&self) -> bool {
+        self.inner.daemon
+    }
+
+    /// Whether it has not ended yet.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.inner.child.ending().is_none() && !self.inner.child.has_ended()
+    }
+
+    /// Its exit code, or `None` while it runs: what it exited with, or minus the number of the
+    /// signal that killed it. 255 if nobody is left who saw how it ended
+    /// (see [`ending`](Self::ending)).
+    ///
+    /// 0: the task returned. 1: it returned an error or panicked. 100: there is no such task, or
+    /// the arguments do not fit it. 111: the system refused what was asked for.
+    #[must_use]
+    pub fn exitcode(&self) -> Option<i32> {
+        self.ending().map(|ending| match ending {
+            Ending::Known(record) => record.code,
+            Ending::Unknown => 255,
+        })
+    }
+
+    /// How it ended, with what it used; `None` while it runs.
+    #[must_use]
+    pub fn ending(&self) -> Option<Ending> {
+        self.inner.child.ending()
+    }
+
+    /// The exit record, if it has ended and somebody saw how.
+    #[must_use]
+    pub fn exit_record(&self) -> Option<ExitRecord> {
+        match self.ending() {
+            Some(Ending::Known(record)) => Some(record),
+            Some(Ending::Unknown) | None => None,
+        }
+    }
+
+    /// A descriptor that becomes (and stays) readable when the process ends: for `poll`, `epoll`
+    /// and `wait`. It is a pidfd.
+    #[must_use]
+    pub fn sentinel(&self) -> BorrowedFd<'_> {
+        self.inner.child.pidfd()
+    }
+
+    /// A descriptor that becomes readable when the result is there, or never will be.
+    #[must_use]
+    pub fn result_fd(&self) -> BorrowedFd<'_> {
+        self.inner.child.job()
+    }
+
+    /// Waits for its end and returns the exit code.
+    ///
+    /// # Panics
+    /// Never; a process that never ends is waited for for ever.
+    pub fn join(&self) -> i32 {
+        let _ = self.inner.child.wait(None);
+        self.exitcode().unwrap_or(255)
+    }
+
+    /// Waits for its end, but no longer than this; `None` if it still runs.
+    #[must_use]
+    pub fn join_timeout(&self, timeout: Duration) -> Option<i32> {
+        self.inner.child.wait(Some(timeout)).and_then(|_| self.exitcode())
+    }
+
+    /// Asks it to end: `SIGTERM`. Nothing happens once it has ended.
+    ///
+    /// # Errors
+    /// As `pidfd_send_signal(2)`.
+    pub fn terminate(&self) -> io::Result<()> {
+        self.inner.child.signal(libc::SIGTERM)
+    }
+
+    /// Ends it: `SIGKILL`. Nothing happens once it has ended.
+    ///
+    /// # Errors
+    /// As `pidfd_send_signal(2)`.
+    pub fn kill(&self) -> io::Result<()> {
+        self.inner.child.signal(libc::SIGKILL)
+    }
+
+    /// Interrupts it: `SIGINT`, which ends it unless it handles that. Nothing happens once it has
+    /// ended.
+    ///
+    /// # Errors
+    /// As `pidfd_send_signal(2)`.
+    pub fn interrupt(&self) -> io::Result<()> {
+        self.inner.child.signal(libc::SIGINT)
+    }
+
+    /// Sends any signal. Nothing happens once it has ended.
+    ///
+    /// # Errors
+    /// As `pidfd_send_signal(2)`.
+    pub fn signal(&self, number: i32) -> io::Result<()> {
+        self.inner.child.signal(number)
+    }
+
+    /// Whether [`Process::result`](super::Process::result) would not wait.
+    #[must_use]
+    pub fn has_result(&self) -> bool {
+        self.inner.child.is_settled()
+    }
+
+    pub(super) fn take_outcome(
+        &self,
+        timeout: Option<Duration>,
+    ) -> Result<(Outcome, Vec<u8>), ProcessError> {
+        let begun = Instant::now();
+        match self.inner.child.take_outcome(timeout) {
+            Received::Outcome(outcome) => Ok(*outcome),
+            Received::Nothing => Err(TimeoutError(begun.elapsed()).into()),
+            Received::Taken => Err(ProcessError::Taken),
+            Received::Garbage(what) => Err(ProcessError::Undecodable(what)),
+            Received::End => {
+                let left = timeout.map(|timeout| timeout.saturating_sub(begun.elapsed()));
+                match self.inner.child.wait(left) {
+                    Some(ending) => Err(ProcessError::Died { pid: self.pid(), ending }),
+                    None => Err(TimeoutError(begun.elapsed()).into()),
+                }
+            }
+        }
+    }
+}
+
+/// Forgets (and so reaps) children that have ended.
+fn reap_finished() {
+    children().retain(|child| child.inner.child.is_own() && child.ending().is_none());
+}
+
+/// The children of this process that run. Those that have ended are reaped on the way.
+#[must_use]
+pub fn active_children() -> Vec<ActiveChild> {
+    reap_finished();
+    children().clone()
+}
+
+fn register_exit_handler() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(sys::early::register_exit_handler);
+}
+
+/// What happens to children at a normal end of this process, as in `multiprocessing`: daemonic
+/// ones are asked to end, then all are waited for.
+pub(crate) fn end_children() {
+    let all = active_children();
+    for child in all.iter().filter(|child| child.daemon()) {
+        let _ = child.terminate();
+    }
+    let killed_at = Instant::now() + TERM_GRACE;
+    for child in all.iter().filter(|child| child.daemon()) {
+        let left = killed_at.saturating_duration_since(Instant::now());
+        if child.join_timeout(left).is_none() {
+            let _ = child.kill();
+        }
+    }
+    for child in &all {
+        child.join();
+    }
+    children().clear();
+}
+
+/// In a fork: gives up what belongs to the parent, so that the parent's death still shows on its
+/// sockets. The numbers stay taken, by `/dev/null`, for the handles that the fork copied.
+pub(crate) fn forget_inherited() {
+    methods::forkserver::forget_connections();
+    let Ok(mut children) = CHILDREN.try_lock() else { return };
+    if let Ok(null) = std::fs::File::open("/dev/null") {
+        for child in children.iter() {
+            let job = child.inner.child.job().as_raw_fd();
+            sys::fd::cover(null.as_fd(), job);
+        }
+    }
+    // Never dropped: the memory belongs to handles that the fork copied.
+    std::mem::take(&mut *children).into_iter().for_each(std::mem::forget);
+}
+
+/// Waits until one of these processes has ended; gives the indices of those that have.
+///
+/// `None` waits for ever. An empty list or a timeout gives an empty list.
+#[must_use]
+pub fn wait_any(processes: &[&Handle], timeout: Option<Duration>) -> Vec<usize> {
+    if processes.is_empty() {
+        return Vec::new();
+    }
+    let sentinels = processes.iter().map(|process| process.sentinel()).collect::<Vec<_>>();
+    wait_readable(&sentinels, timeout);
+    (0..processes.len()).filter(|at| !processes[*at].is_alive()).collect()
+}

@@ -1,0 +1,123 @@
+//! The template's children: forked, reaped, reported.
+//!
+//! A worker's status is written into its pipe *before* the worker is reaped, so that whoever
+//! dies in between, somebody still finds it: the pipe has it, or the zombie goes to the daemon.
+
+use super::load::Loaded;
+use super::worker;
+use crate::sys::{attributes, fd, fork, wait};
+use mpserverd_proto::ids::WorkerId;
+use mpserverd_proto::status::Reporter;
+use mpserverd_proto::template::{Ended, Spare};
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+/// A spare that was just forked, with the four descriptors that go to the daemon.
+#[derive(Debug)]
+pub(crate) struct Newborn {
+    pub(crate) spare: Spare,
+    pub(crate) job: OwnedFd,
+    pub(crate) status_read: OwnedFd,
+    pub(crate) status_write: OwnedFd,
+    pub(crate) pidfd: OwnedFd,
+}
+
+/// A child that has not ended.
+#[derive(Debug)]
+struct Child {
+    worker: WorkerId,
+    status: OwnedFd,
+}
+
+/// All children.
+#[derive(Debug)]
+pub(crate) struct Nursery {
+    loaded: &'static Loaded,
+    /// From this number on, descriptors belong to the template's runtime.
+    base: RawFd,
+    children: HashMap<u32, Child>,
+    pub(crate) last_fork: Duration,
+}
+
+impl Nursery {
+    pub(crate) fn new(loaded: &'static Loaded, base: RawFd, last_fork: Duration) -> Self {
+        Self { loaded, base, children: HashMap::new(), last_fork }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.children.is_empty()
+    }
+
+    /// Workers with copies of the descriptors that the next daemon needs: pidfd and write end.
+    pub(crate) fn roll(&self) -> io::Result<Vec<(Spare, [OwnedFd; 2])>> {
+        self.children
+            .iter()
+            .map(|(pid, child)| {
+                let spare = Spare { worker: child.worker, pid: *pid };
+                // Not reaped yet, so the pid is still the child's.
+                Ok((spare, [wait::pidfd_open(*pid)?, child.status.try_clone()?]))
+            })
+            .collect()
+    }
+
+    /// Forks one spare. In the child this never returns.
+    pub(crate) fn fork(&mut self, worker: WorkerId) -> io::Result<Newborn> {
+        let (ours, theirs) = fd::seqpacket_pair()?;
+        let (read, write) = fd::pipe()?;
+        let (ours, theirs) = (fd::raise(ours, self.base)?, fd::raise(theirs, self.base)?);
+        let (read, write) = (fd::raise(read, self.base)?, fd::raise(write, self.base)?);
+        let status = fd::raise(write.try_clone()?, self.base)?;
+        let before = Instant::now();
+        // SAFETY: a template has one thread: the verdict proved it, and the runtime makes none.
+        let pid = match unsafe { fork::fork() }? {
+            fork::Side::Child => self.grow_up(theirs),
+            fork::Side::Parent(pid) => pid,
+        };
+        self.last_fork = before.elapsed();
+        drop(theirs);
+        // Registered first: should anything fail below, the child is still reaped.
+        self.children.insert(pid, Child { worker, status });
+        let pidfd = fd::raise(wait::pidfd_open(pid)?, self.base)?;
+        Ok(Newborn {
+            spare: Spare { worker, pid },
+            job: ours,
+            status_read: read,
+            status_write: write,
+            pidfd,
+        })
+    }
+
+    /// The child's way: never back into the template's code.
+    fn grow_up(&self, job: OwnedFd) -> ! {
+        // SAFETY: everything from `base` on but the job socket belongs to the template's runtime,
+        // whose owners this process never touches again: `serve` does not return.
+        unsafe { worker::close_inherited(self.base, std::os::fd::AsFd::as_fd(&job)) };
+        attributes::reset_signals();
+        worker::serve(job, self.loaded, None)
+    }
+
+    /// Reaps whoever has ended, after writing the status into the pipe.
+    pub(crate) fn reap(&mut self) -> Vec<Ended> {
+        let mut ended = Vec::new();
+        while let Ok(Some((pid, record))) = wait::ended(wait::Whom::Any, false, Reporter::Template)
+        {
+            if let Some(child) = self.children.remove(&pid) {
+                // A pipe nobody reads any more is an error nobody needs.
+                let _ = nix::unistd::write(&child.status, &record.encode());
+                ended.push(Ended { worker: child.worker, record });
+            }
+            let _ = wait::ended(wait::Whom::Pid(pid), true, Reporter::Template);
+        }
+        ended
+    }
+
+    /// Kills all children; they are reaped as they end.
+    pub(crate) fn kill_all(&self) {
+        for pid in self.children.keys() {
+            let pid = nix::unistd::Pid::from_raw(*pid as i32);
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Becoming what the requester asked for: the fixed order is descriptors, directory, mask,
+//! limits, priority, names, environment.
+
+use crate::sys::{attributes, environ, fd};
+use mpserverd_proto::error::JobError;
+use mpserverd_proto::job::{Rlimit, Setup, Slots};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// What a parked worker already knows about itself, so that a job changes only what differs.
+#[derive(Debug)]
+pub(crate) struct Baseline {
+    rlimits: Vec<Rlimit>,
+    nice: i32,
+    affinity: Option<Vec<u64>>,
+    null: Option<OwnedFd>,
+}
+
+impl Baseline {
+    /// Looks now.
+    pub(crate) fn take() -> Self {
+        Self {
+            rlimits: attributes::rlimits(),
+            nice: attributes::nice(),
+            affinity: attributes::affinity(),
+            null: std::fs::File::options()
+                .read(true)
+                .write(true)
+                .open("/dev/null")
+                .ok()
+                .map(Into::into),
+        }
+    }
+}
+
+/// The descriptors of a job, after the standard ones have been installed.
+#[derive(Debug)]
+pub(crate) struct Passed {
+    /// The requester.
+    pub(crate) parent: Option<OwnedFd>,
+    /// Those that belong to the arguments.
+    pub(crate) user: Vec<OwnedFd>,
+}
+
+fn failed(step: &str) -> impl Fn(io::Error) -> JobError {
+    move |error| JobError::Setup { step: step.to_owned(), message: error.to_string() }
+}
+
+/// Installs standard streams and working directory; gives back what else came.
+pub(crate) fn descriptors(
+    slots: Slots,
+    fds: Vec<OwnedFd>,
+    baseline: &Baseline,
+) -> Result<Passed, JobError> {
+    let mut fds = fds.into_iter().map(Some).collect::<Vec<_>>();
+    let mut take = |slot: Option<u16>| slot.and_then(|at| fds.get_mut(usize::from(at))?.take());
+    for (number, slot, step) in
+        [(0, slots.stdin, "stdin"), (1, slots.stdout, "stdout"), (2, slots.stderr, "stderr")]
+    {
+        let passed = take(slot);
+        // A stream that the requester has closed is /dev/null here.
+        if let Some(source) = passed.as_ref().or(baseline.null.as_ref()) {
+            fd::install_standard(source.as_fd(), number).map_err(failed(step))?;
+        }
+    }
+    if let Some(directory) = take(slots.cwd) {
+        nix::unistd::fchdir(&directory).map_err(|e| failed("working directory")(e.into()))?;
+    }
+    let parent = take(slots.parent);
+    let user = fds.into_iter().skip(slots.first_user.into()).flatten().collect();
+    Ok(Passed { parent, user })
+}
+
+/// Sets mask, limits, priority and environment.
+pub(crate) fn attributes(setup: Setup, baseline: &Baseline) -> Result<(), JobError> {
+    if let Some(mask) = setup.umask {
+        attributes::set_umask(mask);
+    }
+    for limit in &setup.rlimits {
+        set_limit(limit, baseline)
+            .map_err(failed(&format!("limit of resource {}", limit.resource)))?;
+    }
+    if let Some(nice) = setup.nice.filter(|nice| *nice != baseline.nice) {
+        let done = attributes::set_nice(nice);
+        if setup.nice_strict {
+            done.map_err(failed("nice value"))?;
+        }
+    }
+    if let Some(mask) = setup.affinity.filter(|mask| baseline.affinity.as_ref() != Some(mask)) {
+        let done = attributes::set_affinity(&mask);
+        if setup.affinity_strict {
+            done.map_err(failed("CPU affinity"))?;
+        }
+    }
+    if let Some(environment) = setup.environment {
+        // SAFETY: the only other thread is the controller, which sleeps in poll; no code of the
+        // user runs yet.
+        unsafe { environ::replace(environment) };
+    }
+    Ok(())
+}
+
+/// Sets a limit that was asked for, or an inherited one as far as the system allows.
+fn set_limit(limit: &Rlimit, baseline: &Baseline) -> io::Result<()> {
+    let own = baseline.rlimits.iter().find(|own| own.resource == limit.resource);
+    if own.is_some_and(|own| (own.soft, own.hard) == (limit.soft, limit.hard)) {
+        return Ok(());
+    }
+    let done = attributes::set_rlimit(limit.resource, limit.soft, limit.hard);
+    match (done, own) {
+        (Err(_), Some(own)) if !limit.strict => {
+            let hard = limit.hard.min(own.hard);
+            let _ = attributes::set_rlimit(limit.resource, limit.soft.min(hard), hard);
+            Ok(())
+        }
+        (done, _) => done,
+    }
+}

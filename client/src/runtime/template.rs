@@ -1,0 +1,298 @@
+//! The template's loop: one thread, two sources (the daemon and `SIGCHLD`), no blocking write.
+
+use super::attach::Search;
+use super::load::{Loaded, program_name};
+use super::nursery::Nursery;
+use super::verdict::{self, Census};
+use crate::sys::{attributes, fd, fork, packet};
+use mpserverd_proto::codec;
+use mpserverd_proto::error::{PreloadError, Stage};
+use mpserverd_proto::hello::VERSION_MAX;
+use mpserverd_proto::ids::WorkerId;
+use mpserverd_proto::limits::SPARES_PER_ROUND_MAX;
+use mpserverd_proto::packet::Kind;
+use mpserverd_proto::template::{Attach, FromTemplate, Memory, TemplateBoot, ToTemplate};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+/// Spares that go to the daemon in one message: the first at once, then by so many.
+const SPARES_PER_MESSAGE: usize = 8;
+
+/// What became of the daemon.
+enum Daemon {
+    /// It listens here.
+    Attached(OwnedFd),
+    /// It is gone; the next one is being looked for.
+    Gone(Search),
+}
+
+struct Template {
+    daemon: Daemon,
+    /// What could not be sent yet.
+    outbox: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
+    offer: Attach,
+    nursery: Nursery,
+    signals: OwnedFd,
+    base: RawFd,
+    retiring: bool,
+}
+
+/// Runs a template until nobody needs it.
+pub(crate) fn main(control: OwnedFd) -> ! {
+    attributes::new_session();
+    attributes::ignore_terminal();
+    super::panics::remember();
+    match prepare(control) {
+        Ok(mut template) => template.run(),
+        // The daemon died, or has been told what failed.
+        Err(_) => fork::exit_now(1),
+    }
+}
+
+fn tell(control: &OwnedFd, message: &FromTemplate) -> io::Result<()> {
+    let body = codec::encode(message).map_err(io::Error::other)?;
+    packet::send(control.as_fd(), Kind::FromTemplate, &[&body], &[], false)
+}
+
+/// Loads everything, checks that it may fork, and says so.
+fn prepare(control: OwnedFd) -> io::Result<Template> {
+    tell(&control, &FromTemplate::Hello { version: VERSION_MAX, pid: std::process::id() })?;
+    let packet = packet::receive(control.as_fd(), false)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+    let boot = codec::decode::<TemplateBoot>(&packet.body).map_err(io::Error::other)?;
+    let mut progress = |module: &str, stage: Stage| {
+        // A daemon that is gone is noticed below.
+        let _ = tell(&control, &FromTemplate::Loading { module: module.to_owned(), stage });
+    };
+    let loaded = Loaded::load(&boot.modules, &mut progress).and_then(|loaded| {
+        progress(&program_name(), Stage::Verdict);
+        let verdict = verdict::canary(Duration::from_millis(boot.canary_ms));
+        verdict.map(|took| (loaded, took)).map_err(|fault| PreloadError {
+            module: program_name(),
+            stage: Stage::Verdict,
+            fault,
+        })
+    });
+    let (loaded, fork_took) = match loaded {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            tell(&control, &FromTemplate::Failed(error))?;
+            return Err(io::ErrorKind::Other.into());
+        }
+    };
+    settle(control, boot, loaded, fork_took)
+}
+
+/// Moves the runtime's descriptors out of the program's way and reports readiness.
+fn settle(
+    control: OwnedFd,
+    boot: TemplateBoot,
+    loaded: Loaded,
+    fork_took: Duration,
+) -> io::Result<Template> {
+    let base = Census::take().above_descriptors();
+    let control = fd::duplicate_from(control.as_fd(), base)?;
+    let signals = fd::raise(attributes::child_signals()?, base)?;
+    let loaded: &'static Loaded = Box::leak(Box::new(loaded));
+    let memory = memory(fork_took);
+    let modules = loaded.reports.clone();
+    tell(&control, &FromTemplate::Ready { modules: modules.clone(), memory })?;
+    Ok(Template {
+        daemon: Daemon::Attached(control),
+        outbox: VecDeque::new(),
+        offer: Attach { boot, pid: std::process::id(), modules, memory },
+        nursery: Nursery::new(loaded, base, fork_took),
+        signals,
+        base,
+        retiring: false,
+    })
+}
+
+impl Template {
+    fn run(&mut self) -> ! {
+        loop {
+            if self.nursery.is_empty() && self.outbox.is_empty() && self.may_leave() {
+                fork::exit_now(0);
+            }
+            let (from_daemon, child_ended) = self.wait();
+            if child_ended {
+                self.reap();
+            }
+            if from_daemon {
+                self.hear();
+            }
+            self.flush();
+            self.search();
+        }
+    }
+
+    /// Without workers: nobody needs a retiring template, or one that found no daemon in time.
+    fn may_leave(&self) -> bool {
+        match &self.daemon {
+            Daemon::Attached(_) => self.retiring,
+            Daemon::Gone(search) => self.retiring || search.since.elapsed() >= self.orphan_grace(),
+        }
+    }
+
+    fn orphan_grace(&self) -> Duration {
+        Duration::from_millis(self.offer.boot.orphan_grace_ms)
+    }
+
+    /// Sleeps until something happens: (the daemon speaks or listens, a child ended).
+    fn wait(&self) -> (bool, bool) {
+        let mut sources = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        let mut timeout = PollTimeout::NONE;
+        match &self.daemon {
+            Daemon::Attached(control) => {
+                let writes =
+                    if self.outbox.is_empty() { PollFlags::empty() } else { PollFlags::POLLOUT };
+                sources.push(PollFd::new(control.as_fd(), PollFlags::POLLIN | writes));
+            }
+            Daemon::Gone(search) => {
+                let next = search.next.min(search.since + self.orphan_grace());
+                let left = next.saturating_duration_since(Instant::now());
+                let left = left.max(Duration::from_millis(1));
+                timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            }
+        }
+        if poll(&mut sources, timeout).is_err() {
+            return (false, true);
+        }
+        let ready = |at: usize| sources.get(at).and_then(PollFd::any).unwrap_or(false);
+        (ready(1), ready(0))
+    }
+
+    fn reap(&mut self) {
+        // One byte of signal information stands for any number of children.
+        let mut information = [0u8; 1024];
+        while nix::unistd::read(&self.signals, &mut information).is_ok_and(|got| got > 0) {}
+        let ended = self.nursery.reap();
+        if !ended.is_empty() && matches!(self.daemon, Daemon::Attached(_)) {
+            self.post(&FromTemplate::Ended(ended), Vec::new());
+        }
+    }
+
+    /// Queues a message; `flush` sends it.
+    fn post(&mut self, message: &FromTemplate, fds: Vec<OwnedFd>) {
+        if let Ok(body) = codec::encode(message) {
+            self.outbox.push_back((body, fds));
+        }
+    }
+
+    /// Sends what can be sent without blocking: a daemon that is stopped must not keep workers'
+    /// statuses from their clients.
+    fn flush(&mut self) {
+        while let (Daemon::Attached(control), Some((body, fds))) =
+            (&self.daemon, self.outbox.front())
+        {
+            let fds = fds.iter().map(AsFd::as_fd).collect::<Vec<_>>();
+            match packet::send(control.as_fd(), Kind::FromTemplate, &[body], &fds, true) {
+                Ok(()) => {
+                    self.outbox.pop_front();
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => self.lose_daemon(),
+            }
+        }
+    }
+
+    /// The daemon is gone. Unsent spares end with their sockets; statuses are in their pipes.
+    fn lose_daemon(&mut self) {
+        self.outbox.clear();
+        self.daemon = Daemon::Gone(Search::begin());
+    }
+
+    fn hear(&mut self) {
+        let Daemon::Attached(control) = &self.daemon else { return };
+        let received = packet::receive(control.as_fd(), true);
+        let message = match received {
+            Ok(Some(packet)) if packet.kind == Kind::ToTemplate => {
+                codec::decode::<ToTemplate>(&packet.body).ok()
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Ok(_) | Err(_) => None,
+        };
+        match message {
+            Some(ToTemplate::Fork { first, count }) => {
+                self.fork_spares(first, count.min(SPARES_PER_ROUND_MAX));
+            }
+            Some(ToTemplate::Retire) => self.retiring = true,
+            Some(ToTemplate::Stop) => {
+                self.retiring = true;
+                self.nursery.kill_all();
+            }
+            Some(ToTemplate::Measure) => {
+                self.offer.memory = memory(self.nursery.last_fork);
+                self.post(&FromTemplate::Memory(self.offer.memory), Vec::new());
+            }
+            None => self.lose_daemon(),
+        }
+    }
+
+    fn fork_spares(&mut self, first: WorkerId, count: u16) {
+        let (mut spares, mut fds) = (Vec::new(), Vec::new());
+        let mut sent_one = false;
+        for at in 0..count {
+            match self.nursery.fork(WorkerId(first.0 + u64::from(at))) {
+                Ok(new) => {
+                    spares.push(new.spare);
+                    fds.extend([new.job, new.status_read, new.status_write, new.pidfd]);
+                }
+                Err(error) => {
+                    let errno = error.raw_os_error().unwrap_or(0);
+                    let missing = count - at;
+                    self.post(&FromTemplate::ForkFailed { missing, errno }, Vec::new());
+                    break;
+                }
+            }
+            if !sent_one || spares.len() >= SPARES_PER_MESSAGE {
+                sent_one = true;
+                let message = FromTemplate::Spares(std::mem::take(&mut spares));
+                self.post(&message, std::mem::take(&mut fds));
+                self.flush();
+            }
+        }
+        if !spares.is_empty() {
+            self.post(&FromTemplate::Spares(spares), fds);
+        }
+    }
+
+    /// Looks for the next daemon when it is time.
+    fn search(&mut self) {
+        let Daemon::Gone(search) = &mut self.daemon else { return };
+        if self.retiring || Instant::now() < search.next {
+            return;
+        }
+        let Some(control) = search.attempt(&self.offer, self.base) else { return };
+        self.daemon = Daemon::Attached(control);
+        let Ok(roll) = self.nursery.roll() else { return };
+        let mut roll = roll.into_iter().peekable();
+        while roll.peek().is_some() {
+            let (mut workers, mut fds) = (Vec::new(), Vec::new());
+            for (worker, pair) in roll.by_ref().take(usize::from(SPARES_PER_ROUND_MAX)) {
+                workers.push(worker);
+                fds.extend(pair);
+            }
+            self.post(&FromTemplate::Adopt(workers), fds);
+        }
+    }
+}
+
+/// This process's memory, from `/proc/self/smaps_rollup` (16 ms a GiB: not for polling).
+fn memory(fork_took: Duration) -> Memory {
+    let text = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default();
+    let field = |name: &str| {
+        text.lines()
+            .filter_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB"))
+            .filter_map(|number| number.parse::<u64>().ok())
+            .sum::<u64>()
+    };
+    Memory {
+        rss_kib: field("Rss:"),
+        private_kib: field("Private_Clean:") + field("Private_Dirty:"),
+        huge_kib: field("AnonHugePages:"),
+        fork_us: fork_took.as_micros() as u64,
+    }
+}

@@ -1,0 +1,328 @@
+//! A worker: its first thread is the controller, a second one runs the task.
+//!
+//! The task thread is made after the fork, so hash keys and random state are fresh; it receives
+//! the job itself, so that a start costs one wake-up. The controller sleeps until the client is
+//! gone, or a deadline passes.
+
+use super::load::Loaded;
+use super::setup::{self, Baseline};
+use crate::registry::Completion;
+use crate::sys::{attributes, fd, fork, packet};
+use mpserverd_proto::error::JobError;
+use mpserverd_proto::job::{self, Job, OnParentDeath, Outcome, Panic, WorkerBoot};
+use mpserverd_proto::packet::Kind;
+use mpserverd_proto::template::OnPreloadError;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{OnceLock, RwLock};
+use std::time::{Duration, Instant};
+
+/// Stack of the task thread: what the first thread of a process has by default.
+const STACK_BYTES: usize = 8 << 20;
+
+/// Exit codes of workers whose task did not simply return.
+mod code {
+    /// The task returned an error or panicked (as an exception does in `multiprocessing`).
+    pub(super) const FAILED: i32 = 1;
+    /// The job was refused: no such task, bad arguments.
+    pub(super) const REFUSED: i32 = 100;
+    /// The system refused what the job asked for.
+    pub(super) const SYSTEM: i32 = 111;
+}
+
+/// A closure that a forked worker runs in place of a task.
+pub(crate) type Closure = Box<dyn FnOnce() -> Completion + Send>;
+
+/// Where the job stands.
+const IDLE: u8 = 0;
+const RUNNING: u8 = 1;
+const OVER: u8 = 2;
+
+/// What controller and task thread share.
+struct Shared {
+    /// The process they belong to: a fork of a worker has the memory but not the threads.
+    pid: u32,
+    job: OwnedFd,
+    wake: EventFd,
+    state: AtomicU8,
+    kill_on_parent_death: AtomicBool,
+    /// When the task must be done.
+    deadline: OnceLock<(Instant, u64)>,
+}
+
+static SHARED: RwLock<Option<&'static Shared>> = RwLock::new(None);
+
+fn shared() -> Option<&'static Shared> {
+    let shared = SHARED.read().ok().and_then(|shared| *shared);
+    shared.filter(|shared| shared.pid == std::process::id())
+}
+
+/// Threads of the runtime in this process, which do not make a fork unsafe.
+pub(crate) fn runtime_threads() -> usize {
+    // The controller sleeps in poll and holds no lock.
+    usize::from(shared().is_some())
+}
+
+/// A worker that was spawned: loads what its template would have, then serves one job.
+pub(crate) fn main_spawned(socket: OwnedFd) -> ! {
+    super::panics::remember();
+    let boot = match packet::receive(socket.as_fd(), false) {
+        Ok(Some(packet)) if packet.kind == Kind::Boot => {
+            mpserverd_proto::codec::decode::<WorkerBoot>(&packet.body).ok()
+        }
+        _ => None,
+    };
+    // The client died, or is not one of ours: there is nobody to tell.
+    let Some(boot) = boot else { fork::exit_now(code::REFUSED) };
+    let loaded = Box::leak(Box::new(load(boot)));
+    serve(socket, loaded, None)
+}
+
+fn load(boot: WorkerBoot) -> Loaded {
+    use mpserverd_proto::template::ModulePath;
+    let mut modules = boot
+        .modules
+        .into_iter()
+        .map(|path| ModulePath { name: path.clone(), path: path.into_bytes() })
+        .collect::<Vec<_>>();
+    loop {
+        let error = match Loaded::load(&modules, &mut |_, _| {}) {
+            Ok(loaded) => return loaded,
+            Err(error) => error,
+        };
+        let blamed = modules.iter().position(|module| module.name == error.module);
+        match (boot.on_error, blamed) {
+            (OnPreloadError::Ignore, Some(at)) => {
+                modules.remove(at);
+            }
+            (OnPreloadError::Warn, Some(at)) => {
+                eprintln!("mpserverd: warning: preload: {error}");
+                modules.remove(at);
+            }
+            (OnPreloadError::Fail, _) | (_, None) => {
+                return Loaded::broken(error);
+            }
+        }
+    }
+}
+
+/// Serves one job on this socket and ends the process with it.
+pub(crate) fn serve(socket: OwnedFd, loaded: &'static Loaded, closure: Option<Closure>) -> ! {
+    let wake = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK);
+    let Ok(wake) = wake else { fork::exit_now(code::SYSTEM) };
+    let shared: &'static Shared = Box::leak(Box::new(Shared {
+        pid: std::process::id(),
+        job: socket,
+        wake,
+        state: AtomicU8::new(IDLE),
+        kill_on_parent_death: AtomicBool::new(false),
+        deadline: OnceLock::new(),
+    }));
+    if let Ok(mut place) = SHARED.write() {
+        *place = Some(shared);
+    }
+    let started = std::thread::Builder::new()
+        .name("main".to_owned())
+        .stack_size(STACK_BYTES)
+        .spawn(move || task_thread(shared, loaded, closure));
+    if started.is_err() {
+        fork::exit_now(code::SYSTEM);
+    }
+    control(shared)
+}
+
+/// The controller: ends the process when its client dies or its deadline passes.
+fn control(shared: &Shared) -> ! {
+    let mut watch_client = true;
+    loop {
+        let deadline = shared.deadline.get();
+        let left = deadline.map(|(at, _)| at.saturating_duration_since(Instant::now()));
+        if let (Some(Duration::ZERO), Some((_, limit_ms))) = (left, deadline) {
+            expire(shared, *limit_ms);
+        }
+        // Rounded up: poll counts in milliseconds and must not wake before the deadline.
+        let timeout = left.map_or(PollTimeout::NONE, |left| {
+            PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
+        });
+        let mut sources = vec![PollFd::new(shared.wake.as_fd(), PollFlags::POLLIN)];
+        if watch_client {
+            // No events asked for: only the hang-up is reported.
+            sources.push(PollFd::new(shared.job.as_fd(), PollFlags::empty()));
+        }
+        if poll(&mut sources, timeout).is_err() {
+            continue;
+        }
+        let client_gone = sources.get(1).and_then(PollFd::any).unwrap_or(false);
+        let _ = shared.wake.read();
+        if client_gone {
+            match shared.state.load(Ordering::Acquire) {
+                // The task thread sees the end of the socket too, after what was sent before it.
+                IDLE => std::thread::sleep(Duration::from_millis(1)),
+                _ if shared.kill_on_parent_death.load(Ordering::Acquire) => kill_self(),
+                _ => watch_client = false,
+            }
+        }
+    }
+}
+
+/// The deadline passed: says so, unless the task just finished, and kills this process.
+fn expire(shared: &Shared, limit_ms: u64) -> ! {
+    if shared.state.swap(OVER, Ordering::AcqRel) == OVER {
+        // The task thread is on its way out; should it hang there, the deadline still holds.
+        std::thread::sleep(Duration::from_secs(1));
+    } else {
+        send(shared, &Outcome::DeadlineExceeded { limit_ms }, &[]);
+    }
+    kill_self()
+}
+
+fn kill_self() -> ! {
+    let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
+    fork::exit_now(code::SYSTEM)
+}
+
+/// Sends the outcome. A client that is gone does not need it.
+fn send(shared: &Shared, outcome: &Outcome, payload: &[u8]) {
+    let head = job::head(outcome).unwrap_or_else(|error| {
+        job::head(&Outcome::Rejected(JobError::Unserializable(error.to_string())))
+            .expect("a short text encodes")
+    });
+    let _ = packet::send(shared.job.as_fd(), Kind::Outcome, &[&head, payload], &[], false);
+}
+
+/// Sends a panic that is about to abort the process (`panic = "abort"`).
+pub(crate) fn report_panic(panic: &Panic) {
+    if let Some(shared) = shared()
+        && shared.state.compare_exchange(RUNNING, OVER, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    {
+        send(shared, &Outcome::Panicked(panic.clone()), &[]);
+    }
+}
+
+/// The task thread: gets ready, waits for the job, runs it, ends the process.
+fn task_thread(shared: &'static Shared, loaded: &Loaded, closure: Option<Closure>) {
+    let baseline = Baseline::take();
+    let comm = std::fs::File::options().write(true).open("/proc/self/comm").ok();
+    let ready = match super::panics::catch(|| loaded.after_fork()) {
+        Ok(ready) => ready,
+        Err(panic) => Err(panic.message),
+    };
+    let completion = match receive(shared) {
+        Ok(received) => run(shared, loaded, closure, received, ready, (baseline, comm)),
+        Err(error) => Completion::rejected(JobError::Protocol(error.to_string())),
+    };
+    finish(shared, &completion)
+}
+
+fn receive(shared: &Shared) -> std::io::Result<(Job, Vec<u8>, Vec<OwnedFd>)> {
+    let Some(packet) = packet::receive(shared.job.as_fd(), false)? else {
+        // Nobody wants this worker any more.
+        fork::exit_now(0)
+    };
+    let invalid = |what: String| std::io::Error::new(std::io::ErrorKind::InvalidData, what);
+    if packet.kind != Kind::Job {
+        return Err(invalid(format!("expected a job, got {:?}", packet.kind)));
+    }
+    let (job, args) = job::split::<Job>(&packet.body).map_err(|e| invalid(e.to_string()))?;
+    let at = packet.body.len() - args.len();
+    let mut fds = packet.fds;
+    packet::receive_more(shared.job.as_fd(), &mut fds, job.slots.total.into())?;
+    let mut args = packet.body;
+    args.drain(..at);
+    Ok((job, args, fds))
+}
+
+fn run(
+    shared: &Shared,
+    loaded: &Loaded,
+    closure: Option<Closure>,
+    (job, args, fds): (Job, Vec<u8>, Vec<OwnedFd>),
+    ready: Result<(), String>,
+    (baseline, comm): (Baseline, Option<std::fs::File>),
+) -> Completion {
+    let kill = job.on_parent_death == OnParentDeath::Kill;
+    shared.kill_on_parent_death.store(kill, Ordering::Release);
+    shared.state.store(RUNNING, Ordering::Release);
+    let deadline_ms = job.setup.deadline_ms;
+    let passed = match setup::descriptors(job.slots, fds, &baseline)
+        .and_then(|passed| setup::attributes(job.setup, &baseline).map(|()| passed))
+    {
+        Ok(passed) => passed,
+        Err(error) => return Completion::rejected(error),
+    };
+    attributes::set_thread_name(&job.identity.name);
+    if let Some(mut comm) = comm {
+        let _ = comm.write_all(job.identity.name.as_bytes());
+    }
+    drop(baseline);
+    if let Some(limit_ms) = deadline_ms {
+        let at = Instant::now() + Duration::from_millis(limit_ms);
+        let _ = shared.deadline.set((at, limit_ms));
+        let _ = shared.wake.write(1);
+    }
+    let user = passed.user.iter().map(AsRawFd::as_raw_fd).collect::<Vec<_>>();
+    crate::current::become_worker(job.identity, passed.parent, passed.user);
+    if let Err(message) = ready {
+        return Completion::rejected(JobError::AfterFork(message));
+    }
+    if let Some(error) = &loaded.broken {
+        return Completion::rejected(JobError::Preload(error.clone()));
+    }
+    match closure {
+        Some(closure) => closure(),
+        None => match loaded.registry.find(&job.task, job.schema) {
+            Ok(task) => task.call(job.codec, &args, &user),
+            Err(error) => Completion::rejected(error),
+        },
+    }
+}
+
+/// Sends what came out, then tears down: exit handlers, own children, output buffers.
+fn finish(shared: &Shared, completion: &Completion) -> ! {
+    let code = match &completion.outcome {
+        Outcome::Returned => 0,
+        Outcome::Failed { .. } | Outcome::Panicked(_) | Outcome::DeadlineExceeded { .. } => {
+            code::FAILED
+        }
+        Outcome::Rejected(JobError::Setup { .. }) => code::SYSTEM,
+        Outcome::Rejected(_) => code::REFUSED,
+    };
+    if let Outcome::Rejected(error) = &completion.outcome {
+        let _ = writeln!(std::io::stderr(), "mpserverd: {error}");
+    }
+    // Output first: whoever gets the result may look at what was printed.
+    flush();
+    if shared.state.swap(OVER, Ordering::AcqRel) == OVER {
+        // The deadline won; the controller is about to kill this process.
+        loop {
+            std::thread::park();
+        }
+    }
+    send(shared, &completion.outcome, &completion.payload);
+    crate::current::run_exit_handlers();
+    crate::process::end_children();
+    flush();
+    fork::exit_now(code)
+}
+
+fn flush() {
+    let _ = std::io::stdout().flush();
+    fork::flush_stdio();
+}
+
+/// Closes what the fork copied and a worker must not have: all but the standard streams, the
+/// program's own files (below `base`) and its job socket.
+///
+/// # Safety
+/// As [`fd::close_range`], for all numbers from `base` on but that of `keep`.
+pub(crate) unsafe fn close_inherited(base: i32, keep: BorrowedFd<'_>) {
+    let keep = keep.as_raw_fd();
+    // SAFETY: the caller vouches for both ranges.
+    unsafe {
+        fd::close_range(base, keep - 1);
+        fd::close_range(keep.max(base - 1) + 1, i32::MAX);
+    }
+}

@@ -1,0 +1,224 @@
+//! A started worker: its outcome, its end, its signals.
+//!
+//! Everything here may be called from any number of threads: waiting holds no lock, and what one
+//! thread received all others find.
+
+use super::{Lease, Status, wait_readable};
+use crate::error::Ending;
+use crate::sys::{packet, wait};
+use mpserverd_proto::codec;
+use mpserverd_proto::job::{self, Outcome};
+use mpserverd_proto::packet::Kind;
+use mpserverd_proto::status::{ExitRecord, RECORD_BYTES_MAX, Reporter};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long the kernel's own record of a process is waited for, once everybody who could have
+/// reported its end is dead and its new parent has yet to reap it.
+const REAP_GRACE: Duration = Duration::from_millis(500);
+
+/// What has come over the job socket.
+#[derive(Debug)]
+pub(crate) enum Received {
+    /// Nothing yet.
+    Nothing,
+    /// How the task ended.
+    Outcome(Box<(Outcome, Vec<u8>)>),
+    /// Somebody took it.
+    Taken,
+    /// The worker closed it without a word.
+    End,
+    /// Bytes that are no outcome.
+    Garbage(String),
+}
+
+#[derive(Debug)]
+struct State {
+    received: Received,
+    ending: Option<Ending>,
+    /// The status pipe ended without a record.
+    orphaned_since: Option<Instant>,
+}
+
+/// A worker that was given its job.
+#[derive(Debug)]
+pub(crate) struct Child {
+    lease: Lease,
+    /// The process that started it; in a fork of that process this is nobody's child.
+    owner: u32,
+    state: Mutex<State>,
+}
+
+impl Child {
+    pub(crate) fn new(lease: Lease) -> Self {
+        let state = State { received: Received::Nothing, ending: None, orphaned_since: None };
+        Self { lease, owner: std::process::id(), state: Mutex::new(state) }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.lease.pid
+    }
+
+    pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
+        self.lease.pidfd.as_fd()
+    }
+
+    pub(crate) fn job(&self) -> BorrowedFd<'_> {
+        self.lease.job.as_fd()
+    }
+
+    pub(crate) fn is_own(&self) -> bool {
+        self.owner == std::process::id()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How it ended, if that is known now.
+    pub(crate) fn ending(&self) -> Option<Ending> {
+        let mut state = self.state();
+        if state.ending.is_none() {
+            state.ending = match &self.lease.status {
+                _ if !self.is_own() => Some(Ending::Unknown),
+                Status::Child => self.reap(),
+                Status::Pipe(pipe) => self.read_status(pipe.as_fd(), &mut state.orphaned_since),
+            };
+        }
+        state.ending
+    }
+
+    fn reap(&self) -> Option<Ending> {
+        match wait::ended(wait::Whom::Pidfd(self.pidfd()), true, Reporter::Parent) {
+            Ok(Some((_, record))) => Some(Ending::Known(record)),
+            Ok(None) => None,
+            // Somebody else waited for it: `SIGCHLD` ignored, or a `waitpid(-1)` in the program.
+            Err(_) => Some(self.kernel_record().map_or(Ending::Unknown, Ending::Known)),
+        }
+    }
+
+    fn kernel_record(&self) -> Option<ExitRecord> {
+        wait::exit_behind_pidfd(self.pidfd())
+    }
+
+    fn read_status(&self, pipe: BorrowedFd<'_>, orphaned: &mut Option<Instant>) -> Option<Ending> {
+        if orphaned.is_none() {
+            if !wait_readable(&[pipe], Some(Duration::ZERO)) {
+                return None;
+            }
+            let mut bytes = [0; RECORD_BYTES_MAX];
+            let got = nix::unistd::read(pipe, &mut bytes).unwrap_or(0);
+            if let Ok(record) = codec::decode::<ExitRecord>(&bytes[..got]) {
+                return Some(Ending::Known(record));
+            }
+            *orphaned = Some(Instant::now());
+        }
+        // Template and daemon are gone: only the kernel can tell, once somebody has reaped it.
+        if !wait_readable(&[self.pidfd()], Some(Duration::ZERO)) {
+            return None;
+        }
+        let since = *orphaned.get_or_insert_with(Instant::now);
+        match self.kernel_record() {
+            Some(record) => Some(Ending::Known(record)),
+            None if since.elapsed() < REAP_GRACE => None,
+            None => Some(Ending::Unknown),
+        }
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&self, timeout: Option<Duration>) -> Option<Ending> {
+        let deadline = timeout.map(|timeout| Instant::now() + timeout.min(super::FOREVER));
+        loop {
+            if let Some(ending) = self.ending() {
+                return Some(ending);
+            }
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return None;
+            }
+            let orphaned = self.state().orphaned_since.is_some();
+            match &self.lease.status {
+                Status::Pipe(pipe) if !orphaned => wait_readable(&[pipe.as_fd()], left),
+                _ if orphaned && self.has_ended() => {
+                    std::thread::sleep(Duration::from_millis(1));
+                    true
+                }
+                _ => wait_readable(&[self.pidfd()], left),
+            };
+        }
+    }
+
+    /// Whether the process has ended, whatever is known about how.
+    pub(crate) fn has_ended(&self) -> bool {
+        wait_readable(&[self.pidfd()], Some(Duration::ZERO))
+    }
+
+    /// Sends a signal; nothing happens once the process has ended.
+    pub(crate) fn signal(&self, number: i32) -> io::Result<()> {
+        if self.state().ending.is_some() {
+            return Ok(());
+        }
+        wait::signal(self.pidfd(), number)
+    }
+
+    /// Takes the outcome, waiting for it. `Nothing` if the time passes first.
+    pub(crate) fn take_outcome(&self, timeout: Option<Duration>) -> Received {
+        let deadline = timeout.map(|timeout| Instant::now() + timeout.min(super::FOREVER));
+        loop {
+            {
+                let mut state = self.state();
+                if matches!(state.received, Received::Nothing) {
+                    state.received = self.receive();
+                }
+                match &state.received {
+                    Received::Nothing => {}
+                    Received::Outcome(_) => {
+                        return std::mem::replace(&mut state.received, Received::Taken);
+                    }
+                    Received::Taken => return Received::Taken,
+                    Received::End => return Received::End,
+                    Received::Garbage(what) => return Received::Garbage(what.clone()),
+                }
+            }
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Received::Nothing;
+            }
+            wait_readable(&[self.job()], left);
+        }
+    }
+
+    /// Whether an outcome (or the end of the connection) is here.
+    pub(crate) fn is_settled(&self) -> bool {
+        let mut state = self.state();
+        if matches!(state.received, Received::Nothing) {
+            state.received = self.receive();
+        }
+        !matches!(state.received, Received::Nothing)
+    }
+
+    fn receive(&self) -> Received {
+        match packet::receive(self.job(), true) {
+            Ok(Some(packet)) if packet.kind == Kind::Outcome => {
+                match job::split::<Outcome>(&packet.body) {
+                    Ok((outcome, payload)) => {
+                        let at = packet.body.len() - payload.len();
+                        let mut payload = packet.body;
+                        payload.drain(..at);
+                        Received::Outcome(Box::new((outcome, payload)))
+                    }
+                    Err(error) => Received::Garbage(error.to_string()),
+                }
+            }
+            Ok(Some(packet)) => Received::Garbage(format!("unexpected {:?}", packet.kind)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Received::Nothing,
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                Received::Garbage(error.to_string())
+            }
+            // A worker that is killed with the job unread resets the connection.
+            Ok(None) | Err(_) => Received::End,
+        }
+    }
+}

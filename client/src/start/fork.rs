@@ -1,0 +1,52 @@
+//! The `fork` method: a copy of this process.
+
+use super::{Lease, Status};
+use crate::error::StartError;
+use crate::runtime::load::Loaded;
+use crate::runtime::{verdict, worker};
+use crate::sys::{attributes, fd, fork, wait};
+use std::io::Write;
+use std::os::fd::OwnedFd;
+
+/// Forks; the child serves one job.
+pub(crate) fn lease(
+    closure: Option<worker::Closure>,
+    allow_threads: bool,
+) -> Result<Lease, StartError> {
+    if !allow_threads {
+        refuse_threads()?;
+    }
+    let (ours, theirs) = fd::seqpacket_pair().map_err(StartError::system("socketpair"))?;
+    // What stands in the output buffers would be written by both.
+    let _ = std::io::stdout().flush();
+    fork::flush_stdio();
+    // SAFETY: this process has one thread (and perhaps its controller, which sleeps in poll), or
+    // the caller has accepted the risk.
+    match unsafe { fork::fork() }.map_err(StartError::system("fork"))? {
+        fork::Side::Child => {
+            drop(ours);
+            grow_up(theirs, closure)
+        }
+        fork::Side::Parent(pid) => {
+            drop(theirs);
+            // Our child and not reaped yet: the pid cannot mean another process.
+            let pidfd = wait::pidfd_open(pid).map_err(StartError::system("pidfd_open"))?;
+            Ok(Lease { pid, job: ours, pidfd, status: Status::Child })
+        }
+    }
+}
+
+fn refuse_threads() -> Result<(), StartError> {
+    let threads = verdict::threads();
+    if threads.len() > 1 + worker::runtime_threads() {
+        let names = threads.into_values().collect::<Vec<_>>();
+        return Err(StartError::ForkWithThreads { count: names.len(), names });
+    }
+    Ok(())
+}
+
+fn grow_up(job: OwnedFd, closure: Option<worker::Closure>) -> ! {
+    crate::process::forget_inherited();
+    attributes::reset_signals();
+    worker::serve(job, Box::leak(Box::new(Loaded::program())), closure)
+}

@@ -1,0 +1,218 @@
+//! The `forkserver` method: a spare of the daemon's template.
+//!
+//! Connections are kept and reused; a program that starts processes in quick succession asks for
+//! the next lease while the job of the last one runs, so that a start is one message to a process
+//! that waits already.
+
+use super::{Lease, Status, wait_readable};
+use crate::daemon::Connection;
+use crate::error::DaemonError;
+use crate::sys::environ;
+use mpserverd_proto::client::{Reply, Request, Target, TemplateSpec};
+use mpserverd_proto::error::Refusal;
+use mpserverd_proto::ids::{PoolId, RequestId};
+use mpserverd_proto::limits::FDS_PER_LEASE;
+use mpserverd_proto::template::OnPreloadError;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A lease in advance is asked for when the start before was so recent, and used while it is.
+const AHEAD: Duration = Duration::from_secs(1);
+/// Connections that are kept when nobody uses them.
+const IDLE_MAX: usize = 16;
+/// Spares that were dead when they arrived, before that is an error.
+const ATTEMPTS: usize = 4;
+
+/// What workers are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// The program to be, or `None` for a host of modules only.
+    pub(crate) executable: Option<PathBuf>,
+    pub(crate) modules: Vec<String>,
+    pub(crate) on_error: OnPreloadError,
+}
+
+/// A connection with what is known on it.
+#[derive(Debug)]
+struct Session {
+    connection: Connection,
+    pools: Vec<(Wanted, PoolId)>,
+    ahead: Option<(PoolId, RequestId, Instant)>,
+    last_start: Option<Instant>,
+}
+
+/// Sessions nobody uses just now, of the process with this pid.
+static IDLE: Mutex<(u32, Vec<Session>)> = Mutex::new((0, Vec::new()));
+
+fn check_out(path: &Path) -> Option<Session> {
+    let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
+    let pid = std::process::id();
+    if idle.0 != pid {
+        // A fork has the parent's connections: closing our copies does not disturb them.
+        *idle = (pid, Vec::new());
+    }
+    let at = idle.1.iter().rposition(|session| session.connection.path() == path)?;
+    Some(idle.1.remove(at))
+}
+
+fn check_in(session: Session) {
+    let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
+    if idle.0 == std::process::id() && idle.1.len() < IDLE_MAX {
+        idle.1.push(session);
+    }
+}
+
+/// Drops all idle connections, in a fork.
+pub(crate) fn forget_connections() {
+    if let Ok(mut idle) = IDLE.try_lock() {
+        *idle = (std::process::id(), Vec::new());
+    }
+}
+
+/// Leases a worker from the daemon at `path`.
+///
+/// A connection that broke is replaced once: the daemon may have been restarted in between.
+pub(crate) fn lease(path: &Path, wanted: &Wanted, deadline: Instant) -> Result<Lease, DaemonError> {
+    if let Some(session) = check_out(path) {
+        match use_session(session, wanted, deadline) {
+            Err(error) if error.is_absence() => {}
+            other => return other,
+        }
+    }
+    let session = Session {
+        connection: Connection::open(path, Some(deadline.min(Instant::now() + HELLO)))?,
+        pools: Vec::new(),
+        ahead: None,
+        last_start: None,
+    };
+    use_session(session, wanted, deadline)
+}
+
+/// How long a daemon may take to say hello.
+const HELLO: Duration = Duration::from_secs(5);
+
+fn use_session(
+    mut session: Session,
+    wanted: &Wanted,
+    deadline: Instant,
+) -> Result<Lease, DaemonError> {
+    let leased = session.lease(wanted, deadline);
+    match &leased {
+        Ok(_) | Err(DaemonError::Refused(_)) => {
+            if leased.is_ok() {
+                session.look_ahead(wanted);
+            }
+            check_in(session);
+        }
+        // Anything else leaves the connection in a state that nobody knows.
+        Err(_) => {}
+    }
+    leased
+}
+
+impl Session {
+    fn lease(&mut self, wanted: &Wanted, deadline: Instant) -> Result<Lease, DaemonError> {
+        let mut reopened = false;
+        for _ in 0..ATTEMPTS {
+            let pool = self.pool(wanted, deadline)?;
+            let ahead = self.take_ahead(pool)?;
+            let granted = match ahead {
+                Some(id) => self.connection.wait(id, Some(deadline)),
+                None => self.connection.call(&lease_request(pool, deadline), &[], Some(deadline)),
+            };
+            let (reply, fds) = match granted {
+                Err(DaemonError::Refused(Refusal::UnknownPool)) if !reopened => {
+                    reopened = true;
+                    self.pools.clear();
+                    continue;
+                }
+                // What was refused in advance may be granted now.
+                Err(DaemonError::Refused(_)) if ahead.is_some() => continue,
+                other => other?,
+            };
+            let lease = lease_of(&reply, fds)?;
+            // A spare that died while it waited is no start of ours.
+            if !wait_readable(&[lease.pidfd.as_fd()], Some(Duration::ZERO)) {
+                return Ok(lease);
+            }
+        }
+        Err(DaemonError::Protocol(format!("{ATTEMPTS} workers in a row were dead on arrival")))
+    }
+
+    /// The id of a lease that was asked for in advance, if it is for this pool and fresh.
+    fn take_ahead(&mut self, pool: PoolId) -> Result<Option<RequestId>, DaemonError> {
+        let Some((of, id, since)) = self.ahead.take() else { return Ok(None) };
+        if of == pool && since.elapsed() < AHEAD {
+            return Ok(Some(id));
+        }
+        self.connection.abandon(id)?;
+        Ok(None)
+    }
+
+    /// Asks for the next lease if starts come in quick succession.
+    fn look_ahead(&mut self, wanted: &Wanted) {
+        let now = Instant::now();
+        let quick = self.last_start.replace(now).is_some_and(|last| now - last < AHEAD);
+        let pool = self.pools.iter().find(|(known, _)| known == wanted).map(|(_, pool)| *pool);
+        if let (true, Some(pool)) = (quick, pool) {
+            let request = lease_request(pool, now + AHEAD * 60);
+            if let Ok(id) = self.connection.post(&request, &[], Some(now)) {
+                self.ahead = Some((pool, id, now));
+            }
+        }
+    }
+
+    /// The daemon's number for what is wanted.
+    fn pool(&mut self, wanted: &Wanted, deadline: Instant) -> Result<PoolId, DaemonError> {
+        if let Some((_, pool)) = self.pools.iter().find(|(known, _)| known == wanted) {
+            return Ok(*pool);
+        }
+        let (target, file) = match &wanted.executable {
+            None => (Target::Modules, None),
+            Some(path) => {
+                let file = File::options()
+                    .read(true)
+                    .custom_flags(nix::fcntl::OFlag::O_PATH.bits())
+                    .open(path)
+                    .map_err(DaemonError::Lost)?;
+                let shown = std::fs::read_link(path).unwrap_or_else(|_| path.clone());
+                let path = shown.as_os_str().as_bytes().to_vec();
+                (Target::Executable { path }, Some(file))
+            }
+        };
+        let request = Request::OpenTemplate(TemplateSpec {
+            target,
+            modules: wanted.modules.clone(),
+            on_error: wanted.on_error,
+            environment: environ::snapshot(),
+        });
+        let fds = file.iter().map(AsFd::as_fd).collect::<Vec<_>>();
+        match self.connection.call(&request, &fds, Some(deadline))? {
+            (Reply::Opened(pool), _) => {
+                self.pools.push((wanted.clone(), pool));
+                Ok(pool)
+            }
+            (other, _) => Err(DaemonError::Protocol(format!("unexpected {other:?}"))),
+        }
+    }
+}
+
+fn lease_request(pool: PoolId, deadline: Instant) -> Request {
+    let wait = deadline.saturating_duration_since(Instant::now()).as_millis();
+    Request::Lease { pool, wait_ms: u32::try_from(wait).unwrap_or(u32::MAX) }
+}
+
+fn lease_of(reply: &Reply, fds: Vec<OwnedFd>) -> Result<Lease, DaemonError> {
+    let Reply::Lease(grant) = reply else {
+        return Err(DaemonError::Protocol(format!("unexpected {reply:?}")));
+    };
+    let [job, status, pidfd]: [OwnedFd; FDS_PER_LEASE] = fds
+        .try_into()
+        .map_err(|_| DaemonError::Protocol("a lease without its descriptors".to_owned()))?;
+    Ok(Lease { pid: grant.pid, job, pidfd, status: Status::Pipe(status) })
+}

@@ -1,0 +1,61 @@
+//! The three ways to a worker. Each ends in a [`Lease`]; what follows is the same for all.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`fork`] | a copy of this process |
+//! | [`spawn`] | this program, executed anew |
+//! | [`forkserver`] | a spare of the daemon's template, or what the fallback policy says |
+//! | [`child`] | a started worker: its outcome, its end, its signals |
+//! | [`request`] | the job that says who the worker is to be |
+//!
+//! What must never be in here: anything that knows the type of a task.
+
+pub(crate) mod child;
+pub(crate) mod fork;
+pub(crate) mod forkserver;
+pub(crate) mod request;
+pub(crate) mod spawn;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// Where a worker's exit status comes from.
+#[derive(Debug)]
+pub(crate) enum Status {
+    /// Its parent writes it here.
+    Pipe(OwnedFd),
+    /// This process is its parent.
+    Child,
+}
+
+/// A process that waits for a job.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    pub(crate) pid: u32,
+    pub(crate) job: OwnedFd,
+    pub(crate) pidfd: OwnedFd,
+    pub(crate) status: Status,
+}
+
+/// Waits until one of these is readable (or at its end); false if the time passes first.
+pub(crate) fn wait_readable(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> bool {
+    let deadline = timeout.map(|timeout| Instant::now() + timeout.min(FOREVER));
+    loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let timeout = left.map_or(PollTimeout::NONE, |left| {
+            let rounded = if left.is_zero() { left } else { left + Duration::from_micros(999) };
+            PollTimeout::try_from(rounded).unwrap_or(PollTimeout::MAX)
+        });
+        let mut sources =
+            fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect::<Vec<_>>();
+        match poll(&mut sources, timeout) {
+            Ok(0) | Err(_) if left.is_some_and(|left| left.is_zero()) => return false,
+            Ok(0) | Err(_) => {}
+            Ok(_) => return true,
+        }
+    }
+}
+
+/// Longer waits than this are waits without end; it keeps `Instant` from overflowing.
+pub(crate) const FOREVER: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 10);

@@ -1,0 +1,199 @@
+//! The job that says who the worker is to be: everything it sees is the requester's.
+
+use crate::current::{self, Me};
+use crate::error::StartError;
+use crate::process::{Options, Stream};
+use crate::sys::{attributes, environ, fd, packet, wait};
+use mpserverd_proto::job::{self, Codec, Identity, Job, OnParentDeath, Rlimit, Setup, Slots};
+use mpserverd_proto::limits::{JOB_FDS_MAX, PAYLOAD_BYTES_MAX};
+use mpserverd_proto::packet::Kind;
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Mutex;
+
+/// What is to be run.
+#[derive(Debug)]
+pub(crate) struct Work {
+    pub(crate) task: String,
+    pub(crate) schema: u64,
+    pub(crate) codec: Codec,
+    pub(crate) args: Vec<u8>,
+}
+
+/// A job ready to be sent, with the descriptors it needs.
+#[derive(Debug)]
+pub(crate) struct Request {
+    head: Vec<u8>,
+    args: Vec<u8>,
+    fds: Vec<OwnedFd>,
+    pub(crate) name: String,
+    pub(crate) daemon: bool,
+}
+
+impl Request {
+    /// Gathers everything.
+    pub(crate) fn prepare(
+        work: Work,
+        options: Options,
+        method: &str,
+        socket: Option<&Path>,
+    ) -> Result<Self, StartError> {
+        let me = current::me();
+        let numbers = current::next_numbers(&me);
+        let name = options.name.clone().unwrap_or_else(|| {
+            let numbers = numbers.iter().map(ToString::to_string).collect::<Vec<_>>();
+            format!("Process-{}", numbers.join(":"))
+        });
+        let daemon = options.daemon.unwrap_or(me.identity.daemon);
+        let on_parent_death = options.on_parent_death.unwrap_or(if daemon {
+            OnParentDeath::Kill
+        } else {
+            OnParentDeath::Finish
+        });
+        let identity = Identity {
+            name: name.clone(),
+            numbers,
+            daemon,
+            authkey: options.authkey.clone().unwrap_or_else(|| me.identity.authkey.clone()),
+            parent_name: me.identity.name.clone(),
+            parent_pid: std::process::id(),
+            start_method: method.to_owned(),
+            argv: me.identity.argv.clone(),
+            socket: socket_bytes(&me, socket),
+        };
+        let setup = setup(&options)?;
+        let (slots, fds) = descriptors(options)?;
+        let Work { task, schema, codec, args } = work;
+        let job = Job { task, schema, codec, identity, setup, on_parent_death, slots };
+        let head = job::head(&job).map_err(|e| StartError::Invalid(e.to_string()))?;
+        if head.len() as u64 + args.len() as u64 > PAYLOAD_BYTES_MAX {
+            return Err(StartError::TooLarge { limit: PAYLOAD_BYTES_MAX });
+        }
+        Ok(Self { head, args, fds, name, daemon })
+    }
+
+    /// Sends it to a worker.
+    pub(crate) fn send(&self, job: BorrowedFd<'_>) -> io::Result<()> {
+        let fds = self.fds.iter().map(AsFd::as_fd).collect::<Vec<_>>();
+        packet::send(job, Kind::Job, &[&self.head, &self.args], &fds, false)
+    }
+}
+
+fn socket_bytes(me: &Me, socket: Option<&Path>) -> Option<Vec<u8>> {
+    let given = socket.map(|path| path.as_os_str().as_bytes().to_vec());
+    given.or_else(|| me.identity.socket.clone())
+}
+
+fn setup(options: &Options) -> Result<Setup, StartError> {
+    let mut rlimits = attributes::rlimits();
+    for (resource, soft, hard) in &options.rlimits {
+        let wanted = Rlimit { resource: *resource as u32, soft: *soft, hard: *hard, strict: true };
+        rlimits.retain(|limit| limit.resource != wanted.resource);
+        rlimits.push(wanted);
+    }
+    Ok(Setup {
+        environment: Some(environment(options)?),
+        umask: options.umask.or_else(attributes::umask),
+        nice: Some(options.nice.unwrap_or_else(attributes::nice)),
+        nice_strict: options.nice.is_some(),
+        affinity: options.affinity.clone().or_else(attributes::affinity),
+        affinity_strict: options.affinity.is_some(),
+        rlimits,
+        deadline_ms: options.deadline.map(|limit| {
+            // Rounded up: a deadline below a millisecond is still one.
+            u64::try_from(limit.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX >> 8)
+        }),
+    })
+}
+
+fn environment(options: &Options) -> Result<Vec<u8>, StartError> {
+    let mut bytes = Vec::new();
+    let changed = |key: &OsStr| options.env.iter().any(|(changed, _)| changed == key);
+    if options.env.is_empty() && !options.env_clear {
+        return Ok(environ::snapshot());
+    }
+    if !options.env_clear {
+        for (key, value) in std::env::vars_os().filter(|(key, _)| !changed(key)) {
+            environ::append(&mut bytes, key.as_bytes(), value.as_bytes());
+        }
+    }
+    for (at, (key, value)) in options.env.iter().enumerate() {
+        let overridden = options.env[at + 1..].iter().any(|(later, _)| later == key);
+        let Some(value) = value.as_ref().filter(|_| !overridden) else { continue };
+        let key = key.as_bytes();
+        if key.is_empty()
+            || key.contains(&b'=')
+            || key.contains(&0)
+            || value.as_bytes().contains(&0)
+        {
+            let key = String::from_utf8_lossy(key);
+            return Err(StartError::Invalid(format!("environment variable `{key}`")));
+        }
+        environ::append(&mut bytes, key, value.as_bytes());
+    }
+    Ok(bytes)
+}
+
+/// Collects descriptors in slot order.
+#[derive(Default)]
+struct Collector {
+    fds: Vec<OwnedFd>,
+}
+
+impl Collector {
+    fn add(&mut self, fd: OwnedFd) -> u16 {
+        self.fds.push(fd);
+        (self.fds.len() - 1) as u16
+    }
+
+    fn stream(&mut self, stream: Stream, number: i32) -> Result<Option<u16>, StartError> {
+        let fd = match stream {
+            Stream::Null => return Ok(None),
+            Stream::Fd(fd) => fd,
+            Stream::Inherit => match fd::standard(number) {
+                // A closed stream is /dev/null in the worker.
+                None => return Ok(None),
+                Some(own) => fd::duplicate_from(own, 3).map_err(StartError::system("dup"))?,
+            },
+        };
+        Ok(Some(self.add(fd)))
+    }
+}
+
+fn descriptors(options: Options) -> Result<(Slots, Vec<OwnedFd>), StartError> {
+    let mut all = Collector::default();
+    let directory = match &options.current_dir {
+        Some(path) => fd::directory(path).map_err(StartError::system("working directory"))?,
+        None => fd::current_directory().map_err(StartError::system("working directory"))?,
+    };
+    let mut slots = Slots { cwd: Some(all.add(directory)), ..Slots::default() };
+    slots.stdin = all.stream(options.stdin, 0)?;
+    slots.stdout = all.stream(options.stdout, 1)?;
+    slots.stderr = all.stream(options.stderr, 2)?;
+    slots.parent = own_pidfd().map(|fd| all.add(fd));
+    slots.first_user = all.fds.len() as u16;
+    let count = all.fds.len() + options.fds.len();
+    if count > JOB_FDS_MAX {
+        let (count, limit) = (options.fds.len(), JOB_FDS_MAX - all.fds.len());
+        return Err(StartError::TooManyFds { count, limit });
+    }
+    all.fds.extend(options.fds);
+    slots.total = count as u16;
+    Ok((slots, all.fds))
+}
+
+/// A pidfd of this process, kept open between starts.
+fn own_pidfd() -> Option<OwnedFd> {
+    static OWN: Mutex<Option<(u32, OwnedFd)>> = Mutex::new(None);
+    let mut own = OWN.lock().ok()?;
+    let pid = std::process::id();
+    if own.as_ref().is_none_or(|(of, _)| *of != pid) {
+        *own = Some((pid, wait::pidfd_open(pid).ok()?));
+    }
+    let (_, fd) = own.as_ref()?;
+    debug_assert!(fd.as_raw_fd() > 2);
+    fd.try_clone().ok()
+}

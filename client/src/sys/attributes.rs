@@ -1,0 +1,187 @@
+//! What a process is: signals, limits, nice value, affinity, names.
+//!
+//! Contract: every setter changes this process (or thread) only, and reports what the kernel said.
+
+use mpserverd_proto::job::Rlimit;
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, sigprocmask};
+use std::ffi::CString;
+use std::io;
+use std::os::fd::OwnedFd;
+
+fn check(done: libc::c_int) -> io::Result<()> {
+    if done == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// How many resources `setrlimit(2)` knows.
+const RESOURCES: u32 = 16;
+
+/// All resource limits of this process, as inherited ones.
+pub(crate) fn rlimits() -> Vec<Rlimit> {
+    (0..RESOURCES)
+        .filter_map(|resource| {
+            let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            // SAFETY: the kernel writes one rlimit.
+            let done = unsafe { libc::getrlimit(resource as _, &raw mut limit) };
+            (done == 0).then_some(Rlimit {
+                resource,
+                soft: limit.rlim_cur,
+                hard: limit.rlim_max,
+                strict: false,
+            })
+        })
+        .collect()
+}
+
+/// Sets one resource limit.
+pub(crate) fn set_rlimit(resource: u32, soft: u64, hard: u64) -> io::Result<()> {
+    let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: the kernel reads one rlimit.
+    check(unsafe { libc::setrlimit(resource as _, &raw const limit) })
+}
+
+/// Nice value of the calling thread.
+pub(crate) fn nice() -> i32 {
+    // SAFETY: no memory arguments. (-1 is a legal value; the call cannot fail for ourselves.)
+    unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }
+}
+
+/// Sets the nice value of the calling thread and of the process's first thread.
+pub(crate) fn set_nice(value: i32) -> io::Result<()> {
+    for thread in [0, std::process::id()] {
+        // SAFETY: no memory arguments.
+        check(unsafe { libc::setpriority(libc::PRIO_PROCESS, thread, value) })?;
+    }
+    Ok(())
+}
+
+const AFFINITY_WORDS: usize = 16;
+
+/// CPU affinity mask of the calling thread.
+pub(crate) fn affinity() -> Option<Vec<u64>> {
+    let mut words = [0u64; AFFINITY_WORDS];
+    // SAFETY: the kernel writes at most the size given; the raw syscall returns how many bytes.
+    let got = unsafe {
+        libc::syscall(libc::SYS_sched_getaffinity, 0, size_of_val(&words), words.as_mut_ptr())
+    };
+    let bytes = usize::try_from(got).ok()?;
+    Some(words[..bytes.div_ceil(8).min(AFFINITY_WORDS)].to_vec())
+}
+
+/// Sets the affinity of the calling thread and of the process's first thread.
+pub(crate) fn set_affinity(mask: &[u64]) -> io::Result<()> {
+    for thread in [0, std::process::id()] {
+        // SAFETY: the kernel reads the size given.
+        let done = unsafe {
+            libc::syscall(libc::SYS_sched_setaffinity, thread, size_of_val(mask), mask.as_ptr())
+        };
+        check(done as libc::c_int)?;
+    }
+    Ok(())
+}
+
+/// The file mode creation mask, without the race of setting it.
+///
+/// From `/proc/self/status` (`proc(5)`), whose file is kept open a process.
+pub(crate) fn umask() -> Option<u32> {
+    use std::os::unix::fs::FileExt;
+    use std::sync::Mutex;
+    static STATUS: Mutex<Option<(u32, std::fs::File)>> = Mutex::new(None);
+    let mut status = STATUS.lock().ok()?;
+    let pid = std::process::id();
+    if status.as_ref().is_none_or(|(of, _)| *of != pid) {
+        *status = Some((pid, std::fs::File::open("/proc/self/status").ok()?));
+    }
+    let mut text = [0u8; 128];
+    let read = status.as_ref()?.1.read_at(&mut text, 0).ok()?;
+    let text = std::str::from_utf8(&text[..read]).ok()?;
+    let value = text.lines().find_map(|line| line.strip_prefix("Umask:"))?;
+    u32::from_str_radix(value.trim(), 8).ok()
+}
+
+/// Sets the file mode creation mask.
+pub(crate) fn set_umask(mask: u32) {
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(mask));
+}
+
+/// Name of the calling thread as `ps` shows it; cut to 15 bytes.
+pub(crate) fn set_thread_name(name: &str) {
+    let short = name.bytes().filter(|byte| *byte != 0).take(15).collect::<Vec<_>>();
+    let name = CString::new(short).unwrap_or_default();
+    // SAFETY: the kernel reads up to 16 bytes of a NUL-terminated string.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+}
+
+/// Makes this process inherit the orphans among its descendants (`PR_SET_CHILD_SUBREAPER`).
+///
+/// # Errors
+/// As `prctl(2)`.
+pub fn become_subreaper() -> io::Result<()> {
+    // SAFETY: no memory arguments.
+    check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) })
+}
+
+/// Blocks `SIGCHLD` and gives a descriptor that becomes readable with it.
+pub(crate) fn child_signals() -> io::Result<OwnedFd> {
+    use nix::sys::signalfd::{SfdFlags, SignalFd};
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGCHLD);
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None)?;
+    let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+    let signals = SignalFd::with_flags(&set, flags)?;
+    let fd = std::os::fd::AsFd::as_fd(&signals).try_clone_to_owned()?;
+    Ok(fd)
+}
+
+/// Signals of a terminal or a supervisor that a template leaves to the daemon.
+const LEFT_TO_THE_DAEMON: [Signal; 3] = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP];
+
+/// Ignores what is meant for the daemon.
+pub(crate) fn ignore_terminal() {
+    for signal in LEFT_TO_THE_DAEMON {
+        // SAFETY: SIG_IGN runs no code.
+        let _ = unsafe { nix::sys::signal::signal(signal, SigHandler::SigIgn) };
+    }
+}
+
+/// Gives a worker the default action for every signal but `SIGPIPE` (which Rust programs ignore)
+/// and an empty mask.
+pub(crate) fn reset_signals() {
+    for signal in Signal::iterator().filter(|signal| *signal != Signal::SIGPIPE) {
+        // SAFETY: SIG_DFL runs no code of ours. KILL and STOP refuse, which is fine.
+        let _ = unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) };
+    }
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+}
+
+/// Detaches from the terminal and the process group of whoever started us.
+pub(crate) fn new_session() {
+    let _ = nix::unistd::setsid();
+}
+
+/// Raises the soft limit of open descriptors to the hard one; gives the limit that holds then.
+///
+/// # Errors
+/// As `setrlimit(2)`.
+pub fn raise_descriptor_limit() -> io::Result<u64> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    Ok(hard)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_umask_is_read_without_being_set() {
+        let before = umask().unwrap();
+        assert_eq!(umask().unwrap(), before);
+        assert!(before <= 0o777);
+    }
+
+    #[test]
+    fn limits_cover_every_resource() {
+        assert_eq!(rlimits().len(), RESOURCES as usize);
+    }
+}

@@ -1,0 +1,27 @@
+//! Everything that needs `unsafe` on Linux, and the thin wrappers around it.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`fd`] | descriptors: pairs, pipes, memfds, ranges to close |
+//! | [`scm`] | `sendmsg`/`recvmsg` with descriptors |
+//! | [`packet`] | packets with a header over `SOCK_SEQPACKET`, bodies inline or in a memfd |
+//! | [`fork`] | the one `fork` of the project |
+//! | [`wait`] | pidfds, `waitid`, exit records |
+//! | [`environ`] | replacing the whole environment |
+//! | [`attributes`] | what a process is: signals, limits, nice, affinity, names |
+//! | [`object`] | loading a module and calling through its ABI |
+//! | [`early`] | code before `main` and at `exit` |
+//!
+//! What must never be in here: policy. These functions do one thing and report what the kernel
+//! said; who calls them when is decided outside.
+#![allow(unsafe_code, reason = "the fence: see the contract at the top of each file")]
+
+pub mod attributes;
+pub(crate) mod early;
+pub(crate) mod environ;
+pub mod fd;
+pub(crate) mod fork;
+pub(crate) mod object;
+pub mod packet;
+pub mod scm;
+pub mod wait;

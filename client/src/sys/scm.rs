@@ -1,0 +1,139 @@
+//! `sendmsg` and `recvmsg` with descriptors (`SCM_RIGHTS`, `unix(7)`).
+//!
+//! Contract: received descriptors are close-on-exec and owned by the returned values from the
+//! first moment; a truncated control message closes what came and is an error. nix's iterator
+//! refuses truncated control data and so would leak the descriptors that did arrive.
+
+use mpserverd_proto::limits::FRAME_FDS_MAX;
+use std::io;
+use std::mem::{MaybeUninit, size_of, zeroed};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+const FD_BYTES: usize = size_of::<RawFd>();
+/// Room for one control message with all descriptors that the kernel passes at once.
+const CONTROL_WORDS: usize = (FRAME_FDS_MAX * FD_BYTES + 64) / size_of::<u64>();
+
+/// Sends bytes (as one message on a message socket) with descriptors; never raises `SIGPIPE`.
+/// Returns how many bytes were taken.
+///
+/// # Errors
+/// As `sendmsg(2)`; `InvalidInput` for more than [`FRAME_FDS_MAX`] descriptors.
+pub fn send(
+    socket: BorrowedFd<'_>,
+    parts: &[&[u8]],
+    fds: &[BorrowedFd<'_>],
+    nonblocking: bool,
+) -> io::Result<usize> {
+    if fds.len() > FRAME_FDS_MAX {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut vectors = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; 4];
+    for (vector, part) in vectors.iter_mut().zip(parts) {
+        *vector = libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() };
+    }
+    let mut control = [0u64; CONTROL_WORDS];
+    // SAFETY: an all-zero msghdr is valid: no address, no vectors, no control data.
+    let mut message: libc::msghdr = unsafe { zeroed() };
+    message.msg_iov = vectors.as_mut_ptr();
+    message.msg_iovlen = parts.len().min(vectors.len()) as _;
+    if !fds.is_empty() {
+        message.msg_control = control.as_mut_ptr().cast();
+        // SAFETY: CMSG_SPACE is arithmetic.
+        message.msg_controllen = unsafe { libc::CMSG_SPACE((fds.len() * FD_BYTES) as u32) } as _;
+        // SAFETY: the control buffer is large enough for FRAME_FDS_MAX descriptors (checked
+        // above) and aligned as u64; CMSG_FIRSTHDR and CMSG_DATA point into it.
+        unsafe {
+            let header = libc::CMSG_FIRSTHDR(&raw const message);
+            (*header).cmsg_level = libc::SOL_SOCKET;
+            (*header).cmsg_type = libc::SCM_RIGHTS;
+            (*header).cmsg_len = libc::CMSG_LEN((fds.len() * FD_BYTES) as u32) as _;
+            let data = libc::CMSG_DATA(header).cast::<RawFd>();
+            for (at, fd) in fds.iter().enumerate() {
+                data.add(at).write_unaligned(fd.as_raw_fd());
+            }
+        }
+    }
+    let flags = libc::MSG_NOSIGNAL | if nonblocking { libc::MSG_DONTWAIT } else { 0 };
+    loop {
+        // SAFETY: vectors and control outlive the call; both are only read.
+        let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, flags) };
+        match usize::try_from(sent) {
+            Ok(sent) => return Ok(sent),
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
+
+/// Receives bytes (one message, on a message socket) and appends its descriptors to `fds`.
+/// Returns how many bytes came; 0 is the end.
+///
+/// # Errors
+/// As `recvmsg(2)`; `InvalidData` for truncated control data (the descriptor table is full, or
+/// the peer sent more than anybody may) and for a message longer than `bytes`.
+pub fn receive(
+    socket: BorrowedFd<'_>,
+    bytes: &mut [u8],
+    fds: &mut Vec<OwnedFd>,
+    nonblocking: bool,
+) -> io::Result<usize> {
+    let mut control = [MaybeUninit::<u64>::uninit(); CONTROL_WORDS];
+    let mut vector = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    // SAFETY: an all-zero msghdr is valid.
+    let mut message: libc::msghdr = unsafe { zeroed() };
+    message.msg_iov = &raw mut vector;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&control) as _;
+    let flags = libc::MSG_CMSG_CLOEXEC | if nonblocking { libc::MSG_DONTWAIT } else { 0 };
+    let got = loop {
+        // SAFETY: the kernel writes at most iov_len bytes to `bytes` and msg_controllen bytes to
+        // `control`, both of which outlive the call.
+        let got = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
+        match usize::try_from(got) {
+            Ok(got) => break got,
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    };
+    let before = fds.len();
+    collect(&message, fds);
+    if message.msg_flags & (libc::MSG_CTRUNC | libc::MSG_TRUNC) != 0 {
+        fds.truncate(before);
+        let what = if message.msg_flags & libc::MSG_CTRUNC != 0 {
+            "descriptors were lost on the way: raise RLIMIT_NOFILE (`ulimit -n`)"
+        } else {
+            "message longer than any of this protocol"
+        };
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    }
+    Ok(got)
+}
+
+/// Takes ownership of every descriptor in the control data of a received message.
+fn collect(message: &libc::msghdr, fds: &mut Vec<OwnedFd>) {
+    // SAFETY: `message` was filled by recvmsg; the CMSG macros walk the control buffer within
+    // msg_controllen. Every descriptor found was just made for this process and has no owner.
+    unsafe {
+        let mut header = libc::CMSG_FIRSTHDR(message);
+        while !header.is_null() {
+            if (*header).cmsg_level == libc::SOL_SOCKET && (*header).cmsg_type == libc::SCM_RIGHTS {
+                let data = libc::CMSG_DATA(header).cast::<RawFd>();
+                let empty = libc::CMSG_LEN(0) as usize;
+                let count = ((*header).cmsg_len as usize).saturating_sub(empty) / FD_BYTES;
+                fds.extend(
+                    (0..count).map(|at| OwnedFd::from_raw_fd(data.add(at).read_unaligned())),
+                );
+            }
+            header = libc::CMSG_NXTHDR(message, header);
+        }
+    }
+}
