@@ -3,3 +3,8 @@
 pub mod cli;
 pub mod config;
 pub mod core;
+#[cfg(unix)]
+pub mod daemonize;
+pub mod launch;
+pub mod logging;
+pub mod pid_file;
