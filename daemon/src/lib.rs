@@ -1,1 +1,22 @@
 //! The daemon `mpserverd` and its command line `mpctl`.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`cli`] | the command lines of both programs, completions, man pages |
+//! | [`config`] | options from file, environment and command line; names and files of modules |
+//! | [`logging`] | where log lines go and what they look like |
+//! | `daemonize` | going into the background (Unix) |
+//! | [`launch`] | telling whoever started the daemon that it is ready |
+//! | [`pid_file`] | the locked pid file |
+//! | [`serve`] | from a configuration to a daemon that serves |
+//! | [`core`] | the daemon's book, without I/O |
+
+pub mod cli;
+pub mod config;
+pub mod core;
+#[cfg(unix)]
+pub mod daemonize;
+pub mod launch;
+pub mod logging;
+pub mod pid_file;
+pub mod serve;

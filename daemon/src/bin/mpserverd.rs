@@ -1,0 +1,77 @@
+//! The daemon's `main`: from the command line to [`mpserverd::serve`].
+
+use mpserverd::cli::mpserverd::{Command, Mpserverd};
+use mpserverd::cli::options::Options;
+use mpserverd::cli::{self, EXIT_SYSTEM, EXIT_USAGE, pages};
+use mpserverd::config::{Config, Environment, Purpose};
+use mpserverd::launch::Launch;
+use mpserverd::pid_file::PidFile;
+use mpserverd::{logging, serve};
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let parsed = match cli::parse::<Mpserverd>() {
+        Ok(parsed) => parsed,
+        Err(code) => return code,
+    };
+    match parsed.command {
+        Some(Command::Completions { shell }) => pages::print_completions::<Mpserverd>(shell),
+        Some(Command::Man { out }) => pages::print_man::<Mpserverd>(out.as_deref()),
+        Some(Command::Run { options, command }) => start(*options, Purpose::Private, Some(command)),
+        None => start(parsed.service_options(), Purpose::Service, None),
+    }
+}
+
+fn start(options: Options, purpose: Purpose, command: Option<Vec<OsString>>) -> ExitCode {
+    let check = options.check;
+    let config = match Config::load(options, Environment::current(), purpose) {
+        Ok(config) => config,
+        Err(findings) => return complain(EXIT_USAGE, &findings.to_string()),
+    };
+    if check {
+        return pages::print(config.show().as_bytes());
+    }
+    let mut launch = Launch::foreground();
+    #[cfg(unix)]
+    if config.daemonize {
+        use mpserverd::daemonize::{Side, detach};
+        match detach(config.log.file.as_deref()) {
+            Ok(Side::Parent { code: 0, .. }) => return ExitCode::SUCCESS,
+            Ok(Side::Parent { code, reason }) => return complain(code, &reason),
+            Ok(Side::Daemon(parent)) => launch = parent,
+            Err(error) => return complain(EXIT_SYSTEM, &error.to_string()),
+        }
+    }
+    match serve(config, command, &mut launch) {
+        Ok(code) => code,
+        Err((code, reason)) if launch.is_awaited() => {
+            launch.failed(code, &reason);
+            ExitCode::from(code)
+        }
+        Err((code, reason)) => complain(code, &reason),
+    }
+}
+
+/// What is left once the process is the one that stays.
+fn serve(
+    config: Config,
+    command: Option<Vec<OsString>>,
+    launch: &mut Launch,
+) -> Result<ExitCode, (u8, String)> {
+    let pid_file = config.pid_file.as_deref().map(PidFile::create).transpose();
+    let _pid_file = pid_file.map_err(|error| (EXIT_SYSTEM, error.to_string()))?;
+    logging::init(&config.log).map_err(|error| (EXIT_SYSTEM, error.to_string()))?;
+    serve::run(config, command, launch).map_err(|error| (error.exit_code(), error.to_string()))
+}
+
+/// Says what is wrong, every line of it as an error of its own.
+fn complain(code: u8, reason: &str) -> ExitCode {
+    let mut stderr = std::io::stderr().lock();
+    for line in reason.lines() {
+        // Without a standard error the exit code must do.
+        let _ = writeln!(stderr, "error: {line}");
+    }
+    ExitCode::from(code)
+}

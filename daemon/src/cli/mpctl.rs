@@ -1,0 +1,212 @@
+//! The command line of `mpctl`. Definitions only: what the commands do stands elsewhere.
+
+use super::parsers::{SignalNumber, choice, worker};
+use crate::config::values::duration;
+use clap::{Args, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
+use mpserverd_proto::client::{StopPolicy, WorkerRef};
+use std::path::PathBuf;
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  mpctl status
+      How many templates, spares and workers there are.
+  mpctl run thumbs::resize photo.jpg 640
+      Run one task; its result is printed, its exit code is that of mpctl.
+  ls *.jpg | mpctl map thumbs::shrink --jobs 4
+      Run a task for every line of standard input.
+  mpctl kill w17 --signal INT
+      Interrupt a worker.
+  mpctl stop --policy term --grace 5s
+      Stop the daemon, and its workers politely.
+
+Environment:
+  MPSERVERD_SOCKET  Where the daemon is; --socket has the last word
+  XDG_RUNTIME_DIR   Holds the socket if nothing else names it
+
+Exit codes:
+  0    Done
+  1    A task failed, or the daemon refused
+  100  Wrong usage
+  111  The system refused something, or there is no daemon";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  mpctl run thumbs::resize photo.jpg 640
+  mpctl run --timeout 30s --name nightly reports::build '{\"year\": 2024}'
+  mpctl run maths::add -- -3 5
+
+Each argument that is JSON is passed as that value, any other as a string: 640 is a number, photo.jpg
+and \"640\" (with its quotes) are strings.";
+
+const MAP_EXAMPLES: &str = "\
+Examples:
+  mpctl map thumbs::shrink a.jpg b.jpg c.jpg
+  ls *.jpg | mpctl map thumbs::shrink --jobs 4 --unordered
+  seq 1000 | mpctl --json map maths::square --timeout 2s --retries 1
+
+Each input is the one argument of one task: the value if it is JSON, a string if not.";
+
+/// Talk to a running mpserverd: look, run tasks, reload, stop.
+#[derive(Parser, Clone, Debug, PartialEq, Eq)]
+#[command(name = "mpctl", version, after_help = EXAMPLES)]
+pub struct Mpctl {
+    /// The daemon's socket [default: MPSERVERD_SOCKET, or that of this user's daemon]
+    #[arg(long, global = true, help_heading = "Daemon and output", value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub socket: Option<PathBuf>,
+
+    /// Print JSON for programs instead of text for people
+    #[arg(long, global = true, help_heading = "Daemon and output")]
+    pub json: bool,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What `mpctl` can do.
+#[derive(Subcommand, Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Show templates, spares, workers and clients in numbers
+    Status,
+    /// List the workers that run
+    Ps,
+    /// List modules with their tasks, load times and errors
+    Modules,
+    /// Run one task and print its result
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(Run),
+    /// Run a task once for every input, on several workers
+    #[command(after_help = MAP_EXAMPLES)]
+    Map(Map),
+    /// Send a signal to a worker
+    Kill(Kill),
+    /// Read the configuration again and switch to new templates; on any fault nothing changes
+    Reload,
+    /// Stop the daemon
+    Stop(Stop),
+    /// Ask the daemon whether it is there
+    Ping,
+    /// Measure how fast workers start
+    Bench(Bench),
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Print the man page, or write all of them into a folder
+    Man {
+        /// Write one page a command into this folder
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+        out: Option<PathBuf>,
+    },
+}
+
+/// `mpctl run`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Name of the task, as `mpctl modules` lists it
+    pub task: String,
+
+    /// Its arguments: JSON where it is JSON, else a string
+    #[arg(value_name = "ARG", allow_negative_numbers = true)]
+    pub args: Vec<String>,
+
+    /// Take the worker from a template with this module; may be given more than once
+    #[arg(long = "module", value_name = "MODULE", value_hint = ValueHint::FilePath)]
+    pub modules: Vec<String>,
+
+    /// Give up and kill the worker after this time
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub timeout: Option<Duration>,
+
+    /// Name of the process, as `mpctl ps` shows it
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+}
+
+/// `mpctl map`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct Map {
+    /// Name of the task, as `mpctl modules` lists it
+    pub task: String,
+
+    /// Inputs; without any, the lines of standard input
+    #[arg(value_name = "INPUT", allow_negative_numbers = true)]
+    pub inputs: Vec<String>,
+
+    /// Take workers from a template with this module; may be given more than once
+    #[arg(long = "module", value_name = "MODULE", value_hint = ValueHint::FilePath)]
+    pub modules: Vec<String>,
+
+    /// Workers at once [default: one for each CPU]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub jobs: Option<u32>,
+
+    /// Print results in the order of the inputs; this is the default
+    #[arg(long, overrides_with = "unordered")]
+    pub ordered: bool,
+
+    /// Print each result as soon as it is there
+    #[arg(long, overrides_with = "ordered")]
+    pub unordered: bool,
+
+    /// Give up on a single task after this time
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub timeout: Option<Duration>,
+
+    /// Try a task so many times more after its worker died or ran out of time
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub retries: u32,
+
+    /// Show no progress on the terminal
+    #[arg(long)]
+    pub no_progress: bool,
+}
+
+/// `mpctl kill`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct Kill {
+    /// The worker, by pid or by id (w17)
+    #[arg(value_name = "PID|ID", value_parser = worker)]
+    pub worker: WorkerRef,
+
+    /// The signal, by name or number
+    #[arg(long, short, value_name = "NAME|NUM", default_value = "TERM")]
+    pub signal: SignalNumber,
+}
+
+/// `mpctl stop`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// What happens to workers that run [default: as the daemon is configured]
+    #[arg(long, value_name = "POLICY", value_parser = choice::<StopPolicy>())]
+    pub policy: Option<StopPolicy>,
+
+    /// How long to wait for them [default: as the daemon is configured]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub grace: Option<Duration>,
+}
+
+/// `mpctl bench`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct Bench {
+    /// Workers to start, all clients together
+    #[arg(long, value_name = "N", default_value_t = 1000,
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub starts: u64,
+
+    /// Clients that start them side by side
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub clients: u32,
+
+    /// Measure a template with this module; may be given more than once
+    #[arg(long = "module", value_name = "MODULE", value_hint = ValueHint::FilePath)]
+    pub modules: Vec<String>,
+}
+
+#[cfg(test)]
+#[path = "mpctl_tests.rs"]
+mod tests;

@@ -1,0 +1,85 @@
+//! Command lines of `mpctl` that must be understood, and such that must not.
+
+use super::*;
+use crate::cli::examples;
+use clap::CommandFactory;
+use mpserverd_proto::ids::WorkerId;
+
+fn parse(line: &str) -> Result<Mpctl, clap::Error> {
+    Mpctl::try_parse_from(line.split_whitespace())
+}
+
+#[test]
+fn the_definition_is_sound() {
+    Mpctl::command().debug_assert();
+}
+
+#[test]
+fn every_example_parses() {
+    let texts = [EXAMPLES, RUN_EXAMPLES, MAP_EXAMPLES];
+    let lines: Vec<_> = texts.into_iter().flat_map(examples).collect();
+    assert!(lines.len() >= 11, "{lines:?}");
+    for line in lines {
+        assert!(parse(&line).is_ok(), "{line}: {}", parse(&line).expect_err("failed"));
+    }
+}
+
+#[test]
+fn options_stand_anywhere() {
+    for line in ["mpctl --json --socket /x ps", "mpctl ps --json --socket /x"] {
+        let parsed = parse(line).expect(line);
+        assert!(parsed.json, "{line}");
+        assert_eq!(parsed.socket.as_deref(), Some(std::path::Path::new("/x")), "{line}");
+    }
+}
+
+#[test]
+fn arguments_of_tasks() {
+    let Command::Run(run) =
+        parse("mpctl run add -3 --timeout 2s 5 -- --json").expect("run").command
+    else {
+        panic!("not a run")
+    };
+    assert_eq!(
+        (run.task.as_str(), run.args),
+        ("add", vec!["-3".into(), "5".into(), "--json".into()])
+    );
+    assert_eq!(run.timeout, Some(Duration::from_secs(2)));
+    let Command::Map(map) = parse("mpctl map sq 1 2 --unordered --ordered").expect("map").command
+    else {
+        panic!("not a map")
+    };
+    assert_eq!(map.inputs, ["1", "2"]);
+    assert!(map.ordered && !map.unordered, "the last one counts");
+}
+
+#[test]
+fn kill_takes_pid_or_id() {
+    for (line, worker, signal) in [
+        ("mpctl kill 4711", WorkerRef::Pid(4711), SignalNumber::TERM),
+        ("mpctl kill w17 --signal 9", WorkerRef::Id(WorkerId(17)), SignalNumber(9)),
+        ("mpctl kill w17 -s KILL", WorkerRef::Id(WorkerId(17)), SignalNumber(9)),
+    ] {
+        assert_eq!(parse(line).expect(line).command, Command::Kill(Kill { worker, signal }));
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    for line in [
+        "mpctl",
+        "mpctl explode",
+        "mpctl run",
+        "mpctl map",
+        "mpctl map t --jobs 0",
+        "mpctl map t --timeout 5",
+        "mpctl kill",
+        "mpctl kill everybody",
+        "mpctl kill 1 --signal 99",
+        "mpctl stop --policy never",
+        "mpctl bench --starts 0",
+        "mpctl ping --loud",
+    ] {
+        assert!(parse(line).is_err(), "{line}");
+    }
+}

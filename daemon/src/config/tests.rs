@@ -1,0 +1,235 @@
+//! Ranks of sources, `--check`, the example file, and many ways to get a file wrong.
+
+use super::*;
+use proptest::prelude::*;
+use std::path::Path;
+
+const EXAMPLE: &str = include_str!("../../../systemd/mpserverd.toml");
+
+fn place() -> Environment {
+    Environment {
+        directory: "/srv".into(),
+        default_socket: "/run/test/mpserverd.sock".into(),
+        ..Environment::default()
+    }
+}
+
+/// Loads a file with this text.
+fn load_with(text: &str, options: Options, place: Environment) -> Result<Config, Findings> {
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("test.toml");
+    std::fs::write(&file, text).expect("file");
+    let options = Options { config: Some(file), ..options };
+    Config::load(options, place, Purpose::Service)
+}
+
+fn load(text: &str) -> Result<Config, Findings> {
+    load_with(text, Options::default(), place())
+}
+
+fn defaults() -> Config {
+    Config::load(Options::default(), place(), Purpose::Service).expect("defaults are valid")
+}
+
+/// A configuration without what it was made from.
+fn plain(config: Config) -> Config {
+    let empty = defaults();
+    Config { draft: empty.draft, source: empty.source, ..config }
+}
+
+#[test]
+fn the_example_file_is_the_defaults_and_misses_nothing() {
+    assert_eq!(plain(load(EXAMPLE).expect("example")), defaults());
+    let uncommented: String = EXAMPLE
+        .lines()
+        .map(|line| match line.strip_prefix("# ") {
+            Some(rest) if rest.contains(" = \"") => format!("{rest}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    let all = load(&uncommented).expect("with every option");
+    assert!(!all.show().contains("# default"), "an option is missing:\n{}", all.show());
+    assert_eq!(all.log.file.as_deref(), Some(Path::new("/var/log/mpserverd.log")));
+}
+
+#[test]
+fn the_command_line_comes_first_then_environment_then_file() {
+    let file = "socket = '/file.sock'\nspares = '1..2'\nmodule_path = ['/file']\ngrace = '3s'\n";
+    let options = || Options {
+        spares: Some("4..8".parse().expect("spares")),
+        module_path: vec!["option".into()],
+        ..Options::default()
+    };
+    let place = Environment {
+        socket: Some("env.sock".into()),
+        module_path: Some("/env::env".into()),
+        ..place()
+    };
+    let config = load_with(file, options(), place.clone()).expect("valid");
+    assert_eq!((config.settings.spares_min, config.settings.spares_max), (4, 8));
+    assert_eq!(config.socket, Path::new("/srv/env.sock"));
+    assert_eq!(config.stop_grace, Duration::from_secs(3));
+    let folders: Vec<_> = ["/srv/option", "/env", "/srv/env", "/file"].map(PathBuf::from).into();
+    assert_eq!(config.module_path, folders);
+    let options = Options { socket: Some("./mine.sock".into()), ..options() };
+    let config = load_with(file, options.clone(), place.clone()).expect("valid");
+    assert_eq!(config.socket, Path::new("/srv/mine.sock"));
+    assert_eq!(load(file).expect("valid").socket, Path::new("/file.sock"));
+}
+
+#[test]
+fn a_private_daemon_has_a_socket_of_its_own() {
+    let place = Environment { socket: Some("/env.sock".into()), ..place() };
+    let config = Config::load(Options::default(), place.clone(), Purpose::Private).expect("valid");
+    assert!(config.socket.starts_with("/run/test/"), "{:?}", config.socket);
+    assert_ne!(config.socket, place.default_socket);
+    let options = Options { socket: Some("/mine.sock".into()), ..Options::default() };
+    let config = Config::load(options, place, Purpose::Private).expect("valid");
+    assert_eq!(config.socket, Path::new("/mine.sock"));
+}
+
+#[test]
+fn a_reload_keeps_the_command_line_and_sees_the_file() {
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("test.toml");
+    std::fs::write(&file, "grace = '1s'\nmax_workers = 50").expect("file");
+    let options = Options {
+        config: Some(file.clone()),
+        grace: Some(Duration::from_secs(7)),
+        ..Options::default()
+    };
+    let config = Config::load(options, place(), Purpose::Service).expect("valid");
+    std::fs::write(&file, "grace = '2s'\nmax_workers = 60").expect("file");
+    let again = config.reload().expect("valid");
+    assert_eq!((again.stop_grace, again.settings.workers_max), (Duration::from_secs(7), 60));
+    std::fs::write(&file, "grace = 2").expect("file");
+    assert!(again.reload().is_err());
+    assert_eq!(config.file(), Some(file.as_path()));
+}
+
+#[test]
+fn what_check_prints_is_the_same_configuration() {
+    let text = "preload = ['a', '/b \"c\".so']\nlog_level = 'warn,mpserverd=debug'\nspares = '3'\n";
+    let options = Options { max_workers: Some(77), ..Options::default() };
+    let config = load_with(text, options, place()).expect("valid");
+    let shown = config.show();
+    for part in ["test.toml:3", "# --max-workers", "# default", "max_workers = 77", "\"3..3\""] {
+        assert!(shown.contains(part), "{part}:\n{shown}");
+    }
+    assert_eq!(plain(load(&shown).expect("output of --check")), plain(config));
+}
+
+/// Files that are wrong: text, place, and a part of the reason.
+const BROKEN: &[(&str, &str, &str)] = &[
+    ("spare = '2..3'", ":1:1: `spare`", "did you mean `spares`?"),
+    ("\n\nmax-workers = 5", ":3:1: `max-workers`", "did you mean `max_workers`?"),
+    ("quux = 1", ":1:1: `quux`", "there are preload, on_preload_error"),
+    ("[templates]\npreload = []", ":1:2: `templates`", "unknown key"),
+    ("preload = 'shop'", ":1:11: `preload`", "takes a list"),
+    ("preload = [\n  'shop',\n  7,\n]", ":3:3: `preload`", "this is a TOML integer"),
+    ("preload = ['./shop.so']", ":1:12: `preload`", "absolute path"),
+    ("preload = ['a', 'a']", ":1:11: `preload`", "`a` is listed twice"),
+    ("preload = ['']", ":1:11: `preload`", "1 to 512 bytes"),
+    ("on_preload_error = 'panic'", ":1:20: `on_preload_error`", "ignore, warn, fail"),
+    ("on_preload_error = true", ":1:20: `on_preload_error`", "one of ignore, warn, fail"),
+    ("module_path = ['modules']", ":1:16: `module_path`", "not an absolute path"),
+    ("socket = 'x.sock'", ":1:10: `socket`", "not an absolute path"),
+    ("socket = '/run/'", ":1:10: `socket`", "does not name a file"),
+    ("socket = '/'", ":1:10: `socket`", "does not name a file"),
+    ("preload_timeout = 5", ":1:19: `preload_timeout`", "500ms"),
+    ("preload_timeout = '5'", ":1:19: `preload_timeout`", "500ms"),
+    ("preload_timeout = '0s'", ":1:19: `preload_timeout`", "not within 1ms and 1day"),
+    ("grace = '2years'", ":1:9: `grace`", "not within"),
+    ("backoff_min = '2m'", ":1:15: `backoff_min`", "more than `backoff_max`, 1m"),
+    ("spares = '9..3'", ":1:10: `spares`", "9 is more than 3"),
+    ("spares = 3", ":1:10: `spares`", "MIN..MAX"),
+    ("spares = '2..99'\nmax_workers = 50", ":1:10: `spares`", "50 workers"),
+    ("max_workers = 0", ":1:15: `max_workers`", "not within 1 and 4194304"),
+    ("max_workers = -1", ":1:15: `max_workers`", "whole number from 0"),
+    ("max_workers = 1.5", ":1:15: `max_workers`", "TOML float"),
+    ("max_templates = 5000", ":1:17: `max_templates`", "not within 1 and 4096"),
+    ("max_clients = 0x1ffff", ":1:15: `max_clients`", "131071 is not within"),
+    ("stop_policy = 'Wait'", ":1:15: `stop_policy`", "wait, term, kill"),
+    ("log_level = 'inof'", ":1:13: `log_level`", "off, error, warn"),
+    ("log_format = 'xml'", ":1:14: `log_format`", "text, json"),
+    ("hugepages = 'yes'", ":1:13: `hugepages`", "true or false"),
+    ("pid_file = '/a'\nlog_file = '/a'", ":2:12: `log_file`", "same path as `pid_file`"),
+    ("pid_file = '/tmp'", ":1:12: `pid_file`", "is a directory"),
+    ("grace = '1s'\ngrace = '2s'", ":2:1: ", "duplicate"),
+    ("grace = ", ":1:", ""),
+    ("grace = '1s\n", ":1:", ""),
+    ("= 5", ":1:1: ", ""),
+];
+
+#[test]
+fn every_fault_has_its_place_and_reason() {
+    for (text, place, reason) in BROKEN {
+        let findings = load(text).expect_err(text);
+        let line = findings.0[0].to_string();
+        assert!(line.contains(&format!("test.toml{place}")), "{text}\n{line}");
+        assert!(line.contains(reason), "{text}\n{line}");
+        assert!(!line.contains('\n'), "{text}\n{line}");
+    }
+}
+
+#[test]
+fn all_faults_are_found_at_once() {
+    let findings = load("spare = 1\ngrace = 5\nmax_workers = 0\nhugepages = 1\n").expect_err("bad");
+    let lines: Vec<_> = findings.0.iter().map(ToString::to_string).collect();
+    assert_eq!(lines.len(), 5, "{lines:#?}");
+    for (line, place) in lines.iter().zip([":1:1", ":2:9", ":3:15", ":4:13"]) {
+        assert!(line.contains(place), "{lines:#?}");
+    }
+    assert!(lines[4].starts_with("`spares`: up to 32"), "{lines:#?}");
+}
+
+#[test]
+fn faults_of_the_command_line_name_the_option() {
+    let options = Options { max_workers: Some(0), socket: Some("".into()), ..Options::default() };
+    let findings = Config::load(options, place(), Purpose::Service).expect_err("bad");
+    let text = findings.to_string();
+    assert!(text.contains("--max-workers: 0 is not within"), "{text}");
+    assert!(text.contains("--socket: "), "{text}");
+    let long = Environment { socket: Some(format!("/{}", "x".repeat(200)).into()), ..place() };
+    let findings = Config::load(Options::default(), long, Purpose::Service).expect_err("bad");
+    assert!(findings.to_string().starts_with("MPSERVERD_SOCKET: "), "{findings}");
+}
+
+#[test]
+fn files_that_cannot_be_read_are_named() {
+    for (file, part) in [("no.toml", "/srv/no.toml: cannot open"), ("/", "/: cannot read")] {
+        let options = Options { config: Some(file.into()), ..Options::default() };
+        let findings = Config::load(options, place(), Purpose::Service).expect_err(file);
+        assert!(findings.to_string().contains(part), "{findings}");
+    }
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("test.toml");
+    for (bytes, part) in [
+        (b"grace = '1s'\n# \xff".to_vec(), "test.toml:2:3: is not UTF-8"),
+        (vec![b'#'; (1 << 20) + 1], "is larger than 1048576 bytes"),
+    ] {
+        std::fs::write(&file, bytes).expect("file");
+        let options = Options { config: Some(file.clone()), ..Options::default() };
+        let findings = Config::load(options, place(), Purpose::Service).expect_err(part);
+        assert!(findings.to_string().contains(part), "{findings}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_answered(text in "[a-z_='\"\\[\\]{}.0-9\n #]{0,80}") {
+        let _ = file::read(Path::new("x"), &text, &mut Draft::default());
+    }
+
+    #[test]
+    fn any_change_of_the_example_is_answered(at in 0..EXAMPLE.len(), with in "[ -~\n]{0,4}") {
+        let mut text = EXAMPLE.to_owned();
+        let at = (0..=at).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.insert_str(at, &with);
+        for finding in file::read(Path::new("x"), &text, &mut Draft::default()) {
+            let placed = matches!(finding.origin, Origin::File { .. });
+            prop_assert!(placed);
+            prop_assert!(!finding.reason.is_empty());
+        }
+    }
+}
