@@ -1,1 +1,3 @@
 //! The daemon `mpserverd` and its command line `mpctl`.
+
+pub mod core;
