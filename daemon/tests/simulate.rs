@@ -6,12 +6,15 @@
 //! | `simulate/world.rs` | time, the schedule of events, and the reaction to each action |
 //! | `simulate/templates.rs` | template processes: they load, fork, fail, hang and die |
 //! | `simulate/clients.rs` | sessions that ask, cancel and vanish; operators that reload and stop |
+//! | `simulate/nonsense.rs` | events in no sensible order |
 //! | `simulate/checks.rs` | what a run must come to: rest, or an end |
 
 #[path = "simulate/checks.rs"]
 mod checks;
 #[path = "simulate/clients.rs"]
 mod clients;
+#[path = "simulate/nonsense.rs"]
+mod nonsense;
 #[path = "simulate/templates.rs"]
 mod templates;
 #[path = "simulate/world.rs"]
@@ -61,6 +64,13 @@ fn many_short_lives() {
 #[test]
 fn some_long_lives() {
     assert_all_seen(&run_seeds(1000..1030, 3000));
+}
+
+#[test]
+fn nonsense_does_not_confuse_the_book() {
+    for seed in 0..150 {
+        nonsense::feed(seed, 800);
+    }
 }
 
 /// Hours of it: `cargo test --release --test simulate -- --ignored`; `SEED` runs one seed.

@@ -9,7 +9,7 @@ use super::workers::Owner;
 use mpserverd_proto::ids::{TemplateId, WorkerId};
 use mpserverd_proto::template::{Memory, ModuleReport};
 
-/// Ids above this are not believed: the next ones would not fit any more.
+/// Ids of workers above this are not believed: the next ones would not fit any more.
 const ID_MAX: u64 = u64::MAX / 2;
 
 impl Core {
@@ -21,10 +21,9 @@ impl Core {
         modules: Vec<ModuleReport>,
         memory: Memory,
     ) {
-        if self.templates.contains_key(&id) || id.0 > ID_MAX || self.is_finished() {
+        if !self.promised.remove(&id) || self.is_finished() {
             return tracing::debug!(template = %id, "template cannot be attached");
         }
-        self.next.template = self.next.template.max(id.0 + 1);
         let pool_id = self.pool_for(spec);
         self.enter_template_as(id, pool_id, self.generation, Phase::Ready { since: self.now });
         let errors: Vec<_> = modules.iter().filter_map(|module| module.error.clone()).collect();

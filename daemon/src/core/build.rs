@@ -107,7 +107,7 @@ impl Core {
     }
 
     fn enter_template(&mut self, pool: PoolId, generation: u32, phase: Phase) -> TemplateId {
-        let id = self.new_template_id();
+        let id = self.next_template_id();
         self.enter_template_as(id, pool, generation, phase);
         id
     }

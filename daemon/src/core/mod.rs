@@ -53,7 +53,7 @@ use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
 use pool::Pool;
 use reload::{Reload, Startup};
 use sessions::Session;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use stop::Stop;
 use template::Template;
 use timers::{Timer, Timers};
@@ -103,6 +103,8 @@ pub struct Core {
     pools: BTreeMap<PoolId, Pool>,
     keys: BTreeMap<PoolKey, PoolId>,
     templates: BTreeMap<TemplateId, Template>,
+    /// Ids given to templates that have not attached themselves yet.
+    promised: BTreeSet<TemplateId>,
     workers: BTreeMap<WorkerId, Worker>,
     pids: BTreeMap<u32, WorkerId>,
     timers: Timers,
@@ -135,6 +137,7 @@ impl Core {
             pools: BTreeMap::new(),
             keys: BTreeMap::new(),
             templates: BTreeMap::new(),
+            promised: BTreeSet::new(),
             workers: BTreeMap::new(),
             pids: BTreeMap::new(),
             timers: Timers::default(),
@@ -158,8 +161,14 @@ impl Core {
         self.timers.next()
     }
 
-    /// An id for a template that attaches itself.
+    /// An id for a template that attaches itself; good for one [`Event::TemplateAttached`].
     pub fn new_template_id(&mut self) -> TemplateId {
+        let id = self.next_template_id();
+        self.promised.insert(id);
+        id
+    }
+
+    fn next_template_id(&mut self) -> TemplateId {
         let id = TemplateId(self.next.template);
         self.next.template += 1;
         id

@@ -97,7 +97,7 @@ impl Marks {
             self.fill();
         }
         let (want, bound) = if self.filling {
-            ((self.target + stock.waiting).saturating_sub(stock.have()), ROUND_MAX)
+            (self.target.saturating_add(stock.waiting).saturating_sub(stock.have()), ROUND_MAX)
         } else {
             (missing, self.quantum.max(1))
         };
