@@ -6,7 +6,7 @@
 use super::finding::{Finding, Origin};
 use super::toml_value::TomlValue;
 use super::values::{LogFormat, LogLevel, Spares};
-use crate::core::settings::Settings;
+use crate::core::Settings;
 use mpserverd_proto::client::StopPolicy;
 use mpserverd_proto::template::OnPreloadError;
 use std::path::{Path, PathBuf};

@@ -32,7 +32,7 @@ pub use environment::{Environment, default_socket};
 pub use finding::{Finding, Findings};
 
 use crate::cli::options::Options;
-use crate::core::settings::Settings;
+use crate::core::Settings;
 use draft::Draft;
 use finding::Origin;
 use mpserverd_proto::client::StopPolicy;

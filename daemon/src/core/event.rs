@@ -10,6 +10,20 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(pub Duration);
 
+impl Time {
+    /// This much later; `None` when that is beyond all time, which means never.
+    #[must_use]
+    pub fn after(self, delay: Duration) -> Option<Self> {
+        self.0.checked_add(delay).map(Self)
+    }
+
+    /// How long after `earlier` this is; zero if it is not after it.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
 /// A client connection, numbered by the loop; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(pub u64);

@@ -1,6 +1,242 @@
 //! The daemon's book: which pools, templates, spares, leases and requests there are.
 //!
 //! Sans-IO: [`Core::handle`] takes an event and the time and appends actions. Nothing here has a
-//! descriptor, a clock or a syscall, so the whole book-keeping runs in a simulator.
+//! descriptor, a clock, a thread or a syscall, so the whole book-keeping runs in a simulator
+//! (`tests/simulate.rs`). Nothing here panics, whatever the order of events.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `event.rs`, `settings.rs` | what goes in and out |
+//! | `timers.rs` | deadlines, each armed at most once |
+//! | `queue.rs` | requests that wait, fair between sessions |
+//! | `spares.rs` | how many spares a pool wants, and when to fork them |
+//! | `backoff.rs` | delays that double |
+//! | `sessions.rs` | clients, what they ask and what they still wait for |
+//! | `lease.rs` | matching requests with spares |
+//! | `workers.rs` | spares and workers, from fork to end |
+//! | `pool.rs` | pools, when they are idle and when they are forgotten |
+//! | `template.rs` | the life of a template process |
+//! | `build.rs` | building templates, and what happens when that fails |
+//! | `attach.rs` | templates and workers of an earlier daemon |
+//! | `reload.rs` | configuration: the first, and later ones beside what serves |
+//! | `stop.rs` | going down |
+//! | `report.rs` | `status`, `ps`, `modules` |
+//! | `audit.rs` | what must be true after every event |
 
-pub mod settings;
+#![forbid(unsafe_code)]
+
+mod attach;
+mod audit;
+mod backoff;
+mod build;
+mod event;
+mod lease;
+mod pool;
+mod queue;
+mod reload;
+mod report;
+mod sessions;
+mod settings;
+mod spares;
+mod stop;
+mod template;
+#[cfg(test)]
+mod tests;
+mod timers;
+mod workers;
+
+pub use event::{Action, Ask, Event, Origin, PoolKey, PoolSpec, SessionId, Time};
+pub use pool::POOLS_MAX;
+pub use settings::Settings;
+
+use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
+use pool::Pool;
+use reload::{Reload, Startup};
+use sessions::Session;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use stop::Stop;
+use template::Template;
+use timers::{Timer, Timers};
+use workers::Worker;
+
+/// Who the daemon is, for reports.
+#[derive(Debug)]
+struct Identity {
+    version: String,
+    pid: u32,
+    socket: String,
+    started: Time,
+}
+
+/// The next number of each kind.
+#[derive(Debug)]
+struct NextIds {
+    worker: u64,
+    template: u64,
+    pool: u64,
+}
+
+/// Counters, so that no report has to walk a queue.
+#[derive(Debug, Default)]
+struct Totals {
+    /// Requests of any kind that wait.
+    waiting: usize,
+    /// Of them, those for a worker.
+    queued: usize,
+    /// Workers handed over now.
+    leased: u64,
+    starts: u64,
+    refused: u64,
+}
+
+/// The state machine; see the module's documentation.
+#[derive(Debug)]
+pub struct Core {
+    now: Time,
+    out: Vec<Action>,
+    identity: Identity,
+    settings: Settings,
+    generation: u32,
+    startup: Startup,
+    next: NextIds,
+    sessions: BTreeMap<SessionId, Session>,
+    pools: BTreeMap<PoolId, Pool>,
+    keys: BTreeMap<PoolKey, PoolId>,
+    templates: BTreeMap<TemplateId, Template>,
+    /// Ids given to templates that have not attached themselves yet.
+    promised: BTreeSet<TemplateId>,
+    workers: BTreeMap<WorkerId, Worker>,
+    pids: BTreeMap<u32, WorkerId>,
+    timers: Timers,
+    /// Pools whose requests wait for the number of workers to fall, in turn.
+    blocked: VecDeque<PoolId>,
+    reload: Option<Reload>,
+    stop: Option<Stop>,
+    totals: Totals,
+}
+
+impl Core {
+    /// A daemon without settings, pools or clients. Ids of workers, templates and pools start at
+    /// `first_id`, which a restarted daemon chooses above all that it ever gave.
+    #[must_use]
+    pub fn new(now: Time, version: &str, pid: u32, socket: &str, first_id: u64) -> Self {
+        Self {
+            now,
+            out: Vec::new(),
+            identity: Identity {
+                version: version.into(),
+                pid,
+                socket: socket.into(),
+                started: now,
+            },
+            settings: Settings::default(),
+            generation: 0,
+            startup: Startup::Fresh,
+            next: NextIds { worker: first_id, template: first_id, pool: first_id },
+            sessions: BTreeMap::new(),
+            pools: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            templates: BTreeMap::new(),
+            promised: BTreeSet::new(),
+            workers: BTreeMap::new(),
+            pids: BTreeMap::new(),
+            timers: Timers::default(),
+            blocked: VecDeque::new(),
+            reload: None,
+            stop: None,
+            totals: Totals::default(),
+        }
+    }
+
+    /// Takes an event and appends what is to be done about it, in order.
+    pub fn handle(&mut self, now: Time, event: Event, actions: &mut Vec<Action>) {
+        self.now = self.now.max(now);
+        self.dispatch(event);
+        actions.append(&mut self.out);
+    }
+
+    /// When [`Event::Tick`] is due; `None` while there is nothing to wait for.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.timers.next()
+    }
+
+    /// An id for a template that attaches itself; good for one [`Event::TemplateAttached`].
+    pub fn new_template_id(&mut self) -> TemplateId {
+        let id = self.next_template_id();
+        self.promised.insert(id);
+        id
+    }
+
+    fn next_template_id(&mut self) -> TemplateId {
+        let id = TemplateId(self.next.template);
+        self.next.template += 1;
+        id
+    }
+
+    /// True when no template, worker or waiting request is left.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.templates.is_empty() && self.workers.is_empty() && self.totals.waiting == 0
+    }
+
+    fn dispatch(&mut self, event: Event) {
+        match event {
+            Event::SessionOpened { session, pid } => self.session_opened(session, pid),
+            Event::SessionClosed { session } => self.session_closed(session),
+            Event::Asked { session, id, ask } => self.asked(session, id, ask),
+            Event::Configured { origin, settings, preload } => {
+                self.configured(origin, settings, preload);
+            }
+            Event::StopAsked { origin, policy, grace } => self.stop_asked(origin, policy, grace),
+            Event::TemplateStarted { template, pid } => self.template_started(template, pid),
+            Event::TemplateNotStarted { template, error } => {
+                self.template_not_started(template, error);
+            }
+            Event::TemplateHello { template } => self.template_hello(template),
+            Event::TemplateLoading { template, module, stage } => {
+                self.template_loading(template, module, stage);
+            }
+            Event::TemplateReady { template, modules, memory } => {
+                self.template_ready(template, modules, memory);
+            }
+            Event::TemplateFailed { template, error } => self.template_failed(template, error),
+            Event::TemplateMemory { template, memory } => self.template_memory(template, memory),
+            Event::TemplateGone { template, code } => self.template_gone(template, code),
+            Event::TemplateAttached { template, pool, pid, modules, memory } => {
+                self.template_attached(template, pool, pid, modules, memory);
+            }
+            Event::WorkerAdopted { template, worker, pid } => {
+                self.worker_adopted(template, worker, pid);
+            }
+            Event::Spares { template, spares } => self.spares_came(template, &spares),
+            Event::ForkFailed { template, missing, message } => {
+                self.fork_failed(template, missing, message);
+            }
+            Event::WorkerEnded { worker, code } => self.worker_ended(worker, code),
+            Event::Tick => self.tick(),
+        }
+    }
+
+    fn tick(&mut self) {
+        // A timer is always armed later than now, so this ends.
+        while let Some(timer) = self.timers.pop_due(self.now) {
+            match timer {
+                Timer::Request(session, id) => self.request_expired(session, id),
+                Timer::Template(template) => self.template_expired(template),
+                Timer::Fork(template) => self.fork_expired(template),
+                Timer::Worker(worker) => self.worker_expired(worker),
+                Timer::Refill(pool) => self.refill_due(pool),
+                Timer::ForkRetry(pool) => self.refill_due(pool),
+                Timer::Decay(pool) => self.decay_due(pool),
+                Timer::Retry(pool) => self.retry_due(pool),
+                Timer::Idle(pool) => self.idle_due(pool),
+                Timer::Stop => self.stop_due(),
+            }
+        }
+    }
+
+    fn stopping(&self) -> bool {
+        self.stop.is_some()
+    }
+}

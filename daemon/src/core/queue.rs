@@ -1,0 +1,154 @@
+//! Requests of one pool that wait: first come first served within a session, round robin between
+//! sessions. Every operation is logarithmic, whatever stands in the queue. No deadlines here.
+
+use super::event::SessionId;
+use mpserverd_proto::ids::RequestId;
+use std::collections::BTreeMap;
+
+/// Place of a request in its session's lane; grows, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Ticket(u64);
+
+/// Requests of one session.
+#[derive(Debug)]
+struct Lane {
+    /// When it is this session's turn: the lowest is next.
+    turn: u64,
+    waiting: BTreeMap<Ticket, RequestId>,
+}
+
+/// The queue.
+#[derive(Debug, Default)]
+pub(super) struct FairQueue {
+    lanes: BTreeMap<SessionId, Lane>,
+    turns: BTreeMap<u64, SessionId>,
+    len: usize,
+    next: u64,
+}
+
+impl FairQueue {
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether none waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Lets a request wait. A session that had none gets the last turn.
+    pub(super) fn push(&mut self, session: SessionId, request: RequestId) -> Ticket {
+        visit();
+        let number = self.next;
+        self.next += 1;
+        let lane = self.lanes.entry(session).or_insert_with(|| {
+            self.turns.insert(number, session);
+            Lane { turn: number, waiting: BTreeMap::new() }
+        });
+        lane.waiting.insert(Ticket(number), request);
+        self.len += 1;
+        Ticket(number)
+    }
+
+    /// Takes the request whose turn it is; its session goes to the end of the round.
+    pub(super) fn pop(&mut self) -> Option<(SessionId, RequestId)> {
+        visit();
+        let (_, session) = self.turns.pop_first()?;
+        let lane = self.lanes.get_mut(&session)?;
+        let (_, request) = lane.waiting.pop_first()?;
+        self.len -= 1;
+        if lane.waiting.is_empty() {
+            self.lanes.remove(&session);
+        } else {
+            lane.turn = self.next;
+            self.turns.insert(self.next, session);
+            self.next += 1;
+        }
+        Some((session, request))
+    }
+
+    /// Takes a request back; false if it does not wait.
+    pub(super) fn remove(&mut self, session: SessionId, ticket: Ticket) -> bool {
+        visit();
+        let Some(lane) = self.lanes.get_mut(&session) else { return false };
+        if lane.waiting.remove(&ticket).is_none() {
+            return false;
+        }
+        self.len -= 1;
+        if lane.waiting.is_empty() {
+            self.turns.remove(&lane.turn);
+            self.lanes.remove(&session);
+        }
+        true
+    }
+
+    /// Counts again, for the audit.
+    pub(super) fn recount(&self) -> usize {
+        self.lanes.values().map(|lane| lane.waiting.len()).sum()
+    }
+}
+
+/// Counts operations in tests, which prove with it that reports do not walk the queue.
+#[cfg(test)]
+pub(super) mod visits {
+    use std::cell::Cell;
+
+    thread_local! {
+        static COUNT: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// One more.
+    pub(in crate::core) fn add() {
+        COUNT.set(COUNT.get() + 1);
+    }
+
+    /// Operations so far on this thread.
+    pub(in crate::core) fn count() -> u64 {
+        COUNT.get()
+    }
+}
+
+#[cfg(test)]
+fn visit() {
+    visits::add();
+}
+
+#[cfg(not(test))]
+fn visit() {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: SessionId = SessionId(1);
+    const B: SessionId = SessionId(2);
+
+    #[test]
+    fn a_greedy_session_does_not_starve_another() {
+        let mut queue = FairQueue::default();
+        for id in 0..100 {
+            queue.push(A, RequestId(id));
+        }
+        queue.push(B, RequestId(0));
+        queue.push(B, RequestId(1));
+        let order: Vec<_> = std::iter::from_fn(|| queue.pop()).take(5).collect();
+        let want = [(A, 0), (B, 0), (A, 1), (B, 1), (A, 2)];
+        assert_eq!(order, want.map(|(session, id)| (session, RequestId(id))));
+        assert_eq!(queue.len(), queue.recount());
+    }
+
+    #[test]
+    fn what_was_taken_back_is_not_served() {
+        let mut queue = FairQueue::default();
+        let first = queue.push(A, RequestId(1));
+        queue.push(A, RequestId(2));
+        let other = queue.push(B, RequestId(3));
+        assert!(queue.remove(A, first));
+        assert!(!queue.remove(A, first));
+        assert!(queue.remove(B, other));
+        assert_eq!(queue.pop(), Some((A, RequestId(2))));
+        assert_eq!(queue.pop(), None);
+        assert!(queue.is_empty());
+    }
+}

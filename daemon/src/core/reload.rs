@@ -1,0 +1,274 @@
+//! Configuration: the first one, and reloads, which build everything anew beside what serves and
+//! then switch, or leave all as it was. Files are read by the loop.
+
+use super::build::{is_tolerated, log_excluded};
+use super::event::{Origin, PoolSpec};
+use super::sessions::Waiting;
+use super::template::{Leave, Phase};
+use super::{Core, Settings};
+use mpserverd_proto::client::{Reloaded, Reply};
+use mpserverd_proto::error::{PreloadError, Refusal};
+use mpserverd_proto::ids::{PoolId, TemplateId};
+use mpserverd_proto::template::OnPreloadError;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How far the start of the service is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Startup {
+    /// Not configured yet.
+    Fresh,
+    /// Preloaded pools are without verdict.
+    Loading,
+    /// The verdict was told.
+    Done,
+}
+
+/// A pool's part of a reload.
+#[derive(Debug)]
+struct Candidate {
+    template: TemplateId,
+    spec: PoolSpec,
+    excluded: Vec<PreloadError>,
+    ready: bool,
+}
+
+/// A pending reload.
+#[derive(Debug)]
+pub(super) struct Reload {
+    origin: Origin,
+    settings: Settings,
+    /// Pools that the new configuration preloads.
+    preload: BTreeSet<PoolId>,
+    /// Modules that serve now; a reload must not lose them.
+    loaded: BTreeSet<String>,
+    candidates: BTreeMap<PoolId, Candidate>,
+}
+
+impl Core {
+    pub(super) fn configured(
+        &mut self,
+        origin: Origin,
+        settings: Settings,
+        preload: Vec<PoolSpec>,
+    ) {
+        let Ok(origin) = self.accept(origin) else { return };
+        let refusal = if self.stopping() {
+            Some(Refusal::ShuttingDown)
+        } else if self.reload.is_some() {
+            Some(Refusal::ReloadFailed("a reload is already in progress".into()))
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            tracing::warn!(%refusal, "reload refused");
+            if let Some((session, id)) = origin {
+                self.refuse(session, id, refusal);
+            }
+            return;
+        }
+        match self.startup {
+            Startup::Fresh => self.first_configured(origin, settings, preload),
+            Startup::Loading | Startup::Done => self.begin_reload(origin, settings, preload),
+        }
+    }
+
+    /// Who is to be answered; an error if the question itself was refused.
+    pub(super) fn accept(&mut self, origin: Origin) -> Result<Origin, ()> {
+        let Some((session, id)) = origin else { return Ok(None) };
+        match self.sessions.get(&session) {
+            None => Ok(None),
+            Some(asker) if asker.waiting.contains_key(&id) => {
+                let text = format!("request number {id} still waits for its answer");
+                self.refuse(session, id, Refusal::BadRequest(text));
+                Err(())
+            }
+            Some(_) => Ok(origin),
+        }
+    }
+
+    fn first_configured(&mut self, origin: Origin, settings: Settings, preload: Vec<PoolSpec>) {
+        self.settings = settings;
+        self.generation += 1;
+        self.startup = Startup::Loading;
+        let mut templates = Vec::new();
+        for spec in preload {
+            let pool_id = self.pool_for(spec.clone());
+            if let Some(pool) = self.pools.get_mut(&pool_id) {
+                templates.push(spec.name.clone());
+                pool.preloaded = true;
+                pool.spec = spec;
+            }
+            // Preloaded pools are not refused for want of room.
+            let _never = self.ensure_template(pool_id);
+        }
+        self.rebound();
+        if let Some((session, id)) = origin {
+            let generation = self.generation;
+            let reloaded = Reloaded { generation, templates, warnings: Vec::new() };
+            self.reply(session, id, Reply::Reloaded(reloaded));
+        }
+        self.check_settled();
+    }
+
+    /// Lets new settings take effect in every pool.
+    fn rebound(&mut self) {
+        let pools: Vec<_> = self.pools.keys().copied().collect();
+        for pool_id in pools {
+            if let Some(pool) = self.pools.get_mut(&pool_id) {
+                pool.marks.bound(&self.settings);
+            }
+            self.restock(pool_id, false);
+            self.tidy(pool_id);
+        }
+        self.unblock();
+    }
+
+    fn begin_reload(&mut self, origin: Origin, settings: Settings, preload: Vec<PoolSpec>) {
+        tracing::info!(generation = self.generation + 1, "reload begins");
+        let loaded = self.loaded_modules();
+        let mut specs = BTreeMap::new();
+        for spec in preload {
+            specs.insert(self.pool_for(spec.clone()), spec);
+        }
+        let preload = specs.keys().copied().collect();
+        for (&id, pool) in &self.pools {
+            if pool.active.is_some() && !pool.preloaded {
+                specs.entry(id).or_insert_with(|| pool.spec.clone());
+            }
+        }
+        if let Some((session, id)) = origin {
+            self.add_waiting(session, id, Waiting::Reload, None);
+        }
+        let mut candidates = BTreeMap::new();
+        for (pool_id, spec) in specs {
+            let template = self.start_candidate(pool_id, Vec::new());
+            let excluded = Vec::new();
+            candidates.insert(pool_id, Candidate { template, spec, excluded, ready: false });
+            self.tidy(pool_id);
+        }
+        self.reload = Some(Reload { origin, settings, preload, loaded, candidates });
+        self.commit_if_ready();
+    }
+
+    fn start_candidate(&mut self, pool_id: PoolId, without: Vec<PreloadError>) -> TemplateId {
+        let template = self.start_template(pool_id, self.generation + 1, without);
+        if let Some(pool) = self.pools.get_mut(&pool_id) {
+            pool.candidate = Some(template);
+        }
+        template
+    }
+
+    fn loaded_modules(&self) -> BTreeSet<String> {
+        let mut loaded = BTreeSet::new();
+        for pool in self.pools.values() {
+            let Some(template) = pool.active.and_then(|id| self.templates.get(&id)) else {
+                continue;
+            };
+            let reported = template.modules.iter().filter_map(|module| module.error.as_ref());
+            let failed: Vec<_> = reported.chain(&template.without).collect();
+            let works = |name: &&String| failed.iter().all(|error| error.module != **name);
+            loaded.extend(pool.spec.modules.iter().filter(works).cloned());
+        }
+        loaded
+    }
+
+    pub(super) fn candidate_ready(&mut self, pool_id: PoolId, id: TemplateId) {
+        let Some(reload) = &mut self.reload else { return };
+        let Some(template) = self.templates.get(&id) else { return };
+        let errors = template.modules.iter().filter_map(|module| module.error.as_ref());
+        if let Some(lost) = errors.into_iter().find(|e| reload.loaded.contains(&e.module)) {
+            let text = lost.to_string();
+            return self.roll_back(Refusal::ReloadFailed(text));
+        }
+        if let Some(candidate) = reload.candidates.get_mut(&pool_id) {
+            candidate.ready = true;
+        }
+        self.commit_if_ready();
+    }
+
+    pub(super) fn candidate_failed(&mut self, pool_id: PoolId, error: PreloadError) {
+        let Some(reload) = &mut self.reload else { return };
+        let Some(candidate) = reload.candidates.get_mut(&pool_id) else { return };
+        if is_tolerated(&candidate.spec, &candidate.excluded, &error)
+            && !reload.loaded.contains(&error.module)
+        {
+            log_excluded(&candidate.spec, &error);
+            candidate.excluded.push(error);
+            let without = candidate.excluded.clone();
+            let template = self.start_candidate(pool_id, without);
+            let candidates = self.reload.as_mut().map(|reload| &mut reload.candidates);
+            if let Some(candidate) = candidates.and_then(|all| all.get_mut(&pool_id)) {
+                candidate.template = template;
+                candidate.ready = false;
+            }
+            return;
+        }
+        self.roll_back(Refusal::ReloadFailed(error.to_string()));
+    }
+
+    /// Drops a pending reload; everything is as it was.
+    pub(super) fn roll_back(&mut self, refusal: Refusal) {
+        let Some(reload) = self.reload.take() else { return };
+        tracing::warn!(%refusal, "reload failed");
+        for (pool_id, candidate) in reload.candidates {
+            if self.templates.get(&candidate.template).is_some_and(|t| !t.is_leaving()) {
+                self.depart(candidate.template, Leave::Stop);
+            }
+            self.tidy(pool_id);
+        }
+        if let Some((session, id)) = reload.origin
+            && self.strike_reload(reload.origin)
+        {
+            self.refuse(session, id, refusal);
+        }
+    }
+
+    /// True if who asked for the reload still waits for its end.
+    fn strike_reload(&mut self, origin: Origin) -> bool {
+        let Some((session, id)) = origin else { return false };
+        let waiting = self.sessions.get(&session).and_then(|s| s.waiting.get(&id));
+        matches!(waiting, Some(Waiting::Reload)) && self.strike(session, id).is_some()
+    }
+
+    fn commit_if_ready(&mut self) {
+        let is_ready = |reload: &mut Reload| reload.candidates.values().all(|c| c.ready);
+        let Some(reload) = self.reload.take_if(is_ready) else { return };
+        self.generation += 1;
+        self.settings = reload.settings;
+        for (id, pool) in &mut self.pools {
+            pool.preloaded = reload.preload.contains(id);
+        }
+        let mut reloaded = Reloaded { generation: self.generation, ..Reloaded::default() };
+        for (pool_id, candidate) in reload.candidates {
+            reloaded.templates.push(candidate.spec.name.clone());
+            if candidate.spec.on_error == OnPreloadError::Warn {
+                reloaded.warnings.extend(candidate.excluded.iter().map(ToString::to_string));
+            }
+            self.switch(pool_id, candidate);
+        }
+        self.rebound();
+        tracing::info!(generation = self.generation, "reload done");
+        if let Some((session, id)) = reload.origin
+            && self.strike_reload(reload.origin)
+        {
+            self.reply(session, id, Reply::Reloaded(reloaded));
+        }
+        self.check_settled();
+    }
+
+    /// Puts a new template in the place of the old.
+    fn switch(&mut self, pool_id: PoolId, candidate: Candidate) {
+        let Some(pool) = self.pools.get_mut(&pool_id) else { return };
+        pool.candidate = None;
+        pool.spec = candidate.spec;
+        pool.excluded = candidate.excluded;
+        pool.backoff.reset();
+        let (active, building) = (pool.active, pool.building);
+        active.into_iter().for_each(|old| self.depart(old, Leave::Retire));
+        building.into_iter().for_each(|old| self.depart(old, Leave::Stop));
+        if let Some(Phase::Ready { .. }) = self.templates.get(&candidate.template).map(|t| &t.phase)
+        {
+            self.serve_with(pool_id, candidate.template);
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! Sessions that ask, cancel and vanish, and operators that reload, kill and stop.
+
+use crate::templates::{Owner, Process, Worker, broken, module};
+use crate::world::World;
+use mpserverd::core::{Ask, Event, PoolKey, SessionId};
+use mpserverd_proto::client::{Grant, Reply, WorkerRef};
+use mpserverd_proto::error::{Refusal, Stage};
+use mpserverd_proto::ids::{PoolId, RequestId, TemplateId, WorkerId};
+use mpserverd_proto::report::StatusReport;
+use mpserverd_proto::template::Memory;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What a request that is not answered yet is.
+#[derive(Clone, Debug)]
+pub(crate) enum Asked {
+    Open(PoolKey),
+    Lease(PoolId),
+    Other,
+}
+
+/// A client connection.
+#[derive(Debug, Default)]
+pub(crate) struct Client {
+    pub(crate) pools: Vec<PoolId>,
+    pub(crate) asked: BTreeMap<RequestId, Asked>,
+    pub(crate) last: u64,
+}
+
+impl World {
+    /// Something that nobody expected.
+    pub(crate) fn something_new(&mut self) {
+        if self.chance(self.odds.chaos) {
+            return self.chaos();
+        }
+        match self.rng.u8(..100) {
+            0..5 => self.connect(),
+            5..7 => self.hang_up(),
+            7..14 => self.ask_to_open(),
+            14..50 => self.ask_for_workers(),
+            50..55 => self.cancel_something(),
+            55..80 => self.end_some_worker(),
+            80..90 => self.ask_for_a_report(),
+            90..93 => self.kill_something(),
+            93..96 => self.reload(),
+            96..98 => self.attach(),
+            // The loop was late.
+            _ => {
+                let late = self.some_ms(3000);
+                self.now += late;
+            }
+        }
+    }
+
+    fn some_session(&mut self) -> Option<SessionId> {
+        let sessions: Vec<_> = self.clients.keys().copied().collect();
+        self.rng.choice(sessions)
+    }
+
+    pub(crate) fn ask(&mut self, session: SessionId, asked: Asked, ask: Ask) -> RequestId {
+        let client = self.clients.get_mut(&session).expect("a session that is open");
+        client.last += 1;
+        let id = RequestId(client.last);
+        client.asked.insert(id, asked);
+        self.tell(Event::Asked { session, id, ask });
+        id
+    }
+
+    fn connect(&mut self) {
+        if !self.listening {
+            return;
+        }
+        self.last_session += 1;
+        let (session, pid) = (SessionId(self.last_session), self.next_pid());
+        self.clients.insert(session, Client::default());
+        self.tell(Event::SessionOpened { session, pid });
+    }
+
+    fn hang_up(&mut self) {
+        if let Some(session) = self.some_session() {
+            self.close(session);
+        }
+    }
+
+    pub(crate) fn close(&mut self, session: SessionId) {
+        self.clients.remove(&session);
+        self.tell(Event::SessionClosed { session });
+    }
+
+    fn ask_to_open(&mut self) {
+        let Some(session) = self.some_session() else { return self.connect() };
+        let spec = self.any_spec();
+        self.known_keys.insert(spec.key.clone());
+        self.ask(session, Asked::Open(spec.key.clone()), Ask::Open(spec));
+    }
+
+    fn ask_for_workers(&mut self) {
+        let Some(session) = self.some_session() else { return self.connect() };
+        let Some(pool) = self.rng.choice(self.clients[&session].pools.clone()) else {
+            return self.ask_to_open();
+        };
+        let burst = if self.chance(10) { self.rng.u32(1..60) } else { 1 };
+        for _ in 0..burst {
+            let wait = self.some_ms(400);
+            if self.chance(5) {
+                self.ask(session, Asked::Other, Ask::PoolModules { pool, wait });
+            } else {
+                self.ask(session, Asked::Lease(pool), Ask::Lease { pool, wait });
+            }
+        }
+    }
+
+    fn cancel_something(&mut self) {
+        let Some(session) = self.some_session() else { return };
+        let waiting: Vec<_> = self.clients[&session].asked.keys().copied().collect();
+        let target = self.rng.choice(waiting).unwrap_or(RequestId(7));
+        self.ask(session, Asked::Other, Ask::Cancel(target));
+    }
+
+    fn end_some_worker(&mut self) {
+        let leased = self.workers.iter().filter(|(_, w)| w.owner == Owner::Client);
+        let leased: Vec<_> = leased.map(|(id, _)| *id).collect();
+        if let Some(worker) = self.rng.choice(leased) {
+            let code = self.rng.i32(-15..3);
+            self.end_worker(worker, Duration::ZERO, code);
+        }
+    }
+
+    fn ask_for_a_report(&mut self) {
+        let Some(session) = self.some_session() else { return };
+        let ask = match self.rng.u8(..3) {
+            0 => Ask::Processes,
+            1 => Ask::Modules,
+            _ => Ask::Status,
+        };
+        self.ask(session, Asked::Other, ask);
+    }
+
+    fn kill_something(&mut self) {
+        let Some(session) = self.some_session() else { return };
+        let workers: Vec<_> = self.workers.keys().copied().collect();
+        let id = self.rng.choice(workers).unwrap_or(WorkerId(3));
+        let worker = if self.chance(20) { WorkerRef::Pid(1) } else { WorkerRef::Id(id) };
+        let signal = self.rng.choice([0, 9, 15, 15, 64, 65]).unwrap_or(9);
+        self.ask(session, Asked::Other, Ask::Kill { worker, signal });
+    }
+
+    fn reload(&mut self) {
+        let (settings, preload) = (self.any_settings(), self.any_preload());
+        self.learn(&settings, &preload);
+        let session = if self.chance(30) { None } else { self.some_session() };
+        let origin = session.map(|session| {
+            let client = self.clients.get_mut(&session).expect("a session that is open");
+            client.last += 1;
+            client.asked.insert(RequestId(client.last), Asked::Other);
+            (session, RequestId(client.last))
+        });
+        self.tell(Event::Configured { origin, settings, preload });
+    }
+
+    fn attach(&mut self) {
+        let template = self.core.new_template_id();
+        let pool = self.any_spec();
+        self.known_keys.insert(pool.key.clone());
+        let pid = self.next_pid();
+        let modules = pool.modules.iter().map(|name| module(name)).collect();
+        // Which pool it is for the core does not tell; a fork that comes names it by a lease.
+        let process =
+            Process { pool: PoolId(0), ready: true, retired: false, hangs: false, in_flight: 0 };
+        self.templates.insert(template, process);
+        let known = self.keys.iter().find(|(_, key)| **key == pool.key).map(|(id, _)| *id);
+        if let (Some(known), Some(process)) = (known, self.templates.get_mut(&template)) {
+            process.pool = known;
+        }
+        let memory = Memory::default();
+        self.tell(Event::TemplateAttached { template, pool, pid, modules, memory });
+        for _ in 0..self.rng.u32(..4) {
+            let number = self.rng.u64(1..crate::world::FIRST_ID);
+            let (worker, pid) = (WorkerId(number), self.next_pid());
+            if self.workers.contains_key(&worker) || !self.templates.contains_key(&template) {
+                continue;
+            }
+            let entry = Worker { template, owner: Owner::Client, ending: false };
+            self.workers.insert(worker, entry);
+            self.tell(Event::WorkerAdopted { template, worker, pid });
+        }
+    }
+
+    /// Events that no sane loop sends.
+    fn chaos(&mut self) {
+        let template = TemplateId(5_000_000 + self.rng.u64(..9));
+        let worker = WorkerId(5_000_000_000 + self.rng.u64(..9));
+        let session = SessionId(5_000_000);
+        let memory = Memory::default();
+        let event = match self.rng.u8(..14) {
+            0 => Event::TemplateReady { template, modules: Vec::new(), memory },
+            1 => Event::TemplateGone { template, code: None },
+            2 => Event::TemplateFailed { template, error: broken("?", Stage::Find) },
+            3 => Event::Spares { template, spares: vec![(worker, 1)] },
+            4 => Event::ForkFailed { template, missing: 9, message: "?".into() },
+            5 => Event::WorkerEnded { worker, code: 0 },
+            6 => Event::WorkerAdopted { template, worker, pid: 1 },
+            7 => Event::SessionClosed { session },
+            8 => Event::Asked { session, id: RequestId(1), ask: Ask::Status },
+            9 => Event::TemplateHello { template },
+            10 => Event::Tick,
+            11 => self.misplaced_ready(),
+            12 => return self.ask_twice(),
+            _ => return self.unasked_spare(),
+        };
+        self.tell(event);
+    }
+
+    /// A template says twice that it is ready, or after it was stopped.
+    fn misplaced_ready(&mut self) -> Event {
+        let ready = self.templates.iter().filter(|(_, process)| process.ready);
+        let ready: Vec<_> = ready.map(|(id, _)| *id).collect();
+        let template = self.rng.choice(ready).unwrap_or(TemplateId(1));
+        Event::TemplateReady { template, modules: Vec::new(), memory: Memory::default() }
+    }
+
+    /// A client gives two requests the same number.
+    fn ask_twice(&mut self) {
+        let Some(session) = self.some_session() else { return };
+        let asked = &self.clients[&session].asked;
+        let Some((&id, what)) = asked.first_key_value() else { return };
+        let what = what.clone();
+        self.tell(Event::Asked { session, id, ask: Ask::Status });
+        // One of the two is answered, the other still waits.
+        if let Some(client) = self.clients.get_mut(&session) {
+            assert!(!client.asked.contains_key(&id), "two requests of a number, no answer");
+            client.asked.insert(id, what);
+        }
+    }
+
+    /// A template sends a spare that nobody asked for.
+    fn unasked_spare(&mut self) {
+        let ids: Vec<_> = self.templates.keys().copied().collect();
+        let Some(template) = self.rng.choice(ids) else { return };
+        let spares = vec![(WorkerId(u64::MAX), 1)];
+        self.tell(Event::Spares { template, spares });
+    }
+
+    pub(crate) fn waiting_for(&self, pool: PoolId) -> u32 {
+        let asked = self.clients.values().flat_map(|client| client.asked.values());
+        // The pool of an attached template may be unknown here.
+        let waits = |asked: &&Asked| matches!(asked, Asked::Lease(p) if *p == pool || pool.0 == 0);
+        asked.filter(waits).count() as u32
+    }
+
+    fn answered(&mut self, session: SessionId, id: RequestId) -> Asked {
+        let client = self.clients.get_mut(&session).expect("an answer to a session that is open");
+        client.asked.remove(&id).expect("an answer to a request that waits")
+    }
+
+    pub(crate) fn replied(&mut self, session: SessionId, id: RequestId, reply: &Reply) {
+        let asked = self.answered(session, id);
+        match (asked, reply) {
+            (Asked::Open(key), Reply::Opened(pool)) => {
+                self.keys.insert(*pool, key);
+                let client = self.clients.get_mut(&session).expect("it is open");
+                if !client.pools.contains(pool) {
+                    client.pools.push(*pool);
+                }
+            }
+            (Asked::Lease(_), Reply::Refused(Refusal::UnknownPool)) => {
+                panic!("a pool that a session has open was forgotten")
+            }
+            (Asked::Lease(_) | Asked::Open(_), Reply::Refused(_)) => {}
+            (Asked::Lease(_) | Asked::Open(_), other) => panic!("answered by {other:?}"),
+            (Asked::Other, Reply::Status(status)) => self.compare(status),
+            (Asked::Other, _) => {}
+        }
+    }
+
+    fn compare(&self, status: &StatusReport) {
+        let asked = self.clients.values().flat_map(|client| client.asked.values());
+        let queued = asked.filter(|asked| matches!(asked, Asked::Lease(_))).count() as u64;
+        assert_eq!(status.queued, queued);
+        assert_eq!(status.clients, self.clients.len() as u64);
+        let leased = self.workers.values().filter(|w| w.owner == Owner::Client).count() as u64;
+        assert_eq!(status.workers, leased);
+        let rows: u64 = status.templates.iter().map(|row| row.queued).sum();
+        assert_eq!(rows, queued);
+    }
+
+    pub(crate) fn granted(&mut self, session: SessionId, id: RequestId, grant: Grant) {
+        let asked = self.answered(session, id);
+        let Asked::Lease(pool) = asked else { panic!("{asked:?} was granted a worker") };
+        let worker = self.workers.get_mut(&grant.worker).expect("a worker that lives");
+        assert_eq!(worker.owner, Owner::Pool, "{} has two owners", grant.worker);
+        assert_eq!(worker.template, grant.template);
+        worker.owner = Owner::Client;
+        let template = self.templates.get(&grant.template);
+        assert!(template.is_none_or(|t| t.pool == pool || t.pool.0 == 0), "a worker of another");
+    }
+}

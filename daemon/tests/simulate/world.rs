@@ -1,0 +1,366 @@
+//! Virtual time, the schedule of events, and the reaction to each action. Everything that can
+//! happen to a real daemon from outside happens here by chance.
+
+use crate::clients::Client;
+use crate::templates::{Process, Worker};
+use fastrand::Rng;
+use mpserverd::core::{Action, Core, Event, PoolKey, PoolSpec, SessionId, Settings, Time};
+use mpserverd_proto::client::Reply;
+use mpserverd_proto::error::Refusal;
+use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
+use mpserverd_proto::template::OnPreloadError;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+pub(crate) const FIRST_ID: u64 = 1_000_000;
+
+/// Events that a failure tells.
+const STORY_EVENTS: usize = 40;
+
+/// How often each kind of action was seen.
+pub(crate) type Seen = BTreeMap<&'static str, u64>;
+
+/// Kinds of actions that every series of runs must meet.
+pub(crate) const KINDS: &[&str] = &[
+    "opened",
+    "modules",
+    "status",
+    "processes",
+    "done",
+    "reloaded",
+    "unknown worker",
+    "bad request",
+    "deadline",
+    "cancelled",
+    "shutting down",
+    "template failed",
+    "fork failed",
+    "reload failed",
+    "no room",
+    "hit",
+    "grant",
+    "build",
+    "build without",
+    "fork",
+    "retire",
+    "stop template",
+    "kill template",
+    "release",
+    "signal",
+    "forget",
+    "settled",
+    "start failed",
+    "stop listening",
+    "finished",
+];
+
+fn kind(action: &Action) -> &'static str {
+    match action {
+        Action::Reply { reply, .. } => kind_of_reply(reply),
+        Action::Grant { grant, .. } if grant.spare_hit => "hit",
+        Action::Grant { .. } => "grant",
+        Action::Build { without, .. } if without.is_empty() => "build",
+        Action::Build { .. } => "build without",
+        Action::Fork { .. } => "fork",
+        Action::Retire { .. } => "retire",
+        Action::StopTemplate { .. } => "stop template",
+        Action::KillTemplate { .. } => "kill template",
+        Action::ReleaseSpare { .. } => "release",
+        Action::Signal { .. } => "signal",
+        Action::ForgetPool { .. } => "forget",
+        Action::Settled { .. } => "settled",
+        Action::StartFailed { .. } => "start failed",
+        Action::StopListening => "stop listening",
+        Action::Finished => "finished",
+    }
+}
+
+fn kind_of_reply(reply: &Reply) -> &'static str {
+    match reply {
+        Reply::Opened(_) => "opened",
+        Reply::Modules(_) => "modules",
+        Reply::Status(_) => "status",
+        Reply::Processes(_) => "processes",
+        Reply::Done => "done",
+        Reply::Reloaded(_) => "reloaded",
+        Reply::Refused(Refusal::NoSuchWorker(_)) => "unknown worker",
+        Reply::Refused(Refusal::BadRequest(_)) => "bad request",
+        Reply::Refused(Refusal::Deadline { .. }) => "deadline",
+        Reply::Refused(Refusal::Cancelled) => "cancelled",
+        Reply::Refused(Refusal::ShuttingDown) => "shutting down",
+        Reply::Refused(Refusal::TemplateFailed { .. }) => "template failed",
+        Reply::Refused(Refusal::ForkFailed { .. }) => "fork failed",
+        Reply::Refused(Refusal::ReloadFailed(_)) => "reload failed",
+        Reply::Refused(Refusal::System { .. }) => "no room",
+        other => panic!("the core does not say {other:?}"),
+    }
+}
+
+/// How likely things go wrong, in percent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Odds {
+    pub(crate) load_fails: u8,
+    pub(crate) hangs: u8,
+    pub(crate) dies: u8,
+    pub(crate) fork_fails: u8,
+    pub(crate) spare_dies: u8,
+    pub(crate) chaos: u8,
+}
+
+impl Odds {
+    pub(crate) const NONE: Self =
+        Self { load_fails: 0, hangs: 0, dies: 0, fork_fails: 0, spare_dies: 0, chaos: 0 };
+}
+
+pub(crate) struct World {
+    pub(crate) rng: Rng,
+    pub(crate) core: Core,
+    pub(crate) now: Duration,
+    pub(crate) odds: Odds,
+    schedule: BTreeMap<(Duration, u64), Event>,
+    sequence: u64,
+    pub(crate) settings: Settings,
+    /// The highest bound of spares that any settings had.
+    pub(crate) spares_max: u32,
+    pub(crate) templates: BTreeMap<TemplateId, Process>,
+    pub(crate) workers: BTreeMap<WorkerId, Worker>,
+    pub(crate) clients: BTreeMap<SessionId, Client>,
+    pub(crate) keys: BTreeMap<PoolId, PoolKey>,
+    pub(crate) known_keys: BTreeSet<PoolKey>,
+    pub(crate) last_session: u64,
+    pub(crate) last_pid: u32,
+    pub(crate) events: u64,
+    pub(crate) ticks: u64,
+    pub(crate) settled: u32,
+    pub(crate) listening: bool,
+    pub(crate) finished_at: Option<Duration>,
+    pub(crate) seen: Seen,
+    past: VecDeque<(Duration, Event, Vec<Action>)>,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let calm = rng.u8(..4) == 0;
+        let mut odd = |most: u8| if calm { 0 } else { rng.u8(0..=most) };
+        let odds = Odds {
+            load_fails: odd(30),
+            hangs: odd(10),
+            dies: odd(10),
+            fork_fails: odd(20),
+            spare_dies: odd(10),
+            chaos: odd(20),
+        };
+        let core = Core::new(Time::default(), "1.2.3", 42, "/run/sock", FIRST_ID);
+        let mut world = Self {
+            rng,
+            core,
+            now: Duration::ZERO,
+            odds,
+            schedule: BTreeMap::new(),
+            sequence: 0,
+            settings: Settings::default(),
+            spares_max: 0,
+            templates: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            known_keys: BTreeSet::new(),
+            last_session: 0,
+            last_pid: 1000,
+            events: 0,
+            ticks: 0,
+            settled: 0,
+            listening: true,
+            finished_at: None,
+            seen: Seen::new(),
+            past: VecDeque::new(),
+        };
+        let (settings, preload) = (world.any_settings(), world.any_preload());
+        world.learn(&settings, &preload);
+        world.tell(Event::Configured { origin: None, settings, preload });
+        world
+    }
+
+    pub(crate) fn chance(&mut self, percent: u8) -> bool {
+        self.rng.u8(..100) < percent
+    }
+
+    /// Some time, mostly short, up to `most` milliseconds.
+    pub(crate) fn some_ms(&mut self, most: u64) -> Duration {
+        let bound = 1 + self.rng.u64(..=most * 1000);
+        Duration::from_micros(self.rng.u64(..bound))
+    }
+
+    pub(crate) fn next_pid(&mut self) -> u32 {
+        self.last_pid += 1;
+        self.last_pid
+    }
+
+    pub(crate) fn any_settings(&mut self) -> Settings {
+        let rng = &mut self.rng;
+        let mut ms = |from: u64, to: u64| Duration::from_millis(rng.u64(from..=to));
+        let mut settings = Settings {
+            preload_timeout: ms(50, 500),
+            handshake_timeout: ms(20, 200),
+            idle_timeout: ms(100, 5000),
+            backoff_min: ms(1, 50),
+            backoff_max: ms(100, 3000),
+            backoff_reset: ms(10, 2000),
+            refill_delay: ms(0, 3),
+            decay_after: ms(5, 500),
+            kill_after: ms(10, 300),
+            ..Settings::default()
+        };
+        settings.spares_min = rng.u32(0..4);
+        settings.spares_max = rng.u32(1..40);
+        settings.workers_max = rng.u64(1..30);
+        settings.templates_max = rng.usize(1..8);
+        settings
+    }
+
+    pub(crate) fn any_spec(&mut self) -> PoolSpec {
+        let key = self.rng.u8(..6);
+        let all = ["alpha", "beta", "gamma"];
+        let modules = all[..usize::from(key) % 4].iter().map(|&name| name.to_owned()).collect();
+        let on_error = match self.rng.u8(..5) {
+            0 => OnPreloadError::Fail,
+            1 | 2 => OnPreloadError::Ignore,
+            _ => OnPreloadError::Warn,
+        };
+        PoolSpec { key: PoolKey(vec![key]), name: format!("pool-{key}"), modules, on_error }
+    }
+
+    pub(crate) fn any_preload(&mut self) -> Vec<PoolSpec> {
+        (0..self.rng.usize(..4)).map(|_| self.any_spec()).collect()
+    }
+
+    pub(crate) fn learn(&mut self, settings: &Settings, preload: &[PoolSpec]) {
+        self.spares_max = self.spares_max.max(settings.spares_max).max(settings.spares_min);
+        self.known_keys.extend(preload.iter().map(|spec| spec.key.clone()));
+        self.settings = settings.clone();
+    }
+
+    pub(crate) fn schedule(&mut self, delay: Duration, event: Event) {
+        self.sequence += 1;
+        self.schedule.insert((self.now + delay, self.sequence), event);
+    }
+
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.schedule.is_empty()
+    }
+
+    /// The next thing that happens: a scheduled event, a deadline, or something new.
+    pub(crate) fn step(&mut self) {
+        let new = self.now + self.some_ms(4);
+        if !self.advance_until(Some(new)) {
+            self.now = new;
+            self.something_new();
+        }
+    }
+
+    /// The next scheduled event or deadline, if there is one before that time.
+    pub(crate) fn advance_until(&mut self, limit: Option<Duration>) -> bool {
+        let event = self.schedule.first_key_value().map(|(&(at, _), _)| at);
+        let tick = self.core.next_deadline().map(|Time(at)| at.max(self.now));
+        let Some(first) = event.into_iter().chain(tick).min() else { return false };
+        if limit.is_some_and(|limit| first > limit) {
+            return false;
+        }
+        self.now = self.now.max(first);
+        if event == Some(first) && (tick != event || self.rng.bool()) {
+            if let Some((_, event)) = self.schedule.pop_first() {
+                self.happen(event);
+            }
+        } else {
+            self.ticks += 1;
+            self.tell(Event::Tick);
+            let next = self.core.next_deadline();
+            assert!(next.is_none_or(|Time(at)| at > self.now), "a deadline that is past");
+        }
+        true
+    }
+
+    /// Tells the core, then does what it wants and checks everything.
+    pub(crate) fn tell(&mut self, event: Event) {
+        self.events += 1;
+        let mut actions = Vec::new();
+        if self.past.len() == STORY_EVENTS {
+            self.past.pop_front();
+        }
+        self.past.push_back((self.now, event.clone(), Vec::new()));
+        self.core.handle(Time(self.now), event, &mut actions);
+        if let Some((_, _, past)) = self.past.back_mut() {
+            past.clone_from(&actions);
+        }
+        for action in actions {
+            *self.seen.entry(kind(&action)).or_default() += 1;
+            self.act(action);
+        }
+        if let Err(wrong) = self.core.audit() {
+            panic!("{wrong}");
+        }
+    }
+
+    /// What happened last.
+    pub(crate) fn story(&self) -> String {
+        let lines = self.past.iter().map(|(at, event, actions)| {
+            let actions = actions.iter().map(|action| format!("\n      -> {action:?}"));
+            format!("{at:?} {event:?}{}\n", actions.collect::<String>())
+        });
+        lines.collect()
+    }
+
+    fn act(&mut self, action: Action) {
+        assert!(self.finished_at.is_none() || !action.is_work(), "after the end: {action:?}");
+        match action {
+            Action::Reply { session, id, reply } => self.replied(session, id, &reply),
+            Action::Grant { session, id, grant } => self.granted(session, id, grant),
+            Action::Build { template, pool, key, without, .. } => {
+                assert!(self.known_keys.contains(&key), "a forgotten pool is built");
+                self.keys.insert(pool, key.clone());
+                self.build(template, pool, &key, &without);
+            }
+            Action::Fork { template, first, count } => self.fork(template, first, count),
+            Action::Retire { template } => self.retire(template),
+            Action::StopTemplate { template } => self.stop_template(template),
+            Action::KillTemplate { template } => self.kill_template(template),
+            Action::ReleaseSpare { worker } => self.release(worker),
+            Action::Signal { worker, signal } => self.signal(worker, signal),
+            Action::ForgetPool { key } => self.forget(&key),
+            Action::Settled { .. } | Action::StartFailed { .. } => {
+                self.settled += 1;
+                assert_eq!(self.settled, 1, "the verdict is told once");
+            }
+            Action::StopListening => {
+                assert!(std::mem::replace(&mut self.listening, false));
+            }
+            Action::Finished => {
+                assert!(self.core.is_drained());
+                assert!(self.finished_at.replace(self.now).is_none());
+            }
+        }
+    }
+
+    fn forget(&mut self, key: &PoolKey) {
+        assert!(self.known_keys.remove(key), "forgotten twice");
+        let open = |client: &Client| client.pools.iter().any(|p| self.keys.get(p) == Some(key));
+        assert!(!self.clients.values().any(open), "a pool that a session opened");
+        self.keys.retain(|_, known| known != key);
+    }
+}
+
+/// What an action is about.
+pub(crate) trait IsWork {
+    fn is_work(&self) -> bool;
+}
+
+impl IsWork for Action {
+    /// Starts or changes something, where a finished daemon only answers.
+    fn is_work(&self) -> bool {
+        !matches!(
+            self,
+            Action::Reply { .. } | Action::ForgetPool { .. } | Action::ReleaseSpare { .. }
+        )
+    }
+}
