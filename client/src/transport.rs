@@ -132,3 +132,13 @@ pub fn candidates(explicit: Option<&Path>) -> Vec<PathBuf> {
 pub(crate) fn path_of(bytes: &[u8]) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(bytes))
 }
+
+/// Whether anybody listens there.
+#[must_use]
+pub fn answers(path: &Path) -> bool {
+    match connect(path, Instant::now() + Duration::from_millis(100)) {
+        Ok(_) => true,
+        // A listener whose backlog is full listens all the same.
+        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+    }
+}

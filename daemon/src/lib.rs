@@ -9,6 +9,7 @@
 //! | [`launch`] | telling whoever started the daemon that it is ready |
 //! | [`pid_file`] | the locked pid file |
 //! | [`serve`] | from a configuration to a daemon that serves |
+//! | `server` | the loop and its I/O (Linux) |
 //! | [`core`] | the daemon's book, without I/O |
 
 pub mod cli;
@@ -20,3 +21,5 @@ pub mod launch;
 pub mod logging;
 pub mod pid_file;
 pub mod serve;
+#[cfg(target_os = "linux")]
+mod server;

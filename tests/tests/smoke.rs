@@ -64,3 +64,22 @@ fn forked() {
     let p = ctx.process::<square>((7,)).allow_threads(true).start().unwrap();
     assert_eq!(p.result().unwrap(), 49);
 }
+
+#[test]
+fn served() {
+    let ctx = mp::get_context(mp::StartMethod::ForkServer).with_fallback(mp::Fallback::Fail);
+    if std::env::var_os("MPSERVERD_SOCKET").is_none() {
+        return;
+    }
+    all(&ctx);
+    for _ in 0..5 {
+        let t = std::time::Instant::now();
+        let n = 1000;
+        for x in 0..n {
+            let p = ctx.process::<square>((x,)).start().unwrap();
+            assert_eq!(p.result().unwrap(), x * x);
+            assert_eq!(p.join(), 0);
+        }
+        println!("{:?} each", t.elapsed() / n as u32);
+    }
+}

@@ -12,6 +12,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // The daemon's own program is the host of modules: as a template it never comes back.
+    mp::freeze_support();
     let parsed = match cli::parse::<Mpserverd>() {
         Ok(parsed) => parsed,
         Err(code) => return code,

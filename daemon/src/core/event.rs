@@ -322,6 +322,11 @@ pub enum Action {
         /// Why.
         error: PreloadError,
     },
+    /// A reload that was begun is over.
+    ReloadEnded {
+        /// Whether the new configuration serves now; otherwise the old one does.
+        switched: bool,
+    },
     /// Accept no more clients.
     StopListening,
     /// Nothing is left: leave the loop.

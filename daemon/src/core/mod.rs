@@ -116,10 +116,10 @@ pub struct Core {
 }
 
 impl Core {
-    /// A daemon without settings, pools or clients. Ids of workers, templates and pools start at
-    /// `first_id`, which a restarted daemon chooses above all that it ever gave.
+    /// A daemon without settings, pools or clients. Ids of workers start at `first_worker`, which a
+    /// restarted daemon chooses above all that it ever gave: workers outlive daemons.
     #[must_use]
-    pub fn new(now: Time, version: &str, pid: u32, socket: &str, first_id: u64) -> Self {
+    pub fn new(now: Time, version: &str, pid: u32, socket: &str, first_worker: u64) -> Self {
         Self {
             now,
             out: Vec::new(),
@@ -132,7 +132,7 @@ impl Core {
             settings: Settings::default(),
             generation: 0,
             startup: Startup::Fresh,
-            next: NextIds { worker: first_id, template: first_id, pool: first_id },
+            next: NextIds { worker: first_worker, template: 1, pool: 1 },
             sessions: BTreeMap::new(),
             pools: BTreeMap::new(),
             keys: BTreeMap::new(),

@@ -2,7 +2,7 @@
 //! then switch, or leave all as it was. Files are read by the loop.
 
 use super::build::{is_tolerated, log_excluded};
-use super::event::{Origin, PoolSpec};
+use super::event::{Action, Origin, PoolSpec};
 use super::sessions::Waiting;
 use super::template::{Leave, Phase};
 use super::{Core, Settings};
@@ -61,6 +61,9 @@ impl Core {
         };
         if let Some(refusal) = refusal {
             tracing::warn!(%refusal, "reload refused");
+            if self.reload.is_none() {
+                self.out.push(Action::ReloadEnded { switched: false });
+            }
             if let Some((session, id)) = origin {
                 self.refuse(session, id, refusal);
             }
@@ -210,6 +213,7 @@ impl Core {
     pub(super) fn roll_back(&mut self, refusal: Refusal) {
         let Some(reload) = self.reload.take() else { return };
         tracing::warn!(%refusal, "reload failed");
+        self.out.push(Action::ReloadEnded { switched: false });
         for (pool_id, candidate) in reload.candidates {
             if self.templates.get(&candidate.template).is_some_and(|t| !t.is_leaving()) {
                 self.depart(candidate.template, Leave::Stop);
@@ -248,6 +252,7 @@ impl Core {
         }
         self.rebound();
         tracing::info!(generation = self.generation, "reload done");
+        self.out.push(Action::ReloadEnded { switched: true });
         if let Some((session, id)) = reload.origin
             && self.strike_reload(reload.origin)
         {

@@ -50,6 +50,8 @@ pub(crate) const KINDS: &[&str] = &[
     "forget",
     "settled",
     "start failed",
+    "switched",
+    "rolled back",
     "stop listening",
     "finished",
 ];
@@ -70,6 +72,8 @@ fn kind(action: &Action) -> &'static str {
         Action::ForgetPool { .. } => "forget",
         Action::Settled { .. } => "settled",
         Action::StartFailed { .. } => "start failed",
+        Action::ReloadEnded { switched: true } => "switched",
+        Action::ReloadEnded { switched: false } => "rolled back",
         Action::StopListening => "stop listening",
         Action::Finished => "finished",
     }
@@ -332,6 +336,7 @@ impl World {
                 self.settled += 1;
                 assert_eq!(self.settled, 1, "the verdict is told once");
             }
+            Action::ReloadEnded { .. } => {}
             Action::StopListening => {
                 assert!(std::mem::replace(&mut self.listening, false));
             }
@@ -360,7 +365,10 @@ impl IsWork for Action {
     fn is_work(&self) -> bool {
         !matches!(
             self,
-            Action::Reply { .. } | Action::ForgetPool { .. } | Action::ReleaseSpare { .. }
+            Action::Reply { .. }
+                | Action::ForgetPool { .. }
+                | Action::ReleaseSpare { .. }
+                | Action::ReloadEnded { .. }
         )
     }
 }

@@ -1,0 +1,131 @@
+//! Doing what the core wants done.
+
+use super::exec::{self, Started};
+use super::recipes::{self, Recipe};
+use super::templates::TemplateProcess;
+use super::{ServeError, Server};
+use crate::core::{Action, Event, PoolKey, SessionId};
+use mpserverd_proto::client::{Grant, Reply};
+use mpserverd_proto::codec;
+use mpserverd_proto::error::{Fault, PreloadError, Stage};
+use mpserverd_proto::ids::{PoolId, RequestId, TemplateId};
+use mpserverd_proto::packet::Kind;
+use mpserverd_proto::template::{ModulePath, TemplateBoot, ToTemplate};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use tracing::{info, warn};
+
+impl Server<'_> {
+    pub(super) fn act(&mut self, action: Action) {
+        match action {
+            Action::Reply { session, id, reply } => self.answer(session, id, reply),
+            Action::Grant { session, id, grant } => self.hand_over(session, id, grant),
+            Action::Build { template, pool, key, generation, without } => {
+                if let Err(error) = self.build(template, pool, &key, generation, &without) {
+                    self.events.push_back(Event::TemplateNotStarted { template, error });
+                }
+            }
+            Action::Fork { template, first, count } => {
+                self.tell(template, &ToTemplate::Fork { first, count });
+            }
+            Action::Retire { template } => self.tell(template, &ToTemplate::Retire),
+            Action::StopTemplate { template } => self.tell(template, &ToTemplate::Stop),
+            Action::KillTemplate { template } => {
+                if let Some(process) = self.templates.get(&template) {
+                    process.kill();
+                }
+            }
+            Action::ReleaseSpare { worker } => self.workers.release(worker),
+            Action::Signal { worker, signal } => self.workers.signal(worker, signal),
+            Action::ForgetPool { key } => self.recipes.forget(&key),
+            Action::Settled { failed } => self.settled(&failed),
+            Action::StartFailed { error } => self.fail(ServeError::Preload(error)),
+            Action::ReloadEnded { switched } => self.end_reload(switched),
+            Action::StopListening => {
+                // Dropping it removes the socket file.
+                drop(self.listener.take());
+                super::notify::stopping();
+            }
+            Action::Finished => {
+                self.end.get_or_insert(Ok(()));
+            }
+        }
+    }
+
+    /// Gives a spare to a client. If the client is gone by now, the spare ends with its socket.
+    fn hand_over(&mut self, session: SessionId, id: RequestId, grant: Grant) {
+        let Some((spare, pidfd)) = self.workers.take_spare(grant.worker) else { return };
+        let Some(client) = self.sessions.get_mut(&session) else { return };
+        let fds = [spare.job.as_fd(), spare.status.as_fd(), pidfd];
+        match client.answer(id, Reply::Lease(grant), &fds) {
+            Ok(()) if client.wants_to_write() => self.write_session(session),
+            Ok(()) => {}
+            Err(fault) => warn!(pid = client.pid, "cannot hand a worker over: {fault}"),
+        }
+    }
+
+    fn build(
+        &mut self,
+        template: TemplateId,
+        pool: PoolId,
+        key: &PoolKey,
+        generation: u32,
+        without: &[String],
+    ) -> Result<(), PreloadError> {
+        let Some(recipe) = self.recipes.get(key) else {
+            return Err(PreloadError {
+                module: String::from_utf8_lossy(&key.0).into_owned(),
+                stage: Stage::Find,
+                fault: Fault::NotFound { searched: Vec::new() },
+            });
+        };
+        let modules = recipes::find_modules(recipe, without, &self.config.module_path)?;
+        let Started { pid, control, pidfd } = exec::start(recipe, self.config.hugepages)?;
+        let boot = self.boot(template, pool, key, generation, recipe, modules);
+        let process = TemplateProcess::new(pid, recipe.name.clone(), control, pidfd);
+        let system = |error: &dyn std::fmt::Display| PreloadError {
+            module: boot.name.clone(),
+            stage: Stage::Exec,
+            fault: Fault::System { call: "start".to_owned(), message: error.to_string() },
+        };
+        info!(%template, pid, name = boot.name, generation, "template started");
+        self.add_template(template, process).map_err(|error| system(&error))?;
+        let body = codec::encode(&boot).map_err(|error| system(&error))?;
+        self.send_to_template(template, Kind::Boot, body);
+        self.events.push_back(Event::TemplateStarted { template, pid });
+        Ok(())
+    }
+
+    fn boot(
+        &self,
+        template: TemplateId,
+        pool: PoolId,
+        key: &PoolKey,
+        generation: u32,
+        recipe: &Recipe,
+        modules: Vec<ModulePath>,
+    ) -> TemplateBoot {
+        TemplateBoot {
+            template,
+            pool,
+            key: key.0.clone(),
+            generation,
+            name: recipe.name.clone(),
+            modules,
+            socket: self.config.socket.as_os_str().as_bytes().to_vec(),
+            orphan_grace_ms: self.config.orphan_grace.as_millis() as u64,
+            canary_ms: self.config.canary_timeout.as_millis() as u64,
+        }
+    }
+
+    /// Every preloaded template has had its verdict: the service is ready.
+    fn settled(&mut self, failed: &[PreloadError]) {
+        for error in failed {
+            warn!("preload: {error}");
+        }
+        info!(failed = failed.len(), "ready");
+        self.launch.ready();
+        super::notify::ready(failed.len());
+        self.start_command();
+    }
+}

@@ -1,0 +1,308 @@
+//! The daemon's loop and its I/O: descriptors in, events to the core, actions out.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`poller`] | epoll and what a readiness belongs to |
+//! | [`listener`] | the socket file, its lock, accepting |
+//! | [`session`] | one client's connection: hello, frames, bounded output |
+//! | [`requests`] | what a client asks, turned into events |
+//! | [`recipes`] | what pools are built from |
+//! | [`exec`] | starting a template's process |
+//! | [`templates`] | the templates' control sockets |
+//! | [`workers`] | the descriptors of spares and workers, and how orphans end |
+//! | [`actions`] | doing what the core wants done |
+//! | [`signals`] | signals as readable descriptors |
+//! | [`notify`] | telling the supervisor |
+//! | [`command`] | the command of `mpserverd run` |
+//! | [`sweep`] | leaving no process behind |
+//!
+//! # Invariants
+//!
+//! The loop blocks in `epoll_wait` and nowhere else. It decides nothing: every choice is the
+//! core's. It never forks (templates are executed by `posix_spawn`), never loads a module, and
+//! never sees a job. A peer's fault closes that peer's connection and nothing else.
+
+mod actions;
+mod command;
+mod exec;
+mod listener;
+mod notify;
+mod poller;
+mod recipes;
+mod requests;
+mod session;
+mod signals;
+mod sweep;
+mod templates;
+mod workers;
+
+use crate::cli::EXIT_SYSTEM;
+use crate::config::Config;
+use crate::core::{Core, Event, SessionId, Time};
+use crate::launch::Launch;
+use command::Command;
+use listener::Listener;
+use mpserverd_proto::error::PreloadError;
+use mpserverd_proto::ids::{TemplateId, WorkerId};
+use poller::{Poller, Source};
+use recipes::Recipes;
+use session::Session;
+use signals::{Caught, Signals};
+use std::collections::{HashMap, VecDeque};
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime};
+use templates::TemplateProcess;
+use tracing::{error, info, warn};
+use workers::Workers;
+
+/// Why the daemon ended otherwise than asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The socket cannot be had.
+    #[error(transparent)]
+    Listen(#[from] listener::ListenError),
+    /// A preloaded module failed under the policy `fail`.
+    #[error("preload failed: {0}")]
+    Preload(PreloadError),
+    /// The command of `run` could not be started.
+    #[error("cannot run {command}: {source}")]
+    Command {
+        /// The command.
+        command: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The system refused.
+    #[error("{call}: {source}")]
+    System {
+        /// The call.
+        call: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl ServeError {
+    /// The exit code for it.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        EXIT_SYSTEM
+    }
+
+    fn system(call: &'static str) -> impl Fn(std::io::Error) -> Self {
+        move |source| Self::System { call, source }
+    }
+}
+
+/// Everything that the loop has.
+struct Server<'a> {
+    config: Config,
+    /// What to go back to, should the reload in progress fail.
+    previous: Option<Config>,
+    core: Core,
+    started: Instant,
+    poller: Poller,
+    signals: Signals,
+    listener: Option<Listener>,
+    sessions: HashMap<SessionId, Session>,
+    next_session: u64,
+    templates: HashMap<TemplateId, TemplateProcess>,
+    workers: Workers,
+    recipes: Recipes,
+    events: VecDeque<Event>,
+    command: Option<Command>,
+    launch: &'a mut Launch,
+    /// Set when the loop is to end.
+    end: Option<Result<(), ServeError>>,
+}
+
+/// Serves until stopped; with a command, for as long as that runs.
+///
+/// Says through `launch` when the service is ready.
+///
+/// # Errors
+///
+/// Why it could not serve.
+pub(crate) fn run(
+    config: Config,
+    command: Option<Vec<OsString>>,
+    launch: &mut Launch,
+) -> Result<ExitCode, ServeError> {
+    prepare_process()?;
+    let command = command.map(Command::new);
+    let mut server = Server::new(config, command, launch)?;
+    server.configure_first();
+    let ended = server.serve();
+    let code = server.command.as_ref().and_then(Command::exit_code);
+    server.clean_up();
+    ended.map(|()| code.unwrap_or(ExitCode::SUCCESS))
+}
+
+/// What the process must have before it opens anything.
+fn prepare_process() -> Result<(), ServeError> {
+    use mp::sys::{attributes, fd};
+    use std::os::fd::AsFd;
+    let null = std::fs::File::options().read(true).write(true).open("/dev/null");
+    let null = null.map_err(ServeError::system("/dev/null"))?;
+    for number in 0..=2 {
+        // A closed stream's number would be given to a socket.
+        if !fd::is_open(number) {
+            let _ = fd::install_standard(null.as_fd(), number);
+        }
+    }
+    attributes::become_subreaper().map_err(ServeError::system("prctl"))?;
+    if let Err(error) = attributes::raise_descriptor_limit() {
+        warn!(%error, "cannot raise the limit of open files");
+    }
+    Ok(())
+}
+
+impl<'a> Server<'a> {
+    fn new(
+        config: Config,
+        command: Option<Command>,
+        launch: &'a mut Launch,
+    ) -> Result<Self, ServeError> {
+        let poller = Poller::new().map_err(ServeError::system("epoll"))?;
+        let signals = Signals::catch(&poller).map_err(ServeError::system("signals"))?;
+        let listener = Listener::open(&config.socket)?;
+        poller
+            .add(listener.fd(), Source::Listener, false)
+            .map_err(ServeError::system("epoll_ctl"))?;
+        let started = Instant::now();
+        let pid = std::process::id();
+        let socket = config.socket.to_string_lossy().into_owned();
+        let core =
+            Core::new(Time::default(), env!("CARGO_PKG_VERSION"), pid, &socket, first_worker());
+        info!(socket, pid, "listening");
+        Ok(Self {
+            config,
+            previous: None,
+            core,
+            started,
+            poller,
+            signals,
+            listener: Some(listener),
+            sessions: HashMap::new(),
+            next_session: 1,
+            templates: HashMap::new(),
+            workers: Workers::default(),
+            recipes: Recipes::default(),
+            events: VecDeque::new(),
+            command,
+            launch,
+            end: None,
+        })
+    }
+
+    fn now(&self) -> Time {
+        Time(self.started.elapsed())
+    }
+
+    /// The main loop: wait, hear everybody, act, until there is nothing left to serve.
+    fn serve(&mut self) -> Result<(), ServeError> {
+        loop {
+            self.settle();
+            if let Some(end) = self.end.take() {
+                return end;
+            }
+            let ready = self.poller.wait(self.timeout()).map_err(ServeError::system("epoll"))?;
+            for (source, readiness) in ready {
+                self.dispatch(source, readiness);
+                self.settle();
+            }
+            self.expire_sessions();
+            self.events.push_back(Event::Tick);
+        }
+    }
+
+    /// Feeds the core all that happened, and does what it wants, until both are silent.
+    fn settle(&mut self) {
+        let mut actions = Vec::new();
+        while let Some(event) = self.events.pop_front() {
+            let now = self.now();
+            self.core.handle(now, event, &mut actions);
+            for action in actions.drain(..) {
+                self.act(action);
+            }
+        }
+    }
+
+    /// Time until the next thing to do, or `None` to sleep until somebody speaks.
+    fn timeout(&self) -> Option<Duration> {
+        let core = self.core.next_deadline().map(|at| self.started + at.0);
+        let sessions = self.sessions.values().filter_map(Session::deadline).min();
+        let retry = self.listener.as_ref().and_then(Listener::retry_at);
+        let orphans = self.workers.retry_at();
+        let next = [core, sessions, retry, orphans].into_iter().flatten().min()?;
+        Some(next.saturating_duration_since(Instant::now()))
+    }
+
+    fn dispatch(&mut self, source: Source, readiness: poller::Readiness) {
+        match source {
+            Source::Listener => self.accept(),
+            Source::Session(session) => self.on_session(session, readiness),
+            Source::Control(template) => self.on_control(template, readiness),
+            Source::TemplateEnd(template) => self.on_template_end(template),
+            Source::OrphanEnd(worker) => self.on_orphan_end(worker),
+            Source::CommandEnd => self.on_command_end(),
+            Source::Signal(caught) => self.on_signal(caught),
+        }
+    }
+
+    fn on_signal(&mut self, caught: Caught) {
+        if !self.signals.drain(caught) {
+            return;
+        }
+        match caught {
+            Caught::Child => self.reap_strangers(),
+            Caught::Hangup => self.reload(None),
+            Caught::Interrupt | Caught::Terminate if self.command_runs() => {
+                // The terminal has told the command already; a supervisor has not.
+                if caught == Caught::Terminate
+                    && let Some(command) = &self.command
+                {
+                    command.terminate();
+                }
+            }
+            Caught::Interrupt | Caught::Terminate => {
+                info!("stopping on {caught:?}");
+                let (policy, grace) = (self.config.stop_policy, self.config.stop_grace);
+                self.events.push_back(Event::StopAsked { origin: None, policy, grace });
+            }
+        }
+    }
+
+    /// The daemon must not start, or cannot go on.
+    fn fail(&mut self, why: ServeError) {
+        error!("{why}");
+        self.end.get_or_insert(Err(why));
+    }
+
+    /// What is left once the loop has ended, for whatever reason.
+    fn clean_up(&mut self) {
+        drop(self.listener.take());
+        self.sessions.clear();
+        for template in self.templates.values() {
+            template.kill();
+        }
+        self.workers.kill_all();
+        self.templates.clear();
+        sweep::leave_no_process();
+        info!("stopped");
+    }
+}
+
+/// Where ids of workers begin: above those of any earlier daemon, whose workers may still live.
+fn first_worker() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    // 4096 starts a second, on average over the life of the earlier daemon.
+    since.as_secs() << 12
+}
+
+/// A worker's place in the tables, for messages.
+fn describe(worker: WorkerId, pid: u32) -> String {
+    format!("{worker} (pid {pid})")
+}

@@ -1,0 +1,299 @@
+//! Clients: accepting them, hearing them, and turning what they ask into events.
+
+use super::Server;
+use super::poller::{Readiness, Source};
+use super::session::{Fault, Session};
+use super::templates::TemplateProcess;
+use crate::core::{Ask, Event, Origin, PoolKey, SessionId};
+use mpserverd_proto::client::{Call, Pong, Reply, Request};
+use mpserverd_proto::codec;
+use mpserverd_proto::error::Refusal;
+use mpserverd_proto::ids::RequestId;
+use mpserverd_proto::template::Attach;
+use nix::errno::Errno;
+use nix::sys::socket::{getsockopt, sockopt};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+use tracing::{debug, info, warn};
+
+/// Connections accepted at one wake-up at most.
+const ACCEPTS: usize = 256;
+/// Clients beyond the limit that are being told so.
+const REFUSED_MAX: usize = 64;
+
+impl Server<'_> {
+    pub(super) fn accept(&mut self) {
+        for _ in 0..ACCEPTS {
+            let Some(listener) = &mut self.listener else { return };
+            if self.sessions.len() >= self.config.clients_max + REFUSED_MAX {
+                self.pause_listener();
+                return;
+            }
+            match listener.accept() {
+                Ok(socket) => self.welcome(socket),
+                Err(Errno::EAGAIN) => return,
+                Err(Errno::ECONNABORTED | Errno::EINTR) => {}
+                Err(errno) => {
+                    warn!(error = %errno, "cannot accept a client; trying again shortly");
+                    self.pause_listener();
+                    return;
+                }
+            }
+        }
+    }
+
+    fn pause_listener(&mut self) {
+        if let Some(listener) = &mut self.listener {
+            self.poller.remove(listener.fd());
+            listener.pause();
+        }
+    }
+
+    fn resume_listener(&mut self) {
+        if let Some(listener) = &mut self.listener
+            && listener.resume()
+            && let Err(error) = self.poller.add(listener.fd(), Source::Listener, false)
+        {
+            warn!(%error, "cannot watch the listener");
+        }
+    }
+
+    fn welcome(&mut self, socket: OwnedFd) {
+        let Ok(peer) = getsockopt(&socket, sockopt::PeerCredentials) else { return };
+        let peer = (peer.pid() as u32, peer.uid());
+        let session = Session::new(socket, peer, self.config.hello_deadline);
+        let id = SessionId(self.next_session);
+        if self.poller.add(session.fd(), Source::Session(id), false).is_ok() {
+            self.next_session += 1;
+            self.sessions.insert(id, session);
+        }
+    }
+
+    pub(super) fn on_session(&mut self, id: SessionId, readiness: Readiness) {
+        if readiness.readable {
+            self.read_session(id);
+        }
+        self.write_session(id);
+    }
+
+    fn read_session(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let (pid, clients) = (session.pid, self.sessions.len());
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        match session.read(self.config.frame_deadline) {
+            Ok(true) => {
+                let limit = self.config.clients_max;
+                if clients > limit {
+                    let limit = limit as u64;
+                    let _ = session.refuse(Refusal::TooManyClients { limit });
+                    return;
+                }
+                self.events.push_back(Event::SessionOpened { session: id, pid });
+            }
+            Ok(false) => {}
+            Err(fault) => {
+                // What came whole before the end still counts.
+                self.read_frames(id);
+                self.close_session(id, &fault);
+                return;
+            }
+        }
+        self.read_frames(id);
+    }
+
+    fn read_frames(&mut self, id: SessionId) {
+        loop {
+            let Some(session) = self.sessions.get_mut(&id) else { return };
+            let (frame, fds) = match session.next_frame() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return,
+                Err(fault) => {
+                    let why = Refusal::BadRequest(fault.to_string());
+                    let _ = session.refuse(why);
+                    return;
+                }
+            };
+            match codec::decode::<Call>(&frame.payload) {
+                Ok(call) => self.request(id, call, fds),
+                Err(error) => {
+                    let why = Refusal::BadRequest(format!("malformed request: {error}"));
+                    let _ = session.refuse(why);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Writes what is queued, and watches for room if some is left.
+    pub(super) fn write_session(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        if let Err(fault) = session.write() {
+            self.close_session(id, &fault);
+            return;
+        }
+        let writes = session.wants_to_write();
+        if writes != session.watched_writes {
+            session.watched_writes = writes;
+            let _ = self.poller.change(session.fd(), Source::Session(id), writes);
+        }
+    }
+
+    fn close_session(&mut self, id: SessionId, fault: &Fault) {
+        let Some(session) = self.sessions.remove(&id) else { return };
+        match fault {
+            Fault::Closed => debug!(pid = session.pid, "client left"),
+            fault => debug!(pid = session.pid, uid = session.uid, "client dropped: {fault}"),
+        }
+        self.events.push_back(Event::SessionClosed { session: id });
+        self.resume_listener();
+    }
+
+    /// Drops those who took too long, and does what else waited for a time.
+    pub(super) fn expire_sessions(&mut self) {
+        let now = Instant::now();
+        let late = self.sessions.iter().filter(|(_, s)| s.deadline().is_some_and(|at| at <= now));
+        for id in late.map(|(id, _)| *id).collect::<Vec<_>>() {
+            let Some(fault) = self.sessions.get(&id).map(Session::lateness) else { continue };
+            self.close_session(id, &fault);
+        }
+        self.resume_listener();
+        self.retry_orphans();
+    }
+
+    /// Answers, and drops a client that does not take it.
+    pub(super) fn answer(&mut self, session: SessionId, id: RequestId, reply: Reply) {
+        let Some(client) = self.sessions.get_mut(&session) else { return };
+        if let Err(fault) = client.answer(id, reply, &[]) {
+            self.close_session(session, &fault);
+            return;
+        }
+        if client.wants_to_write() {
+            self.write_session(session);
+        }
+    }
+
+    fn request(&mut self, session: SessionId, call: Call, fds: Vec<OwnedFd>) {
+        let Call { id, request } = call;
+        if let Err(refusal) = self.permit(session, &request) {
+            self.answer(session, id, Reply::Refused(refusal));
+            return;
+        }
+        let millis = |ms: u32| Duration::from_millis(ms.into());
+        let ask = match request {
+            Request::Ping => {
+                let pong = Pong {
+                    version: env!("CARGO_PKG_VERSION").to_owned(),
+                    pid: std::process::id(),
+                    uptime_ms: self.started.elapsed().as_millis() as u64,
+                };
+                return self.answer(session, id, Reply::Pong(pong));
+            }
+            Request::Reload => return self.reload(Some((session, id))),
+            Request::Stop { policy, grace_ms } => {
+                let policy = policy.unwrap_or(self.config.stop_policy);
+                let grace = grace_ms.map_or(self.config.stop_grace, Duration::from_millis);
+                info!(?policy, ?grace, "stopping, as a client asked");
+                let origin = Some((session, id));
+                self.events.push_back(Event::StopAsked { origin, policy, grace });
+                return;
+            }
+            Request::Attach(attach) => return self.attach(session, id, attach, fds),
+            Request::OpenTemplate(spec) => match self.recipes.of_client(spec, fds) {
+                Ok(spec) => Ask::Open(spec),
+                Err(refusal) => return self.answer(session, id, Reply::Refused(refusal)),
+            },
+            Request::Lease { pool, wait_ms } => Ask::Lease { pool, wait: millis(wait_ms) },
+            Request::Cancel(request) => Ask::Cancel(request),
+            Request::TemplateModules { pool, wait_ms } => {
+                Ask::PoolModules { pool, wait: millis(wait_ms) }
+            }
+            Request::Status => Ask::Status,
+            Request::Processes => Ask::Processes,
+            Request::Modules => Ask::Modules,
+            Request::Kill { worker, signal } => Ask::Kill { worker, signal },
+        };
+        self.events.push_back(Event::Asked { session, id, ask });
+    }
+
+    /// Templates belong to one user: only that user gets workers. Root may also look and control.
+    fn permit(&self, session: SessionId, request: &Request) -> Result<(), Refusal> {
+        let own = nix::unistd::geteuid().as_raw();
+        let Some(client) = self.sessions.get(&session) else { return Ok(()) };
+        let uid = client.uid;
+        let why = match request {
+            _ if uid == own => return Ok(()),
+            Request::OpenTemplate(_) | Request::Lease { .. } | Request::Attach(_) => {
+                format!("workers of this daemon run as uid {own}; start a daemon of your own")
+            }
+            _ if uid == 0 => return Ok(()),
+            _ => format!("this daemon belongs to uid {own}"),
+        };
+        Err(Refusal::NotPermitted { uid, why })
+    }
+
+    /// Reads the configuration again; the core builds beside the old, and switches or refuses.
+    pub(super) fn reload(&mut self, origin: Origin) {
+        let why = match self.config.reload() {
+            _ if self.previous.is_some() => "a reload is already in progress".to_owned(),
+            Ok(config) => {
+                info!("reloading");
+                let preload = self.recipes.of_configuration(&config);
+                let settings = config.settings.clone();
+                self.previous = Some(std::mem::replace(&mut self.config, config));
+                self.events.push_back(Event::Configured { origin, settings, preload });
+                return;
+            }
+            Err(findings) => findings.to_string(),
+        };
+        warn!("reload refused, everything is as it was: {why}");
+        if let Some((session, id)) = origin {
+            self.answer(session, id, Reply::Refused(Refusal::ReloadFailed(why)));
+        }
+    }
+
+    /// The reload in progress is over.
+    pub(super) fn end_reload(&mut self, switched: bool) {
+        let Some(previous) = self.previous.take() else { return };
+        if !switched {
+            self.recipes.of_configuration(&previous);
+            self.config = previous;
+        }
+    }
+
+    /// The first configuration.
+    pub(super) fn configure_first(&mut self) {
+        let preload = self.recipes.of_configuration(&self.config);
+        let settings = self.config.settings.clone();
+        self.events.push_back(Event::Configured { origin: None, settings, preload });
+    }
+
+    /// A template of an earlier daemon offers itself.
+    fn attach(&mut self, session: SessionId, id: RequestId, attach: Attach, fds: Vec<OwnedFd>) {
+        let peer = self.sessions.get(&session).map_or(0, |session| session.pid);
+        let refuse = |why: &str| Reply::Refused(Refusal::BadRequest(why.to_owned()));
+        let Ok([control]) = <[OwnedFd; 1]>::try_from(fds) else {
+            return self.answer(session, id, refuse("expected one descriptor"));
+        };
+        if attach.pid != peer {
+            return self.answer(session, id, refuse("only a template itself can attach"));
+        }
+        let pidfd = match mp::sys::wait::pidfd_open(peer) {
+            Ok(pidfd) => pidfd,
+            Err(error) => return self.answer(session, id, refuse(&error.to_string())),
+        };
+        let key = PoolKey(attach.boot.key);
+        let modules = attach.boot.modules.into_iter().map(|module| module.name).collect();
+        let pool = self.recipes.of_attached(key, attach.boot.name.clone(), modules, peer);
+        let template = self.core.new_template_id();
+        let _ = mp::sys::fd::set_nonblocking(std::os::fd::AsFd::as_fd(&control), true);
+        let process = TemplateProcess::new(peer, attach.boot.name, control, pidfd);
+        if let Err(error) = self.add_template(template, process) {
+            return self.answer(session, id, refuse(&error.to_string()));
+        }
+        info!(%template, pid = peer, pool = pool.name, "template of an earlier daemon attached");
+        self.answer(session, id, Reply::Done);
+        let (modules, memory) = (attach.modules, attach.memory);
+        let pid = peer;
+        self.events.push_back(Event::TemplateAttached { template, pool, pid, modules, memory });
+    }
+}

@@ -1,0 +1,236 @@
+//! The templates' control sockets.
+
+use super::Server;
+use super::poller::{Readiness, Source};
+use super::workers::SpareFds;
+use crate::core::Event;
+use mp::sys::packet::{self, Packet};
+use mp::sys::wait;
+use mpserverd_proto::codec;
+use mpserverd_proto::ids::TemplateId;
+use mpserverd_proto::limits::FDS_PER_SPARE;
+use mpserverd_proto::packet::Kind;
+use mpserverd_proto::status::Reporter;
+use mpserverd_proto::template::{FromTemplate, Spare, ToTemplate};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use tracing::{debug, warn};
+
+/// Messages of one wake-up at most, so that nobody keeps the loop for itself.
+const MESSAGES: usize = 64;
+/// Messages that wait for a template that does not read: it gets a handful in its life.
+const OUTBOX_MAX: usize = 1024;
+
+/// A template's process.
+#[derive(Debug)]
+pub(super) struct TemplateProcess {
+    pub(super) pid: u32,
+    pub(super) name: String,
+    control: OwnedFd,
+    pidfd: OwnedFd,
+    /// What it could not take yet: kind and body.
+    outbox: VecDeque<(Kind, Vec<u8>)>,
+}
+
+impl TemplateProcess {
+    pub(super) fn new(pid: u32, name: String, control: OwnedFd, pidfd: OwnedFd) -> Self {
+        Self { pid, name, control, pidfd, outbox: VecDeque::new() }
+    }
+
+    /// Kills it. Its workers live on.
+    pub(super) fn kill(&self) {
+        if let Err(error) = wait::signal(self.pidfd.as_fd(), libc::SIGKILL) {
+            warn!(pid = self.pid, %error, "cannot kill a template");
+        }
+    }
+
+    /// Queues a message and sends what can be sent; false when the template is beyond reach.
+    fn send(&mut self, kind: Kind, body: Vec<u8>) -> bool {
+        self.outbox.push_back((kind, body));
+        self.outbox.len() <= OUTBOX_MAX && self.flush()
+    }
+
+    fn flush(&mut self) -> bool {
+        while let Some((kind, body)) = self.outbox.front() {
+            match packet::send(self.control.as_fd(), *kind, &[body], &[], true) {
+                Ok(()) => {
+                    self.outbox.pop_front();
+                }
+                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+            }
+        }
+        true
+    }
+}
+
+impl Server<'_> {
+    /// Watches a new template.
+    pub(super) fn add_template(
+        &mut self,
+        template: TemplateId,
+        process: TemplateProcess,
+    ) -> io::Result<()> {
+        self.poller.add(process.control.as_fd(), Source::Control(template), false)?;
+        self.poller.add(process.pidfd.as_fd(), Source::TemplateEnd(template), false)?;
+        self.templates.insert(template, process);
+        Ok(())
+    }
+
+    /// Tells a template something; one that cannot be told is killed.
+    pub(super) fn tell(&mut self, template: TemplateId, message: &ToTemplate) {
+        match codec::encode(message) {
+            Ok(body) => self.send_to_template(template, Kind::ToTemplate, body),
+            Err(error) => warn!(%template, %error, "cannot encode a message"),
+        }
+    }
+
+    pub(super) fn send_to_template(&mut self, template: TemplateId, kind: Kind, body: Vec<u8>) {
+        let Some(process) = self.templates.get_mut(&template) else { return };
+        if !process.send(kind, body) {
+            process.kill();
+        }
+        let writes = !process.outbox.is_empty();
+        let control = process.control.as_fd();
+        // Only fails for a descriptor that is not watched, and this one is.
+        let _ = self.poller.change(control, Source::Control(template), writes);
+    }
+
+    pub(super) fn on_control(&mut self, template: TemplateId, readiness: Readiness) {
+        if readiness.writable {
+            let Some(process) = self.templates.get_mut(&template) else { return };
+            if !process.flush() {
+                process.kill();
+            }
+            let writes = !process.outbox.is_empty();
+            let control = process.control.as_fd();
+            let _ = self.poller.change(control, Source::Control(template), writes);
+        }
+        if readiness.readable {
+            self.hear(template);
+        }
+    }
+
+    /// Reads what a template said. One that makes no sense, or hung up, is killed.
+    fn hear(&mut self, template: TemplateId) {
+        for _ in 0..MESSAGES {
+            let Some(process) = self.templates.get(&template) else { return };
+            let error = match packet::receive(process.control.as_fd(), true) {
+                Ok(Some(packet)) => match self.understand(template, packet) {
+                    Ok(()) => continue,
+                    Err(error) => error,
+                },
+                Ok(None) => "it closed its control socket".to_owned(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => error.to_string(),
+            };
+            let Some(process) = self.templates.get(&template) else { return };
+            debug!(%template, pid = process.pid, error, "template is beyond reach");
+            process.kill();
+            // Its end comes over the pidfd; until then there is nothing to hear.
+            self.poller.remove(process.control.as_fd());
+            return;
+        }
+    }
+
+    fn understand(&mut self, template: TemplateId, packet: Packet) -> Result<(), String> {
+        if packet.kind != Kind::FromTemplate {
+            return Err(format!("unexpected {:?}", packet.kind));
+        }
+        let message =
+            codec::decode::<FromTemplate>(&packet.body).map_err(|error| error.to_string())?;
+        let event = match message {
+            FromTemplate::Hello { .. } => Event::TemplateHello { template },
+            FromTemplate::Loading { module, stage } => {
+                Event::TemplateLoading { template, module, stage }
+            }
+            FromTemplate::Ready { modules, memory } => {
+                Event::TemplateReady { template, modules, memory }
+            }
+            FromTemplate::Failed(error) => Event::TemplateFailed { template, error },
+            FromTemplate::Memory(memory) => Event::TemplateMemory { template, memory },
+            FromTemplate::ForkFailed { missing, errno } => {
+                let message = io::Error::from_raw_os_error(errno).to_string();
+                Event::ForkFailed { template, missing, message }
+            }
+            FromTemplate::Ended(ended) => {
+                for ended in ended {
+                    if let Some(code) = self.workers.end(ended.worker, ended.record.code) {
+                        self.events.push_back(Event::WorkerEnded { worker: ended.worker, code });
+                    }
+                }
+                return Ok(());
+            }
+            FromTemplate::Spares(spares) => return self.take_spares(template, spares, packet.fds),
+            FromTemplate::Adopt(workers) => return self.adopt(template, workers, packet.fds),
+        };
+        self.events.push_back(event);
+        Ok(())
+    }
+
+    fn take_spares(
+        &mut self,
+        template: TemplateId,
+        spares: Vec<Spare>,
+        fds: Vec<OwnedFd>,
+    ) -> Result<(), String> {
+        if fds.len() != spares.len() * FDS_PER_SPARE {
+            return Err(format!("{} descriptors for {} spares", fds.len(), spares.len()));
+        }
+        let mut fds = fds.into_iter();
+        let mut known = Vec::with_capacity(spares.len());
+        for spare in spares {
+            let [Some(job), Some(status), Some(write), Some(pidfd)] =
+                std::array::from_fn(|_| fds.next())
+            else {
+                return Err("descriptors are missing".to_owned());
+            };
+            let fds = Some(SpareFds { job, status });
+            if !self.workers.add(spare.worker, template, spare.pid, write, pidfd, fds) {
+                return Err(format!("{} exists already", super::describe(spare.worker, spare.pid)));
+            }
+            known.push((spare.worker, spare.pid));
+        }
+        self.events.push_back(Event::Spares { template, spares: known });
+        Ok(())
+    }
+
+    fn adopt(
+        &mut self,
+        template: TemplateId,
+        workers: Vec<Spare>,
+        fds: Vec<OwnedFd>,
+    ) -> Result<(), String> {
+        if fds.len() != workers.len() * 2 {
+            return Err(format!("{} descriptors for {} workers", fds.len(), workers.len()));
+        }
+        let mut fds = fds.into_iter();
+        for Spare { worker, pid } in workers {
+            let (Some(pidfd), Some(write)) = (fds.next(), fds.next()) else {
+                return Err("descriptors are missing".to_owned());
+            };
+            if self.workers.add(worker, template, pid, write, pidfd, None) {
+                self.events.push_back(Event::WorkerAdopted { template, worker, pid });
+            }
+        }
+        Ok(())
+    }
+
+    /// A template's process has ended: hears its last words, reaps it, watches its orphans.
+    pub(super) fn on_template_end(&mut self, template: TemplateId) {
+        self.hear(template);
+        let Some(process) = self.templates.remove(&template) else { return };
+        let record =
+            match wait::ended(wait::Whom::Pidfd(process.pidfd.as_fd()), true, Reporter::Daemon) {
+                Ok(Some((_, record))) => Some(record),
+                // Somebody else's child: a template of an earlier daemon.
+                Ok(None) | Err(_) => wait::exit_behind_pidfd(process.pidfd.as_fd()),
+            };
+        let code = record.map(|record| record.code);
+        debug!(%template, name = process.name, pid = process.pid, ?code, "template ended");
+        for worker in self.workers.of_template(template) {
+            self.watch_orphan(worker);
+        }
+        self.events.push_back(Event::TemplateGone { template, code });
+    }
+}

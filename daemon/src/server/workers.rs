@@ -1,0 +1,189 @@
+//! The descriptors of spares and workers, and how orphans end.
+//!
+//! The daemon keeps a copy of the write end of every worker's status pipe: if the template dies,
+//! its workers become the daemon's children, and the daemon writes how they ended.
+
+use super::Server;
+use super::poller::Source;
+use crate::core::Event;
+use mp::sys::wait;
+use mpserverd_proto::ids::{TemplateId, WorkerId};
+use mpserverd_proto::status::Reporter;
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+use tracing::{debug, warn};
+
+/// How long the kernel's record of somebody else's ended child is waited for.
+const RECORD_GRACE: Duration = Duration::from_millis(500);
+/// How often it is looked for meanwhile.
+const RECORD_PAUSE: Duration = Duration::from_millis(5);
+
+/// What a client gets of a spare, beside its pidfd.
+#[derive(Debug)]
+pub(super) struct SpareFds {
+    pub(super) job: OwnedFd,
+    pub(super) status: OwnedFd,
+}
+
+#[derive(Debug)]
+struct Worker {
+    template: TemplateId,
+    pid: u32,
+    status_write: OwnedFd,
+    pidfd: OwnedFd,
+    spare: Option<SpareFds>,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Workers {
+    by_id: HashMap<WorkerId, Worker>,
+    by_pid: HashMap<u32, WorkerId>,
+    /// Orphans that have ended as somebody else's children, and until when their record is awaited.
+    awaited: Vec<(WorkerId, Instant)>,
+}
+
+impl Workers {
+    /// Adds one; false if its id is taken.
+    pub(super) fn add(
+        &mut self,
+        id: WorkerId,
+        template: TemplateId,
+        pid: u32,
+        status_write: OwnedFd,
+        pidfd: OwnedFd,
+        spare: Option<SpareFds>,
+    ) -> bool {
+        if self.by_id.contains_key(&id) {
+            return false;
+        }
+        self.by_pid.insert(pid, id);
+        self.by_id.insert(id, Worker { template, pid, status_write, pidfd, spare });
+        true
+    }
+
+    /// Removes one that ended; gives the code back if it was there.
+    pub(super) fn end(&mut self, id: WorkerId, code: i32) -> Option<i32> {
+        let worker = self.by_id.remove(&id)?;
+        if self.by_pid.get(&worker.pid) == Some(&id) {
+            self.by_pid.remove(&worker.pid);
+        }
+        Some(code)
+    }
+
+    /// Takes what a client gets.
+    pub(super) fn take_spare(&mut self, id: WorkerId) -> Option<(SpareFds, BorrowedFd<'_>)> {
+        let worker = self.by_id.get_mut(&id)?;
+        let spare = worker.spare.take()?;
+        Some((spare, worker.pidfd.as_fd()))
+    }
+
+    /// Lets a spare go: it ends when its job socket closes.
+    pub(super) fn release(&mut self, id: WorkerId) {
+        if let Some(worker) = self.by_id.get_mut(&id) {
+            worker.spare = None;
+        }
+    }
+
+    pub(super) fn signal(&self, id: WorkerId, number: i32) {
+        if let Some(worker) = self.by_id.get(&id)
+            && let Err(error) = wait::signal(worker.pidfd.as_fd(), number)
+        {
+            warn!(pid = worker.pid, number, %error, "cannot signal a worker");
+        }
+    }
+
+    pub(super) fn kill_all(&self) {
+        for id in self.by_id.keys() {
+            self.signal(*id, libc::SIGKILL);
+        }
+    }
+
+    pub(super) fn of_template(&self, template: TemplateId) -> Vec<WorkerId> {
+        let of = self.by_id.iter().filter(|(_, worker)| worker.template == template);
+        of.map(|(id, _)| *id).collect()
+    }
+
+    pub(super) fn of_pid(&self, pid: u32) -> Option<WorkerId> {
+        self.by_pid.get(&pid).copied()
+    }
+
+    /// When to look again for records of orphans.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        (!self.awaited.is_empty()).then(|| Instant::now() + RECORD_PAUSE)
+    }
+}
+
+impl Server<'_> {
+    /// The template of this worker is gone: its end comes over its pidfd.
+    pub(super) fn watch_orphan(&mut self, worker: WorkerId) {
+        let Some(orphan) = self.workers.by_id.get(&worker) else { return };
+        let watched = self.poller.add(orphan.pidfd.as_fd(), Source::OrphanEnd(worker), false);
+        if let Err(error) = watched {
+            warn!(%worker, %error, "cannot watch an orphan");
+        }
+    }
+
+    /// An orphan has ended: its status goes into its pipe, then it is reaped.
+    pub(super) fn on_orphan_end(&mut self, worker: WorkerId) {
+        let Some(orphan) = self.workers.by_id.get(&worker) else { return };
+        let pidfd = orphan.pidfd.as_fd();
+        let record = match wait::ended(wait::Whom::Pidfd(pidfd), false, Reporter::Daemon) {
+            Ok(None) => return,
+            Ok(Some((_, record))) => Some(record),
+            Err(_) => wait::exit_behind_pidfd(pidfd),
+        };
+        self.poller.remove(pidfd);
+        let Some(record) = record else {
+            let until = Instant::now() + RECORD_GRACE;
+            if !self.workers.awaited.iter().any(|(awaited, _)| *awaited == worker) {
+                self.workers.awaited.push((worker, until));
+            }
+            return;
+        };
+        // A client that is gone does not need it.
+        let _ = nix::unistd::write(&orphan.status_write, &record.encode());
+        let _ = wait::ended(wait::Whom::Pidfd(pidfd), true, Reporter::Daemon);
+        debug!(%worker, code = record.code, "orphan ended");
+        self.workers.end(worker, record.code);
+        self.events.push_back(Event::WorkerEnded { worker, code: record.code });
+    }
+
+    /// Looks again for records of orphans that somebody else reaps.
+    pub(super) fn retry_orphans(&mut self) {
+        for (worker, until) in std::mem::take(&mut self.workers.awaited) {
+            if Instant::now() < until {
+                self.on_orphan_end(worker);
+                if self.workers.by_id.contains_key(&worker)
+                    && !self.workers.awaited.iter().any(|(awaited, _)| *awaited == worker)
+                {
+                    self.workers.awaited.push((worker, until));
+                } else if let Some(again) =
+                    self.workers.awaited.iter_mut().find(|(awaited, _)| *awaited == worker)
+                {
+                    again.1 = until;
+                }
+            } else if self.workers.end(worker, 255).is_some() {
+                // Its pipe closes without a record: the client reports the end as unknown.
+                self.events.push_back(Event::WorkerEnded { worker, code: 255 });
+            }
+        }
+    }
+
+    /// Reaps children that nobody else waits for: descendants of workers, which the daemon
+    /// inherits as a subreaper.
+    pub(super) fn reap_strangers(&mut self) {
+        use super::sweep::zombies;
+        for pid in zombies() {
+            if let Some(worker) = self.workers.of_pid(pid) {
+                // Of a living template's worker this pid cannot be: that one is not our child.
+                self.on_orphan_end(worker);
+            } else if self.templates.values().all(|template| template.pid != pid)
+                && self.command.as_ref().is_none_or(|command| command.pid() != Some(pid))
+            {
+                let _ = wait::ended(wait::Whom::Pid(pid), true, Reporter::Daemon);
+            }
+        }
+    }
+}
