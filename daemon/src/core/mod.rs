@@ -116,10 +116,9 @@ pub struct Core {
 }
 
 impl Core {
-    /// A daemon without settings, pools or clients. Ids of workers start at `first_worker`, which a
-    /// restarted daemon chooses above all that it ever gave: workers outlive daemons.
+    /// A daemon without settings, pools or clients. Ids start at `first_id`.
     #[must_use]
-    pub fn new(now: Time, version: &str, pid: u32, socket: &str, first_worker: u64) -> Self {
+    pub fn new(now: Time, version: &str, pid: u32, socket: &str, first_id: u64) -> Self {
         Self {
             now,
             out: Vec::new(),
@@ -132,7 +131,7 @@ impl Core {
             settings: Settings::default(),
             generation: 0,
             startup: Startup::Fresh,
-            next: NextIds { worker: first_worker, template: 1, pool: 1 },
+            next: NextIds { worker: first_id, template: first_id, pool: first_id },
             sessions: BTreeMap::new(),
             pools: BTreeMap::new(),
             keys: BTreeMap::new(),
@@ -146,6 +145,14 @@ impl Core {
             stop: None,
             totals: Totals::default(),
         }
+    }
+
+    /// The same, but ids of workers start here: above all that an earlier daemon gave, because
+    /// workers outlive daemons.
+    #[must_use]
+    pub fn with_first_worker(mut self, first: u64) -> Self {
+        self.next.worker = first;
+        self
     }
 
     /// Takes an event and appends what is to be done about it, in order.

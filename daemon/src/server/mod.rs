@@ -174,8 +174,8 @@ impl<'a> Server<'a> {
         let started = Instant::now();
         let pid = std::process::id();
         let socket = config.socket.to_string_lossy().into_owned();
-        let core =
-            Core::new(Time::default(), env!("CARGO_PKG_VERSION"), pid, &socket, first_worker());
+        let core = Core::new(Time::default(), env!("CARGO_PKG_VERSION"), pid, &socket, 1)
+            .with_first_worker(first_worker());
         info!(socket, pid, "listening");
         Ok(Self {
             config,
