@@ -1,7 +1,6 @@
 //! Who this process is: `current_process`, `parent_process`, exit handlers.
 
 use mpserverd_proto::job::Identity;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 #[cfg(target_os = "linux")]
@@ -186,7 +185,7 @@ pub fn set_authkey(key: &[u8]) {
 
 /// The socket that this process was told to use, if it is a worker.
 #[cfg(target_os = "linux")]
-pub(crate) fn inherited_socket() -> Option<PathBuf> {
+pub(crate) fn inherited_socket() -> Option<std::path::PathBuf> {
     me().identity.socket.as_deref().map(crate::transport::path_of)
 }
 

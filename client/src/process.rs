@@ -16,12 +16,12 @@ mod handle;
 #[path = "process/handle_unsupported.rs"]
 mod handle;
 
-#[cfg(target_os = "linux")]
-pub(crate) use handle::forget_inherited;
+pub(crate) use handle::start;
 #[cfg(target_os = "linux")]
 pub use handle::wait_any;
 pub use handle::{ActiveChild, Handle, active_children};
-pub(crate) use handle::{end_children, start};
+#[cfg(target_os = "linux")]
+pub(crate) use handle::{end_children, forget_inherited};
 
 /// One of a worker's standard streams.
 #[derive(Debug, Default)]
