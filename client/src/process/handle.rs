@@ -66,7 +66,11 @@ pub(crate) fn start(context: &Context, work: Work, options: Options) -> Result<H
         StartMethod::ForkServer => context.forkserver_lease(timeout)?,
     };
     register_exit_handler();
-    Ok(give(lease, &request))
+    let handle = give(lease, &request);
+    if method == StartMethod::ForkServer {
+        methods::forkserver::look_ahead();
+    }
+    Ok(handle)
 }
 
 /// Sends the job. A worker that died before it could read it has ended like any other.

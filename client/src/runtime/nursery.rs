@@ -9,6 +9,7 @@ use crate::sys::{attributes, fd, fork, wait};
 use mpserverd_proto::ids::WorkerId;
 use mpserverd_proto::status::Reporter;
 use mpserverd_proto::template::{Ended, Spare};
+use nix::sys::signal::Signal;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
@@ -37,13 +38,16 @@ pub(crate) struct Nursery {
     loaded: &'static Loaded,
     /// From this number on, descriptors belong to the template's runtime.
     base: RawFd,
+    /// Signals that a child sets back.
+    signals: Vec<Signal>,
     children: HashMap<u32, Child>,
     pub(crate) last_fork: Duration,
 }
 
 impl Nursery {
     pub(crate) fn new(loaded: &'static Loaded, base: RawFd, last_fork: Duration) -> Self {
-        Self { loaded, base, children: HashMap::new(), last_fork }
+        let signals = attributes::changed_signals();
+        Self { loaded, base, signals, children: HashMap::new(), last_fork }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -94,7 +98,7 @@ impl Nursery {
         // SAFETY: everything from `base` on but the job socket belongs to the template's runtime,
         // whose owners this process never touches again: `serve` does not return.
         unsafe { worker::close_inherited(self.base, std::os::fd::AsFd::as_fd(&job)) };
-        attributes::reset_signals();
+        attributes::reset_signals(&self.signals);
         worker::serve(job, self.loaded, None)
     }
 
@@ -117,7 +121,7 @@ impl Nursery {
     pub(crate) fn kill_all(&self) {
         for pid in self.children.keys() {
             let pid = nix::unistd::Pid::from_raw(*pid as i32);
-            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+            let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
         }
     }
 }

@@ -6,6 +6,7 @@ use mpserverd_proto::error::JobError;
 use mpserverd_proto::job::{Rlimit, Setup, Slots};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
 
 /// What a parked worker already knows about itself, so that a job changes only what differs.
 #[derive(Debug)]
@@ -17,8 +18,14 @@ pub(crate) struct Baseline {
 }
 
 impl Baseline {
-    /// Looks now.
-    pub(crate) fn take() -> Self {
+    /// What this process was when it first looked. A template looks before it forks, so that its
+    /// workers need not.
+    pub(crate) fn get() -> &'static Self {
+        static BASELINE: OnceLock<Baseline> = OnceLock::new();
+        BASELINE.get_or_init(Self::take)
+    }
+
+    fn take() -> Self {
         Self {
             rlimits: attributes::rlimits(),
             nice: attributes::nice(),

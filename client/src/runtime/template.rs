@@ -3,6 +3,7 @@
 use super::attach::Search;
 use super::load::{Loaded, program_name};
 use super::nursery::Nursery;
+use super::setup::Baseline;
 use super::verdict::{self, Census};
 use crate::sys::{attributes, fd, fork, packet};
 use mpserverd_proto::codec;
@@ -92,6 +93,7 @@ fn settle(
     loaded: Loaded,
     fork_took: Duration,
 ) -> io::Result<Template> {
+    let _ = Baseline::get();
     let base = Census::take().above_descriptors();
     let control = fd::duplicate_from(control.as_fd(), base)?;
     let signals = fd::raise(attributes::child_signals()?, base)?;

@@ -204,14 +204,12 @@ pub(crate) fn report_panic(panic: &Panic) {
 
 /// The task thread: gets ready, waits for the job, runs it, ends the process.
 fn task_thread(shared: &'static Shared, loaded: &Loaded, closure: Option<Closure>) {
-    let baseline = Baseline::take();
-    let comm = std::fs::File::options().write(true).open("/proc/self/comm").ok();
     let ready = match super::panics::catch(|| loaded.after_fork()) {
         Ok(ready) => ready,
         Err(panic) => Err(panic.message),
     };
     let completion = match receive(shared) {
-        Ok(received) => run(shared, loaded, closure, received, ready, (baseline, comm)),
+        Ok(received) => run(shared, loaded, closure, received, ready),
         Err(error) => Completion::rejected(JobError::Protocol(error.to_string())),
     };
     finish(shared, &completion)
@@ -241,23 +239,19 @@ fn run(
     closure: Option<Closure>,
     (job, args, fds): (Job, Vec<u8>, Vec<OwnedFd>),
     ready: Result<(), String>,
-    (baseline, comm): (Baseline, Option<std::fs::File>),
 ) -> Completion {
     let kill = job.on_parent_death == OnParentDeath::Kill;
     shared.kill_on_parent_death.store(kill, Ordering::Release);
     shared.state.store(RUNNING, Ordering::Release);
     let deadline_ms = job.setup.deadline_ms;
-    let passed = match setup::descriptors(job.slots, fds, &baseline)
-        .and_then(|passed| setup::attributes(job.setup, &baseline).map(|()| passed))
+    let baseline = Baseline::get();
+    let passed = match setup::descriptors(job.slots, fds, baseline)
+        .and_then(|passed| setup::attributes(job.setup, baseline).map(|()| passed))
     {
         Ok(passed) => passed,
         Err(error) => return Completion::rejected(error),
     };
     attributes::set_thread_name(&job.identity.name);
-    if let Some(mut comm) = comm {
-        let _ = comm.write_all(job.identity.name.as_bytes());
-    }
-    drop(baseline);
     if let Some(limit_ms) = deadline_ms {
         let at = Instant::now() + Duration::from_millis(limit_ms);
         let _ = shared.deadline.set((at, limit_ms));

@@ -47,6 +47,6 @@ fn refuse_threads() -> Result<(), StartError> {
 
 fn grow_up(job: OwnedFd, closure: Option<worker::Closure>) -> ! {
     crate::process::forget_inherited();
-    attributes::reset_signals();
+    attributes::reset_signals(&attributes::changed_signals());
     worker::serve(job, Box::leak(Box::new(Loaded::program())), closure)
 }

@@ -44,6 +44,8 @@ struct Session {
     pools: Vec<(Wanted, PoolId)>,
     ahead: Option<(PoolId, RequestId, Instant)>,
     last_start: Option<Instant>,
+    /// The pool to lease from in advance, once the job of the last lease was sent.
+    next: Option<PoolId>,
 }
 
 /// Sessions nobody uses just now, of the process with this pid.
@@ -74,6 +76,20 @@ pub(crate) fn forget_connections() {
     }
 }
 
+/// Asks for leases in advance where that is worth it; called once a job has been sent, so that the
+/// daemon's work for the next start does not compete with this one.
+pub(crate) fn look_ahead() {
+    let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
+    if idle.0 != std::process::id() {
+        return;
+    }
+    for session in &mut idle.1 {
+        if let Some(pool) = session.next.take() {
+            session.look_ahead(pool);
+        }
+    }
+}
+
 /// Leases a worker from the daemon at `path`.
 ///
 /// A connection that broke is replaced once: the daemon may have been restarted in between.
@@ -89,6 +105,7 @@ pub(crate) fn lease(path: &Path, wanted: &Wanted, deadline: Instant) -> Result<L
         pools: Vec::new(),
         ahead: None,
         last_start: None,
+        next: None,
     };
     use_session(session, wanted, deadline)
 }
@@ -105,7 +122,7 @@ fn use_session(
     match &leased {
         Ok(_) | Err(DaemonError::Refused(_)) => {
             if leased.is_ok() {
-                session.look_ahead(wanted);
+                session.started(wanted);
             }
             check_in(session);
         }
@@ -154,16 +171,20 @@ impl Session {
         Ok(None)
     }
 
-    /// Asks for the next lease if starts come in quick succession.
-    fn look_ahead(&mut self, wanted: &Wanted) {
+    /// Notes a start: the next lease is worth asking for if starts come in quick succession.
+    fn started(&mut self, wanted: &Wanted) {
         let now = Instant::now();
         let quick = self.last_start.replace(now).is_some_and(|last| now - last < AHEAD);
         let pool = self.pools.iter().find(|(known, _)| known == wanted).map(|(_, pool)| *pool);
-        if let (true, Some(pool)) = (quick, pool) {
-            let request = lease_request(pool, now + AHEAD * 60);
-            if let Ok(id) = self.connection.post(&request, &[], Some(now)) {
-                self.ahead = Some((pool, id, now));
-            }
+        self.next = pool.filter(|_| quick);
+    }
+
+    /// Asks for a lease in advance.
+    fn look_ahead(&mut self, pool: PoolId) {
+        let now = Instant::now();
+        let request = lease_request(pool, now + AHEAD * 60);
+        if let Ok(id) = self.connection.post(&request, &[], Some(now)) {
+            self.ahead = Some((pool, id, now));
         }
     }
 

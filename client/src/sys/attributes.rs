@@ -143,12 +143,25 @@ pub(crate) fn ignore_terminal() {
     }
 }
 
-/// Gives a worker the default action for every signal but `SIGPIPE` (which Rust programs ignore)
-/// and an empty mask.
-pub(crate) fn reset_signals() {
-    for signal in Signal::iterator().filter(|signal| *signal != Signal::SIGPIPE) {
-        // SAFETY: SIG_DFL runs no code of ours. KILL and STOP refuse, which is fine.
-        let _ = unsafe { nix::sys::signal::signal(signal, SigHandler::SigDfl) };
+/// Signals whose action is not the default, `SIGPIPE` excepted (which Rust programs ignore).
+pub(crate) fn changed_signals() -> Vec<Signal> {
+    let changed = |signal: &Signal| {
+        let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+        // SAFETY: with a null new action the kernel only writes the present one.
+        let asked = unsafe {
+            libc::sigaction(*signal as libc::c_int, std::ptr::null(), action.as_mut_ptr())
+        };
+        // SAFETY: zeroed is valid for this plain struct, whether the kernel wrote it or not.
+        asked == 0 && unsafe { action.assume_init() }.sa_sigaction != libc::SIG_DFL
+    };
+    Signal::iterator().filter(|signal| *signal != Signal::SIGPIPE).filter(changed).collect()
+}
+
+/// Gives a worker the default action for these signals and an empty mask.
+pub(crate) fn reset_signals(changed: &[Signal]) {
+    for signal in changed {
+        // SAFETY: SIG_DFL runs no code of ours.
+        let _ = unsafe { nix::sys::signal::signal(*signal, SigHandler::SigDfl) };
     }
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
 }
