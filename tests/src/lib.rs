@@ -5,12 +5,15 @@
 //! | [`build`] | the programs and sample modules under test, built on demand |
 //! | [`daemon`] | a private daemon that takes everything with it when it goes |
 //! | [`proc`] | what `/proc` says about processes |
+//! | [`demo`] | the parts of the program `demo` |
 //!
 //! Nothing here uses a daemon of the user's, a fixed path or a port.
 
 pub mod build;
 #[cfg(target_os = "linux")]
 pub mod daemon;
+#[cfg(target_os = "linux")]
+pub mod demo;
 #[cfg(target_os = "linux")]
 pub mod proc;
 
