@@ -1,1 +1,42 @@
-//! x
+//! What tests, benchmarks and the demo share.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`build`] | the programs and sample modules under test, built on demand |
+//! | [`daemon`] | a private daemon that takes everything with it when it goes |
+//! | [`proc`] | what `/proc` says about processes |
+//! | [`demo`] | the parts of the program `demo` |
+//!
+//! Nothing here uses a daemon of the user's, a fixed path or a port.
+
+pub mod build;
+#[cfg(target_os = "linux")]
+pub mod daemon;
+#[cfg(target_os = "linux")]
+pub mod demo;
+#[cfg(target_os = "linux")]
+pub mod proc;
+
+use std::time::{Duration, Instant};
+
+/// Waits for a condition; tells whether it came true within this time.
+#[must_use = "whether it came true is the point"]
+pub fn eventually(within: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + within;
+    loop {
+        // Asked once more after the time is over: a busy machine may not have let us ask before.
+        let late = Instant::now() >= deadline;
+        if condition() {
+            return true;
+        }
+        if late {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Says that a test cannot run here, and why.
+pub fn skip(reason: &str) {
+    println!("skipped: {reason}");
+}

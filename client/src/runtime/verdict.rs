@@ -11,6 +11,10 @@ use std::fs;
 use std::os::fd::{AsFd, RawFd};
 use std::time::Duration;
 
+/// How long threads that were just started or joined may take to show what they are.
+const SETTLE_ROUNDS: u32 = 10;
+const SETTLE_ROUND: Duration = Duration::from_millis(2);
+
 /// What a process has at some moment: thread ids with names, descriptors with what they are.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Census {
@@ -27,8 +31,7 @@ impl Census {
     /// What was added since, if it makes forking unsafe.
     pub(crate) fn fault_since(&self) -> Option<Fault> {
         let now = Self::take();
-        let new = now.threads.iter().filter(|(tid, _)| !self.threads.contains_key(tid));
-        let names = new.map(|(_, name)| name.clone()).collect::<Vec<_>>();
+        let names = self.settled_threads(&now);
         if !names.is_empty() {
             return Some(Fault::StartedThreads { count: names.len() as u32, names });
         }
@@ -40,6 +43,24 @@ impl Census {
             .map(|(number, what)| format!("{what} (descriptor {number})"))
             .collect::<Vec<_>>();
         (!what.is_empty()).then_some(Fault::OpenDescriptors { what })
+    }
+
+    /// Names of the threads that were added and stay. One that has just been joined is listed for
+    /// another moment, and one that has just been started has yet to take its name.
+    fn settled_threads(&self, now: &Self) -> Vec<String> {
+        let new = |threads: &BTreeMap<u32, String>| {
+            let new = threads.iter().filter(|(tid, _)| !self.threads.contains_key(tid));
+            new.map(|(_, name)| name.clone()).collect::<Vec<_>>()
+        };
+        let mut names = new(&now.threads);
+        for _ in 0..SETTLE_ROUNDS {
+            if names.is_empty() {
+                break;
+            }
+            std::thread::sleep(SETTLE_ROUND);
+            names = new(&threads());
+        }
+        names
     }
 
     /// The lowest descriptor number above all that are open.

@@ -255,6 +255,7 @@ pub(crate) unsafe fn serve(entry: &TaskEntry, call: *const abi::Call) -> c_int {
         unsafe { (call.reply)(call.context, channel, bytes.as_ptr(), bytes.len()) };
     };
     let completion = entry.invoke(codec, args);
+    flush_own_output();
     reply(abi::channel::VALUE, &completion.payload);
     let message = |text: &str| reply(abi::channel::MESSAGE, text.as_bytes());
     match completion.outcome {
@@ -286,6 +287,13 @@ pub(crate) unsafe fn serve(entry: &TaskEntry, call: *const abi::Call) -> c_int {
     }
 }
 
+/// Writes out what this shared object has printed: it has a std of its own, with a buffer that the
+/// host cannot flush. What a hook left there, every fork would write once more.
+fn flush_own_output() {
+    // Nobody listens to a closed standard output.
+    let _ = std::io::Write::flush(&mut std::io::stdout());
+}
+
 /// Serves one call of an exported hook.
 ///
 /// # Safety
@@ -295,7 +303,9 @@ pub(crate) unsafe fn serve_hook(
     context: *mut c_void,
     sink: abi::Sink,
 ) -> c_int {
-    let (status, text) = match crate::runtime::panics::catch(hook) {
+    let result = crate::runtime::panics::catch(hook);
+    flush_own_output();
+    let (status, text) = match result {
         Ok(Ok(())) => return abi::OK,
         Ok(Err(message)) => (abi::FAILED, message),
         Err(panic) => {

@@ -1,0 +1,124 @@
+//! Tasks: what a worker may run into, by argument.
+
+use serde::{Deserialize, Serialize, Serializer};
+use std::hint::black_box;
+use std::io;
+use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Dies by a signal, given by number.
+///
+/// # Errors
+/// When there is no such signal, or it does not kill.
+#[cfg(target_os = "linux")]
+#[mp::task]
+pub fn crash(signal: i32) -> io::Result<()> {
+    use nix::sys::signal::{Signal, raise};
+    let signal = Signal::try_from(signal)?;
+    // The runtime's own handler for SIGSEGV and SIGBUS lets the first one pass and steps aside.
+    for _ in 0..2 {
+        raise(signal)?;
+    }
+    Err(io::Error::other(format!("{signal} did not kill this process")))
+}
+
+/// Keeps a processor busy.
+#[mp::task]
+pub fn spin(ms: u64) {
+    let end = Instant::now() + Duration::from_millis(ms);
+    while Instant::now() < end {
+        std::hint::spin_loop();
+    }
+}
+
+/// A value that no codec can encode.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Unserialisable;
+
+impl Serialize for Unserialisable {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom("this value has no encoding"))
+    }
+}
+
+/// Returns a value that cannot be encoded.
+#[mp::task]
+pub fn unserialisable() -> Unserialisable {
+    Unserialisable
+}
+
+/// Returns a text of so many MiB.
+#[mp::task]
+pub fn huge_result(mib: u64) -> String {
+    "x".repeat((mib as usize) << 20)
+}
+
+/// Leaks so many MiB, every page of them touched; returns what this process has leaked so far.
+#[mp::task]
+pub fn leak(mib: u64) -> u64 {
+    static LEAKED: AtomicU64 = AtomicU64::new(0);
+    black_box(vec![1u8; (mib as usize) << 20].leak());
+    LEAKED.fetch_add(mib, Ordering::Relaxed) + mib
+}
+
+/// Prints a text as it is, with no newline of its own.
+#[mp::task]
+pub fn print(text: String) {
+    print!("{text}");
+}
+
+/// Prints a text to standard error, as it is.
+///
+/// # Errors
+/// When standard error is closed.
+#[mp::task]
+pub fn print_error(text: String) -> io::Result<()> {
+    write!(io::stderr(), "{text}")
+}
+
+/// A variable of its environment.
+#[mp::task]
+pub fn environment(name: String) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Sleeps.
+#[mp::task]
+pub fn sleep_ms(ms: u64) {
+    thread::sleep(Duration::from_millis(ms));
+}
+
+/// Returns what it is given.
+#[mp::task]
+pub fn echo(value: String) -> String {
+    value
+}
+
+/// Exits in the middle of the task.
+#[mp::task]
+pub fn exit_with(code: i32) {
+    std::process::exit(code);
+}
+
+/// Panics with this text.
+///
+/// # Panics
+/// Always.
+#[mp::task]
+pub fn panic_with(text: String) {
+    panic!("{text}");
+}
+
+/// Ignores `SIGTERM` from now on, then sleeps.
+///
+/// # Errors
+/// As `signal(2)`.
+#[cfg(target_os = "linux")]
+#[mp::task]
+pub fn ignore_sigterm(ms: u64) -> io::Result<()> {
+    crate::raw::ignore(nix::sys::signal::Signal::SIGTERM)?;
+    thread::sleep(Duration::from_millis(ms));
+    Ok(())
+}
