@@ -3,6 +3,7 @@
 //! A module chooses its misbehaviour when it is loaded, by the environment that its host was
 //! executed with. So the test starts a process with that environment, and the process spawns the
 //! host: [`attempt`] is the task in between.
+#![cfg(target_os = "linux")]
 
 mp::enable_in_tests!();
 
