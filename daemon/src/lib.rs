@@ -11,6 +11,7 @@
 //! | [`serve`] | from a configuration to a daemon that serves |
 //! | `server` | the loop and its I/O (Linux) |
 //! | [`core`] | the daemon's book, without I/O |
+//! | `tasks` | tasks that every host of modules has (Unix) |
 
 pub mod cli;
 pub mod config;
@@ -23,3 +24,5 @@ pub mod pid_file;
 pub mod serve;
 #[cfg(target_os = "linux")]
 mod server;
+#[cfg(unix)]
+pub mod tasks;

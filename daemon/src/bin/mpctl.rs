@@ -6,6 +6,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // `bench` starts this very program as a worker.
+    mp::freeze_support();
     let parsed = match cli::parse::<Mpctl>() {
         Ok(parsed) => parsed,
         Err(code) => return code,
