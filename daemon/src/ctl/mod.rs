@@ -8,6 +8,10 @@
 //! | `status`, `ps`, `modules` | the reports |
 //! | `proc` | what the kernel says about a worker |
 //! | `table`, `screen`, `units` | how all that looks |
+//! | `arguments` | arguments of tasks out of words |
+//! | `locate` | which template has the task |
+//! | `run` | `run`: one task |
+//! | [`map`] | `map`: a task for every input, and the engine under it |
 //!
 //! # Invariants
 //!
@@ -15,12 +19,16 @@
 //! Whatever ends a command, no worker that it started outlives it. What must never be in here: a
 //! thread for each worker, or a wait that the user cannot interrupt.
 
+mod arguments;
 mod connect;
 mod control;
 pub mod error;
+mod locate;
+pub mod map;
 mod modules;
 mod proc;
 mod ps;
+mod run;
 mod screen;
 mod status;
 mod table;
@@ -41,13 +49,13 @@ pub fn main(parsed: Mpctl) -> ExitCode {
         Command::Status => status::main(socket, &screen),
         Command::Ps(options) => ps::main(socket, &screen, options),
         Command::Modules => modules::main(socket, &screen),
+        Command::Run(options) => run::main(socket, &screen, options),
+        Command::Map(options) => map::main(socket, &screen, options),
         Command::Kill(options) => control::kill(socket, &screen, options),
         Command::Reload => control::reload(socket, &screen),
         Command::Stop(options) => control::stop(socket, &screen, options),
         Command::Ping => control::ping(socket, &screen),
-        Command::Run(_) | Command::Map(_) | Command::Bench(_) => {
-            Err(CtlError::system("this build of mpctl cannot start workers yet"))
-        }
+        Command::Bench(_) => Err(CtlError::system("this build of mpctl cannot measure yet")),
         Command::Completions { shell } => return pages::print_completions::<Mpctl>(*shell),
         Command::Man { out } => return pages::print_man::<Mpctl>(out.as_deref()),
     };
