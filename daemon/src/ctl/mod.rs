@@ -12,6 +12,7 @@
 //! | `locate` | which template has the task |
 //! | `run` | `run`: one task |
 //! | [`map`] | `map`: a task for every input, and the engine under it |
+//! | `bench` | `bench` |
 //!
 //! # Invariants
 //!
@@ -20,6 +21,7 @@
 //! thread for each worker, or a wait that the user cannot interrupt.
 
 mod arguments;
+mod bench;
 mod connect;
 mod control;
 pub mod error;
@@ -55,7 +57,7 @@ pub fn main(parsed: Mpctl) -> ExitCode {
         Command::Reload => control::reload(socket, &screen),
         Command::Stop(options) => control::stop(socket, &screen, options),
         Command::Ping => control::ping(socket, &screen),
-        Command::Bench(_) => Err(CtlError::system("this build of mpctl cannot measure yet")),
+        Command::Bench(options) => bench::main(socket, &screen, options),
         Command::Completions { shell } => return pages::print_completions::<Mpctl>(*shell),
         Command::Man { out } => return pages::print_man::<Mpctl>(out.as_deref()),
     };
