@@ -11,10 +11,17 @@
 //! | [`serve`] | from a configuration to a daemon that serves |
 //! | `server` | the loop and its I/O (Linux) |
 //! | [`core`] | the daemon's book, without I/O |
+//! | [`ctl`] | what the commands of `mpctl` do |
+//! | `tasks` | tasks that every host of modules has (Unix) |
 
 pub mod cli;
 pub mod config;
 pub mod core;
+#[cfg(target_os = "linux")]
+pub mod ctl;
+#[cfg(not(target_os = "linux"))]
+#[path = "ctl/unsupported.rs"]
+pub mod ctl;
 #[cfg(unix)]
 pub mod daemonize;
 pub mod launch;
@@ -23,3 +30,5 @@ pub mod pid_file;
 pub mod serve;
 #[cfg(target_os = "linux")]
 mod server;
+#[cfg(unix)]
+pub mod tasks;

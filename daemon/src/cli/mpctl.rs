@@ -26,10 +26,13 @@ Environment:
   XDG_RUNTIME_DIR   Holds the socket if nothing else names it
 
 Exit codes:
-  0    Done
-  1    A task failed, or the daemon refused
-  100  Wrong usage
-  111  The system refused something, or there is no daemon";
+  0      Done
+  1      A task failed or panicked
+  100    Wrong usage: no such task, or arguments that do not fit it
+  111    The daemon or the system refused something, or there is no daemon
+  124    `run`: the time was up
+  128+N  Signal N ended mpctl or, with `run`, the worker
+  `run` passes on any other code that its worker exits with.";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
@@ -38,7 +41,8 @@ Examples:
   mpctl run maths::add -- -3 5
 
 Each argument that is JSON is passed as that value, any other as a string: 640 is a number, photo.jpg
-and \"640\" (with its quotes) are strings.";
+and \"640\" (with its quotes) are strings. The result is printed as JSON, with --json in an object that
+says how it came about. What the task itself prints goes to standard error.";
 
 const MAP_EXAMPLES: &str = "\
 Examples:
@@ -46,7 +50,12 @@ Examples:
   ls *.jpg | mpctl map thumbs::shrink --jobs 4 --unordered
   seq 1000 | mpctl --json map maths::square --timeout 2s --retries 1
 
-Each input is the one argument of one task: the value if it is JSON, a string if not.";
+Each input is the one argument of one task: the value if it is JSON, a string if not. Standard input
+is read as it comes, a line at a time.
+
+Each result is printed as JSON on a line of its own, and failures go to standard error; with --json
+every input has a line: {\"index\", \"input\", \"ok\", \"result\" or \"error\", \"attempts\", \"ms\", \"pid\"}.
+What the tasks themselves print goes to standard error.";
 
 /// Talk to a running mpserverd: look, run tasks, reload, stop.
 #[derive(Parser, Clone, Debug, PartialEq, Eq)]
@@ -71,7 +80,7 @@ pub enum Command {
     /// Show templates, spares, workers and clients in numbers
     Status,
     /// List the workers that run
-    Ps,
+    Ps(Ps),
     /// List modules with their tasks, load times and errors
     Modules,
     /// Run one task and print its result
@@ -101,6 +110,14 @@ pub enum Command {
         #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
         out: Option<PathBuf>,
     },
+}
+
+/// `mpctl ps`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct Ps {
+    /// Also list spares, which wait for a job
+    #[arg(long, short)]
+    pub all: bool,
 }
 
 /// `mpctl run`.
@@ -156,7 +173,7 @@ pub struct Map {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub timeout: Option<Duration>,
 
-    /// Try a task so many times more after its worker died or ran out of time
+    /// Try a task so many times more after it panicked, died or ran out of time
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub retries: u32,
 

@@ -1,0 +1,75 @@
+//! What the kernel says about a worker: two small files below `/proc`.
+//!
+//! Nothing here costs more than a read; in particular not `smaps`, which walks the page tables.
+
+use nix::unistd::{SysconfVar, sysconf};
+use serde::Serialize;
+
+/// A process, as the kernel sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Seen {
+    /// Its name: that of the process as its client calls it, cut to 15 bytes.
+    pub(super) name: String,
+    /// `R`, `S`, `D`, `T`, `Z` and so on, as `ps` has it.
+    pub(super) state: char,
+    /// CPU time so far, user and system, milliseconds.
+    pub(super) cpu_ms: u64,
+    /// Resident, KiB, pages shared with its template included.
+    pub(super) rss_kib: u64,
+    /// Resident and not of a file, KiB: an upper bound of what is its own.
+    pub(super) anonymous_kib: u64,
+}
+
+/// Looks at a process; `None` if it is gone or not visible from here.
+pub(super) fn look(pid: u32) -> Option<Seen> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten()?;
+    let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten()?;
+    parse(&String::from_utf8_lossy(&stat), &statm, ticks as u64, page as u64)
+}
+
+/// `pid (name) state …`: the name may hold anything, parentheses too.
+fn parse(stat: &str, statm: &str, ticks: u64, page_bytes: u64) -> Option<Seen> {
+    let (front, back) = stat.rsplit_once(')')?;
+    let (_, name) = front.split_once('(')?;
+    let fields: Vec<&str> = back.split_whitespace().collect();
+    let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
+    let pages: Vec<u64> = statm.split_whitespace().map_while(|pages| pages.parse().ok()).collect();
+    let [_, resident, shared, ..] = pages[..] else { return None };
+    let kib = |pages: u64| pages.saturating_mul(page_bytes) / 1024;
+    Some(Seen {
+        name: name.to_owned(),
+        state: fields.first()?.chars().next()?,
+        cpu_ms: number(11)?.saturating_add(number(12)?).saturating_mul(1000) / ticks.max(1),
+        rss_kib: kib(resident),
+        anonymous_kib: kib(resident.saturating_sub(shared)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_may_be_malicious() {
+        let stat = "7 (a) R (b) S 1 7 7 0 -1 4194560 100 0 0 0 150 50 0 0 20 0 2 0 5 9 9";
+        let seen = parse(stat, "500 200 80 1 0 90 0\n", 100, 4096).expect("parsed");
+        assert_eq!((seen.name.as_str(), seen.state), ("a) R (b", 'S'));
+        assert_eq!((seen.cpu_ms, seen.rss_kib, seen.anonymous_kib), (2000, 800, 480));
+    }
+
+    #[test]
+    fn this_process_is_visible_and_no_other() {
+        let seen = look(std::process::id()).expect("visible");
+        assert!(seen.rss_kib > 0 && seen.rss_kib >= seen.anonymous_kib, "{seen:?}");
+        assert_eq!(look(0), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_answered(stat: String, statm: String, ticks: u64, page: u64) {
+            let _ = parse(&stat, &statm, ticks, page);
+        }
+    }
+}
