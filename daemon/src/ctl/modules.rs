@@ -27,7 +27,9 @@ fn template_lines(template: &TemplateModules) -> Vec<String> {
     let mut lines = vec![format!("{} ({}, {state})", template.name, template.template)];
     for module in &template.modules {
         lines.push(format!("  {}", module_line(module)));
-        for task in &module.tasks {
+        let mut tasks: Vec<_> = module.tasks.iter().collect();
+        tasks.sort_by(|a, b| a.name.cmp(&b.name));
+        for task in tasks {
             lines.push(format!("    {}{}", task.name, task.signature));
             lines.extend(first_line(task).map(|doc| format!("        {doc}")));
         }

@@ -8,7 +8,7 @@ use serde::Serialize;
 /// A process, as the kernel sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Seen {
-    /// Its name: that of the process as its client calls it, cut to 15 bytes.
+    /// What its client calls it, cut to 15 bytes; its program while it has no job.
     pub(super) name: String,
     /// `R`, `S`, `D`, `T`, `Z` and so on, as `ps` has it.
     pub(super) state: char,
@@ -26,7 +26,22 @@ pub(super) fn look(pid: u32) -> Option<Seen> {
     let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
     let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten()?;
     let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten()?;
-    parse(&String::from_utf8_lossy(&stat), &statm, ticks as u64, page as u64)
+    let mut seen = parse(&String::from_utf8_lossy(&stat), &statm, ticks as u64, page as u64)?;
+    if let Some(name) = task_thread_name(pid) {
+        seen.name = name;
+    }
+    Some(seen)
+}
+
+/// A worker runs its task on its second thread, and that has the name of the process.
+fn task_thread_name(pid: u32) -> Option<String> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let ids = threads.filter_map(|thread| thread.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    // Ids begin again from below only where all are used up.
+    let second = ids.filter(|id| *id > pid).min()?;
+    let name = std::fs::read_to_string(format!("/proc/{pid}/task/{second}/comm")).ok()?;
+    // So it is called before it has a job.
+    Some(name.trim_end_matches('\n').to_owned()).filter(|name| name != "main")
 }
 
 /// `pid (name) state …`: the name may hold anything, parentheses too.
