@@ -24,8 +24,8 @@ pub struct Trigger {
 }
 
 impl Stop {
-    /// Stops when the user sends one of the usual signals. One that this process was told to
-    /// ignore (`nohup`, a job in the background of a script) stays ignored.
+    /// Stops when the user sends one of the usual signals. A hang-up that this process was told to
+    /// ignore (`nohup`) stays ignored.
     ///
     /// # Errors
     /// What the system said.
@@ -33,8 +33,8 @@ impl Stop {
         let (wake, other) = UnixStream::pair()?;
         let signal = Arc::new(AtomicUsize::new(0));
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let ignored = ignored(&status);
-        for number in SIGNALS.into_iter().filter(|number| ignored >> (number - 1) & 1 == 0) {
+        let nohup = ignored(&status) >> (libc::SIGHUP - 1) & 1 == 1;
+        for number in SIGNALS.into_iter().filter(|number| !(nohup && *number == libc::SIGHUP)) {
             // In this order: who is woken finds the number.
             signal_hook::flag::register_usize(number, Arc::clone(&signal), number as usize)?;
             signal_hook::low_level::pipe::register(number, other.try_clone()?)?;
