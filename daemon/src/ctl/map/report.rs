@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Failures that are told as they come; the rest is in the summary.
 const TOLD_MAX: u64 = 20;
@@ -37,6 +37,8 @@ pub(super) struct Report {
     output: Output,
     json: bool,
     bar: ProgressBar,
+    shown_failed: u64,
+    ticked: Instant,
     told: u64,
     groups: Vec<Group>,
     others: u64,
@@ -55,7 +57,16 @@ impl Report {
         // Without its style it is still a progress bar.
         let style = ProgressStyle::with_template(template);
         let bar = bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self { output, json, bar, told: 0, groups: Vec::new(), others: 0 }
+        Self {
+            output,
+            json,
+            bar,
+            shown_failed: 0,
+            ticked: Instant::now(),
+            told: 0,
+            groups: Vec::new(),
+            others: 0,
+        }
     }
 
     fn tell(&self, text: &str) {
@@ -188,14 +199,21 @@ impl Sink for Report {
         if self.bar.is_hidden() {
             return None;
         }
-        let failed = match progress.failed {
-            0 => String::new(),
-            failed => format!(", {failed} failed"),
-        };
-        self.bar.set_message(failed);
-        self.bar.set_position(progress.done);
-        self.bar.tick();
-        Some(TICK)
+        if progress.failed != self.shown_failed {
+            self.shown_failed = progress.failed;
+            self.bar.set_message(format!(", {} failed", progress.failed));
+        }
+        if progress.done != self.bar.position() {
+            self.bar.set_position(progress.done);
+        }
+        // Time passes though nothing happens.
+        let left = TICK.saturating_sub(self.ticked.elapsed());
+        if left.is_zero() {
+            self.ticked = Instant::now();
+            self.bar.tick();
+            return Some(TICK);
+        }
+        Some(left)
     }
 }
 
