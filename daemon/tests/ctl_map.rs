@@ -2,8 +2,9 @@
 //! left behind.
 #![cfg(target_os = "linux")]
 
-use mpserverd::ctl::map::engine::{self, Done, End, Plan, Progress, Sink, Summary};
+use mpserverd::ctl::map::engine;
 use mpserverd::ctl::map::failure::Kind;
+use mpserverd::ctl::map::plan::{Done, End, Plan, Progress, Sink, Summary};
 use mpserverd::ctl::map::source::{Input, Source};
 use mpserverd::ctl::map::stop::{Stop, Trigger};
 use nix::poll::PollFlags;

@@ -1,7 +1,8 @@
 //! `mpctl run`: one task, by the engine of `map` with a single input.
 
 use super::error::{CtlError, exit_by_signal};
-use super::map::engine::{self, Done, End, Plan, Sink};
+use super::map::engine;
+use super::map::plan::{Done, End, Plan, Sink};
 use super::map::report::record;
 use super::map::source::{Input, Source};
 use super::map::stop::Stop;
@@ -88,8 +89,8 @@ fn report(done: &Done, screen: &Screen) -> Result<u8, CtlError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::map::engine::Item;
     use super::super::map::failure::Failure;
+    use super::super::map::plan::Item;
     use super::*;
     use std::sync::Arc;
 

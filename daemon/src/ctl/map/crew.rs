@@ -1,6 +1,6 @@
 //! Workers under way: those that run a task, and those that have given their result and leave.
 
-use super::engine::Item;
+use super::plan::Item;
 use mp::{Process, ProcessError};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::Value;

@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | [`engine`] | the loop: inputs in, workers between, results out |
+//! | [`plan`] | what goes into it, and what comes out |
 //! | [`source`] | inputs: words, or lines as they come |
 //! | [`window`] | the order of results, and how many may be under way |
 //! | [`failure`] | why an input has no result, and whether to try again |
@@ -18,6 +19,7 @@ mod crew;
 pub mod engine;
 pub mod failure;
 mod output;
+pub mod plan;
 pub(super) mod report;
 pub mod source;
 mod starter;
@@ -28,9 +30,9 @@ use super::error::{CtlError, EXIT_FAILED, exit_by_signal};
 use super::screen::Screen;
 use super::{arguments, complain, connect, locate};
 use crate::cli::mpctl::Map;
-use engine::{End, Plan, Summary};
 use nix::sys::resource::{Resource, getrlimit};
 use output::Output;
+use plan::{End, Plan, Summary};
 use report::Report;
 use source::{Input, Source};
 use std::os::fd::AsFd;

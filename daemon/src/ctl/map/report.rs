@@ -1,9 +1,9 @@
 //! What `map` prints: results on standard output, failures and progress on standard error.
 
 use super::super::units;
-use super::engine::{Done, End, Progress, Sink, Summary};
 use super::failure::Failure;
 use super::output::Output;
+use super::plan::{Done, End, Progress, Sink, Summary};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nix::poll::PollFlags;
 use serde_json::{Value, json};

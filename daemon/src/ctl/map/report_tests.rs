@@ -1,7 +1,7 @@
 //! What is printed where.
 
-use super::super::engine::Item;
 use super::super::failure::Kind;
+use super::super::plan::Item;
 use super::*;
 use std::io::Read;
 use std::sync::Arc;

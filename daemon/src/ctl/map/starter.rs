@@ -3,7 +3,7 @@
 //! One thread for all starts: they are short unless all workers are taken, and then they would
 //! wait anyway.
 
-use super::engine::{Item, Plan};
+use super::plan::{Item, Plan};
 use mp::{OnParentDeath, Process, StartError};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use serde_json::Value;
