@@ -57,6 +57,8 @@ typedef struct mp_call {
     size_t fds_len;
     mp_sink reply;
     void *context;       /* first argument of reply */
+    const uint8_t *host; /* for the runtime of Rust modules; opaque */
+    size_t host_len;
 } mp_call;
 
 typedef struct mp_task {
@@ -81,6 +83,7 @@ typedef struct mp_module {
     mp_hook init;       /* or NULL */
     mp_hook warm;       /* or NULL */
     mp_hook after_fork; /* or NULL */
+    mp_hook before_exit; /* or NULL: after the result was sent, before the process ends */
 } mp_module;
 
 /* The one exported symbol. */

@@ -13,6 +13,12 @@ pub(crate) struct Me {
     #[cfg(target_os = "linux")]
     pub(crate) parent: Option<Arc<OwnedFd>>,
     is_worker: bool,
+    /// Modules that the process has loaded, by path.
+    #[cfg(target_os = "linux")]
+    modules: Vec<String>,
+    /// Whether this is a module's copy of the crate: the program is only its host.
+    #[cfg(target_os = "linux")]
+    in_module: bool,
 }
 
 static ME: RwLock<Option<Me>> = RwLock::new(None);
@@ -47,6 +53,10 @@ fn main_process() -> Me {
         #[cfg(target_os = "linux")]
         parent: None,
         is_worker: false,
+        #[cfg(target_os = "linux")]
+        modules: Vec::new(),
+        #[cfg(target_os = "linux")]
+        in_module: false,
     }
 }
 
@@ -73,13 +83,57 @@ pub(crate) fn me() -> Me {
 
 /// The worker learns who it is.
 #[cfg(target_os = "linux")]
-pub(crate) fn become_worker(identity: Identity, parent: Option<OwnedFd>, passed: Vec<OwnedFd>) {
+pub(crate) fn become_worker(
+    identity: Identity,
+    parent: Option<OwnedFd>,
+    passed: Vec<OwnedFd>,
+    modules: Vec<String>,
+) {
+    set_worker(
+        Me { identity, parent: parent.map(Arc::new), is_worker: true, modules, in_module: false },
+        passed,
+    );
+}
+
+#[cfg(target_os = "linux")]
+fn set_worker(worker: Me, passed: Vec<OwnedFd>) {
     CHILDREN.store(0, Ordering::Relaxed);
     *PASSED.lock().unwrap_or_else(PoisonError::into_inner) = passed;
     HANDLERS.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    crate::context::adopt_method(&identity.start_method);
+    crate::context::adopt_method(&worker.identity.start_method);
     let mut me = ME.write().unwrap_or_else(PoisonError::into_inner);
-    *me = Some(Me { identity, parent: parent.map(Arc::new), is_worker: true });
+    *me = Some(worker);
+}
+
+/// What a module's copy of this crate must know of this process, encoded.
+#[cfg(target_os = "linux")]
+pub(crate) fn host() -> Vec<u8> {
+    use std::os::fd::AsRawFd;
+    let me = me();
+    let parent_fd = me.parent.as_ref().map(|parent| parent.as_raw_fd());
+    let host = mpserverd_proto::job::Host { identity: me.identity, parent_fd, modules: me.modules };
+    mpserverd_proto::codec::encode(&host).unwrap_or_default()
+}
+
+/// The copy of this crate in a module learns whose process it runs in.
+#[cfg(target_os = "linux")]
+pub(crate) fn become_part_of(
+    host: mpserverd_proto::job::Host,
+    parent: Option<OwnedFd>,
+    passed: Vec<OwnedFd>,
+) {
+    crate::set_frozen();
+    let parent = parent.map(Arc::new);
+    let (identity, modules) = (host.identity, host.modules);
+    set_worker(Me { identity, parent, is_worker: true, modules, in_module: true }, passed);
+}
+
+/// Modules that this process's own processes load, if it is a module's: the program is only a host
+/// then and has no tasks.
+#[cfg(target_os = "linux")]
+pub(crate) fn inherited_modules() -> Option<Vec<String>> {
+    let me = me();
+    me.in_module.then_some(me.modules)
 }
 
 /// The numbers of the next child of this process.

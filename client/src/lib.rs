@@ -114,6 +114,12 @@ pub(crate) fn is_frozen() -> bool {
     FROZEN.load(Ordering::Relaxed) || !runtime::EARLY.is_empty()
 }
 
+/// This copy of the crate is part of a module whose host has called `freeze_support`.
+#[cfg(target_os = "linux")]
+pub(crate) fn set_frozen() {
+    FROZEN.store(true, Ordering::Relaxed);
+}
+
 /// Makes test binaries able to be their own workers: one line at the top of a test crate.
 ///
 /// A test binary's `main` is not ours to write, so the runtime looks at the process before `main`
@@ -227,7 +233,7 @@ pub mod __private {
     pub use crate::registry::{TASKS, TaskEntry};
     pub use crate::runtime::{EARLY, HOOKS, HookResult, Hooks};
     #[cfg(target_os = "linux")]
-    pub use crate::sys::object::module_descriptor;
+    pub use crate::sys::export::module_descriptor;
     pub use crate::task::{Encoded, Returns, ReturnsIoResult, ReturnsResult, ReturnsValue};
     pub use linkme;
     pub use mpserverd_proto::abi;

@@ -55,7 +55,7 @@ impl TaskEntry {
             schema: T::SCHEMA,
             run: invoke::<T>,
             #[cfg(target_os = "linux")]
-            foreign: crate::sys::object::exported::<T>,
+            foreign: crate::sys::export::exported::<T>,
         }
     }
 

@@ -68,6 +68,11 @@ pub struct Call {
     pub reply: Sink,
     /// First argument of `reply`.
     pub context: *mut c_void,
+    /// An encoded [`Host`](crate::job::Host), for the runtime in a Rust module: it makes the
+    /// module part of the host's process. Opaque to others.
+    pub host: *const u8,
+    /// Its length in bytes.
+    pub host_len: usize,
 }
 
 /// A task's entry.
@@ -116,6 +121,8 @@ pub struct Module {
     pub warm: Option<Hook>,
     /// Runs in each worker before its first task: threads, connections, seeds. May be null.
     pub after_fork: Option<Hook>,
+    /// Runs in each worker after its task's result was sent, before the process ends. May be null.
+    pub before_exit: Option<Hook>,
 }
 
 /// The function behind [`SYMBOL`].

@@ -3,7 +3,7 @@
 
 use crate::client::{Answer, Call};
 use crate::hello::{HELLO_BYTES, Hello, HelloReply};
-use crate::job::{Job, Outcome, WorkerBoot};
+use crate::job::{Host, Job, Outcome, WorkerBoot};
 use crate::packet::Header;
 use crate::status::ExitRecord;
 use crate::template::{Attach, FromTemplate, TemplateBoot, ToTemplate};
@@ -73,6 +73,7 @@ messages! {
     a_job: Job,
     outcome: Outcome,
     worker_boot: WorkerBoot,
+    host: Host,
     record: ExitRecord,
 }
 

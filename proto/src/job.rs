@@ -124,6 +124,19 @@ impl std::fmt::Debug for Identity {
     }
 }
 
+/// What a host tells a Rust module that it has loaded, whose copy of the client library would know
+/// nothing of the process otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(arbitrary::Arbitrary))]
+pub struct Host {
+    /// Who the process is.
+    pub identity: Identity,
+    /// Number of the descriptor that is the requester's pidfd; it belongs to the host.
+    pub parent_fd: Option<i32>,
+    /// Modules of the host, by path: what processes that the module starts load too.
+    pub modules: Vec<String>,
+}
+
 /// One job: the task and everything about the process that runs it, but the arguments.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(arbitrary::Arbitrary))]

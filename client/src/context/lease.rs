@@ -31,7 +31,8 @@ impl Context {
 
     fn preload(&self) -> Preload {
         let global = global();
-        let modules = self.modules.clone().unwrap_or_else(|| global.preload.clone());
+        let modules = self.modules.clone().or_else(current::inherited_modules);
+        let modules = modules.unwrap_or_else(|| global.preload.clone());
         Preload { modules, on_error: global.on_error }
     }
 

@@ -135,6 +135,22 @@ impl Loaded {
         }
     }
 
+    /// Runs every `before_exit` hook, in a worker.
+    pub(crate) fn before_exit(&self) {
+        for (name, module) in &self.modules {
+            if let Err(fault) = module.run_hook(Hook::BeforeExit) {
+                eprintln!("mpserverd: {name}: {fault}");
+            }
+        }
+    }
+
+    /// Paths of the loaded modules.
+    pub(crate) fn paths(&self) -> Vec<String> {
+        let loaded = |name: &str| self.modules.iter().any(|(module, _)| module == name);
+        let reports = self.reports.iter().filter(|report| loaded(&report.name));
+        reports.map(|report| report.path.clone()).collect()
+    }
+
     /// Runs every `after_fork` hook, in a worker.
     pub(crate) fn after_fork(&self) -> Result<(), String> {
         own_hooks(Hook::AfterFork).map_err(|(_, fault)| fault.to_string())?;
@@ -151,6 +167,7 @@ fn own_hooks(which: Hook) -> Result<(), (Stage, Fault)> {
             Hook::Init => (Stage::Init, hooks.init),
             Hook::Warm => (Stage::Warm, hooks.warm),
             Hook::AfterFork => (Stage::Serving, hooks.after_fork),
+            Hook::BeforeExit => return Ok(()),
         };
         let Some(hook) = hook else { continue };
         match panics::catch(hook) {

@@ -12,7 +12,7 @@ use mpserverd_proto::template::{Ended, Spare};
 use nix::sys::signal::Signal;
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 /// A spare that was just forked, with the four descriptors that go to the daemon.
@@ -61,7 +61,9 @@ impl Nursery {
             .map(|(pid, child)| {
                 let spare = Spare { worker: child.worker, pid: *pid };
                 // Not reaped yet, so the pid is still the child's.
-                Ok((spare, [wait::pidfd_open(*pid)?, child.status.try_clone()?]))
+                let pidfd = fd::raise(wait::pidfd_open(*pid)?, self.base)?;
+                let status = fd::duplicate_from(child.status.as_fd(), self.base)?;
+                Ok((spare, [pidfd, status]))
             })
             .collect()
     }
@@ -72,7 +74,7 @@ impl Nursery {
         let (read, write) = fd::pipe()?;
         let (ours, theirs) = (fd::raise(ours, self.base)?, fd::raise(theirs, self.base)?);
         let (read, write) = (fd::raise(read, self.base)?, fd::raise(write, self.base)?);
-        let status = fd::raise(write.try_clone()?, self.base)?;
+        let status = fd::duplicate_from(write.as_fd(), self.base)?;
         let before = Instant::now();
         // SAFETY: a template has one thread: the verdict proved it, and the runtime makes none.
         let pid = match unsafe { fork::fork() }? {
@@ -97,7 +99,7 @@ impl Nursery {
     fn grow_up(&self, job: OwnedFd) -> ! {
         // SAFETY: everything from `base` on but the job socket belongs to the template's runtime,
         // whose owners this process never touches again: `serve` does not return.
-        unsafe { worker::close_inherited(self.base, std::os::fd::AsFd::as_fd(&job)) };
+        unsafe { worker::close_inherited(self.base, job.as_fd()) };
         attributes::reset_signals(&self.signals);
         worker::serve(job, self.loaded, None)
     }

@@ -212,7 +212,7 @@ fn task_thread(shared: &'static Shared, loaded: &Loaded, closure: Option<Closure
         Ok(received) => run(shared, loaded, closure, received, ready),
         Err(error) => Completion::rejected(JobError::Protocol(error.to_string())),
     };
-    finish(shared, &completion)
+    finish(shared, loaded, &completion)
 }
 
 fn receive(shared: &Shared) -> std::io::Result<(Job, Vec<u8>, Vec<OwnedFd>)> {
@@ -258,7 +258,7 @@ fn run(
         let _ = shared.wake.write(1);
     }
     let user = passed.user.iter().map(AsRawFd::as_raw_fd).collect::<Vec<_>>();
-    crate::current::become_worker(job.identity, passed.parent, passed.user);
+    crate::current::become_worker(job.identity, passed.parent, passed.user, loaded.paths());
     if let Err(message) = ready {
         return Completion::rejected(JobError::AfterFork(message));
     }
@@ -275,7 +275,7 @@ fn run(
 }
 
 /// Sends what came out, then tears down: exit handlers, own children, output buffers.
-fn finish(shared: &Shared, completion: &Completion) -> ! {
+fn finish(shared: &Shared, loaded: &Loaded, completion: &Completion) -> ! {
     let code = match &completion.outcome {
         Outcome::Returned => 0,
         Outcome::Failed { .. } | Outcome::Panicked(_) | Outcome::DeadlineExceeded { .. } => {
@@ -284,9 +284,6 @@ fn finish(shared: &Shared, completion: &Completion) -> ! {
         Outcome::Rejected(JobError::Setup { .. }) => code::SYSTEM,
         Outcome::Rejected(_) => code::REFUSED,
     };
-    if let Outcome::Rejected(error) = &completion.outcome {
-        let _ = writeln!(std::io::stderr(), "mpserverd: {error}");
-    }
     // Output first: whoever gets the result may look at what was printed.
     flush();
     if shared.state.swap(OVER, Ordering::AcqRel) == OVER {
@@ -296,6 +293,7 @@ fn finish(shared: &Shared, completion: &Completion) -> ! {
         }
     }
     send(shared, &completion.outcome, &completion.payload);
+    loaded.before_exit();
     crate::current::run_exit_handlers();
     crate::process::end_children();
     flush();

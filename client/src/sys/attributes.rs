@@ -143,6 +143,12 @@ pub(crate) fn ignore_terminal() {
     }
 }
 
+/// Ignores `SIGPIPE`, as std does before `main`: a template may be one before that.
+pub(crate) fn ignore_broken_pipes() {
+    // SAFETY: SIG_IGN runs no code.
+    let _ = unsafe { nix::sys::signal::signal(Signal::SIGPIPE, SigHandler::SigIgn) };
+}
+
 /// Signals whose action is not the default, `SIGPIPE` excepted (which Rust programs ignore).
 pub(crate) fn changed_signals() -> Vec<Signal> {
     let changed = |signal: &Signal| {

@@ -10,6 +10,7 @@
 //! | [`environ`] | replacing the whole environment |
 //! | [`attributes`] | what a process is: signals, limits, nice, affinity, names |
 //! | [`object`] | loading a module and calling through its ABI |
+//! | [`export`] | a module's own side of that ABI |
 //! | [`early`] | code before `main` and at `exit` |
 //!
 //! What must never be in here: policy. These functions do one thing and report what the kernel
@@ -19,6 +20,7 @@
 pub mod attributes;
 pub(crate) mod early;
 pub(crate) mod environ;
+pub(crate) mod export;
 pub mod fd;
 pub(crate) mod fork;
 pub(crate) mod object;

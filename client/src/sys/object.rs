@@ -1,18 +1,17 @@
-//! Loading a module and calling through its ABI, from both sides of it.
+//! Loading a module and calling through its ABI: the host's side.
 //!
-//! Contract, host side: a loaded object is never unloaded, so everything its descriptor points to
-//! lives for ever; descriptors are checked for magic, version, size and null pointers before any
-//! field is used. Loading a module runs its code: only the template (or worker) that shall run its
-//! tasks does that. Module side: nothing unwinds out of an exported function, and bytes are handed
-//! to the host's sink, never owned by it.
+//! Contract: a loaded object is never unloaded, so everything its descriptor points to lives for
+//! ever; descriptors are checked for magic, version, size and null pointers before any field is
+//! used. Loading a module runs its code: only the template (or worker) that shall run its tasks
+//! does that.
 
-use crate::registry::{Completion, TaskEntry};
+use crate::registry::Completion;
 use mpserverd_proto::abi;
 use mpserverd_proto::error::{Fault, JobError, Stage};
 use mpserverd_proto::job::{Codec, Outcome, Panic};
 use mpserverd_proto::limits::{MODULES_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use mpserverd_proto::report::TaskInfo;
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::path::Path;
 
 /// Tasks that one module may have: far more than anybody writes, few enough to copy.
@@ -21,7 +20,7 @@ const TASKS_MAX: usize = 64 * MODULES_MAX;
 /// A module that is loaded into this process, for ever.
 #[derive(Debug)]
 pub(crate) struct Module {
-    hooks: [Option<abi::Hook>; 3],
+    hooks: [Option<abi::Hook>; 4],
     pub(crate) title: String,
     pub(crate) version: String,
     pub(crate) tasks: Vec<(TaskInfo, abi::Run)>,
@@ -33,6 +32,7 @@ pub(crate) enum Hook {
     Init,
     Warm,
     AfterFork,
+    BeforeExit,
 }
 
 impl Module {
@@ -96,17 +96,19 @@ impl Module {
         // SAFETY: as above.
         let (title, version) = unsafe { (text(descriptor.name), text(descriptor.version)) };
         let title = title.ok_or_else(|| bad("it has no name"))?;
-        let hooks = [descriptor.init, descriptor.warm, descriptor.after_fork];
+        let abi::Module { init, warm, after_fork, before_exit, .. } = descriptor;
+        let hooks = [*init, *warm, *after_fork, *before_exit];
         Ok(Self { hooks, title, version: version.unwrap_or_default(), tasks })
     }
 
     /// Runs a hook; a module without it succeeds.
     pub(crate) fn run_hook(&self, hook: Hook) -> Result<(), Fault> {
-        let [init, warm, after_fork] = self.hooks;
+        let [init, warm, after_fork, before_exit] = self.hooks;
         let function = match hook {
             Hook::Init => init,
             Hook::Warm => warm,
             Hook::AfterFork => after_fork,
+            Hook::BeforeExit => before_exit,
         };
         let Some(function) = function else { return Ok(()) };
         let mut caught = Caught::default();
@@ -185,6 +187,7 @@ pub(crate) fn run(
     fds: &[c_int],
 ) -> Completion {
     let mut caught = Caught::default();
+    let host = crate::current::host();
     let call = abi::Call {
         size: size_of::<abi::Call>(),
         codec: codec as u32,
@@ -195,6 +198,8 @@ pub(crate) fn run(
         fds_len: fds.len(),
         reply: sink,
         context: (&raw mut caught).cast(),
+        host: host.as_ptr(),
+        host_len: host.len(),
     };
     // SAFETY: a task of a loaded module; everything in `call` outlives it.
     let status = unsafe { run(&raw const call) };
@@ -224,152 +229,4 @@ pub(crate) fn run(
     let value = matches!(outcome, Outcome::Returned | Outcome::Failed { .. });
     let [payload, ..] = caught.channels;
     Completion { outcome, payload: if value { payload } else { Vec::new() } }
-}
-
-/// A task of this crate's kind behind the C ABI: the module's side of [`run`].
-pub(crate) unsafe extern "C" fn exported<T: crate::Task>(call: *const abi::Call) -> c_int {
-    // SAFETY: the host passes a valid call, by the ABI.
-    unsafe { serve(&TaskEntry::of::<T>(), call) }
-}
-
-/// Serves one call of an exported task.
-///
-/// # Safety
-/// `call` points to a valid `Call` of this ABI version.
-pub(crate) unsafe fn serve(entry: &TaskEntry, call: *const abi::Call) -> c_int {
-    // SAFETY: the caller vouches for it.
-    let call = unsafe { &*call };
-    let codec = match call.codec {
-        1 => Codec::Bincode,
-        2 => Codec::Json,
-        _ => return abi::UNSUPPORTED_CODEC,
-    };
-    let args = if call.args.is_null() {
-        &[][..]
-    } else {
-        // SAFETY: the host passes args_len readable bytes.
-        unsafe { std::slice::from_raw_parts(call.args, call.args_len) }
-    };
-    let reply = |channel: u32, bytes: &[u8]| {
-        // SAFETY: the host's sink with the host's context; it copies the bytes at once.
-        unsafe { (call.reply)(call.context, channel, bytes.as_ptr(), bytes.len()) };
-    };
-    let completion = entry.invoke(codec, args);
-    flush_own_output();
-    reply(abi::channel::VALUE, &completion.payload);
-    let message = |text: &str| reply(abi::channel::MESSAGE, text.as_bytes());
-    match completion.outcome {
-        Outcome::Returned => abi::OK,
-        Outcome::Failed { message: text } => {
-            message(&text);
-            abi::FAILED
-        }
-        Outcome::Panicked(panic) => {
-            message(&panic.message);
-            reply(abi::channel::LOCATION, panic.location.unwrap_or_default().as_bytes());
-            reply(abi::channel::BACKTRACE, panic.backtrace.unwrap_or_default().as_bytes());
-            abi::PANICKED
-        }
-        Outcome::Rejected(JobError::BadArguments { reason, .. }) => {
-            message(&reason);
-            abi::BAD_ARGUMENTS
-        }
-        Outcome::Rejected(JobError::Unserializable(reason)) => {
-            message(&reason);
-            abi::UNSERIALIZABLE
-        }
-        Outcome::Rejected(JobError::ResultTooLarge { .. }) => abi::RESULT_TOO_LARGE,
-        Outcome::Rejected(other) => {
-            message(&other.to_string());
-            abi::BAD_ARGUMENTS
-        }
-        Outcome::DeadlineExceeded { .. } => abi::FAILED,
-    }
-}
-
-/// Writes out what this shared object has printed: it has a std of its own, with a buffer that the
-/// host cannot flush. What a hook left there, every fork would write once more.
-fn flush_own_output() {
-    // Nobody listens to a closed standard output.
-    let _ = std::io::Write::flush(&mut std::io::stdout());
-}
-
-/// Serves one call of an exported hook.
-///
-/// # Safety
-/// `sink` and `context` are the host's.
-pub(crate) unsafe fn serve_hook(
-    hook: fn() -> Result<(), String>,
-    context: *mut c_void,
-    sink: abi::Sink,
-) -> c_int {
-    let result = crate::runtime::panics::catch(hook);
-    flush_own_output();
-    let (status, text) = match result {
-        Ok(Ok(())) => return abi::OK,
-        Ok(Err(message)) => (abi::FAILED, message),
-        Err(panic) => {
-            let place = panic.location.map(|at| format!(" at {at}")).unwrap_or_default();
-            (abi::PANICKED, panic.message + &place)
-        }
-    };
-    // SAFETY: the host's sink with the host's context; it copies the bytes at once.
-    unsafe { sink(context, abi::channel::MESSAGE, text.as_ptr(), text.len()) };
-    status
-}
-
-/// The one set of hooks that `module!` registered in this shared object.
-fn hooks() -> Option<&'static crate::runtime::Hooks> {
-    crate::runtime::HOOKS.first()
-}
-
-unsafe extern "C" fn init(context: *mut c_void, sink: abi::Sink) -> c_int {
-    let hook = hooks().and_then(|hooks| hooks.init);
-    // SAFETY: the host passes its own sink and context, by the ABI.
-    hook.map_or(abi::OK, |hook| unsafe { serve_hook(hook, context, sink) })
-}
-
-unsafe extern "C" fn warm(context: *mut c_void, sink: abi::Sink) -> c_int {
-    let hook = hooks().and_then(|hooks| hooks.warm);
-    // SAFETY: the host passes its own sink and context, by the ABI.
-    hook.map_or(abi::OK, |hook| unsafe { serve_hook(hook, context, sink) })
-}
-
-unsafe extern "C" fn after_fork(context: *mut c_void, sink: abi::Sink) -> c_int {
-    let hook = hooks().and_then(|hooks| hooks.after_fork);
-    // SAFETY: the host passes its own sink and context, by the ABI.
-    hook.map_or(abi::OK, |hook| unsafe { serve_hook(hook, context, sink) })
-}
-
-fn static_text(text: &str) -> *const c_char {
-    let text = text.replace('\0', " ");
-    CString::new(text).unwrap_or_default().into_raw().cast_const()
-}
-
-/// Builds (and leaks) the descriptor of this shared object. The host asks for it once.
-#[must_use]
-pub fn module_descriptor(name: &str, version: &str) -> *const abi::Module {
-    let tasks = crate::registry::TASKS
-        .iter()
-        .map(|entry| abi::Task {
-            name: static_text(entry.name),
-            signature: static_text(entry.signature),
-            doc: static_text(entry.doc),
-            schema: entry.schema,
-            run: entry.foreign,
-        })
-        .collect::<Vec<_>>()
-        .leak();
-    Box::leak(Box::new(abi::Module {
-        magic: abi::MAGIC,
-        abi: abi::VERSION,
-        size: size_of::<abi::Module>(),
-        name: static_text(name),
-        version: static_text(version),
-        tasks: tasks.as_ptr(),
-        tasks_len: tasks.len(),
-        init: Some(init),
-        warm: Some(warm),
-        after_fork: Some(after_fork),
-    }))
 }

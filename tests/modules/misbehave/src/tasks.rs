@@ -122,3 +122,18 @@ pub fn ignore_sigterm(ms: u64) -> io::Result<()> {
     thread::sleep(Duration::from_millis(ms));
     Ok(())
 }
+
+/// Starts a process that starts a process, so deep: name, pid, parent's pid and template of each.
+#[mp::task]
+pub fn family(depth: u32) -> Result<Vec<(String, u32, u32, u32)>, mp::TaskError> {
+    let me = mp::current_process();
+    let parent = mp::parent_process().map_or(0, |parent| parent.pid());
+    let template = std::os::unix::process::parent_id();
+    let mut family = vec![(me.name().to_owned(), me.pid(), parent, template)];
+    if depth > 0 {
+        let context = mp::get_context(None).with_fallback(mp::Fallback::Fail);
+        let child = context.process::<family>((depth - 1,)).start()?;
+        family.extend(child.result()??);
+    }
+    Ok(family)
+}
