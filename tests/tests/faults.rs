@@ -47,7 +47,7 @@ fn rounds() -> impl Iterator<Item = (u64, Moments)> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seeds = match number("FAULT_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("FAULT_ROUNDS").unwrap_or(25),
+        None => 0..number("FAULT_ROUNDS").unwrap_or(6),
     };
     seeds.map(|seed| {
         println!("seed {seed}");

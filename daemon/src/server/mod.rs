@@ -298,8 +298,8 @@ impl<'a> Server<'a> {
 /// Where ids of workers begin: above those of any earlier daemon, whose workers may still live.
 fn first_worker() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    // 4096 starts a second, on average over the life of the earlier daemon.
-    since.as_secs() << 12
+    // More than the earlier daemon can have given: it never made a thousand workers a millisecond.
+    (since.as_millis() as u64) << 10
 }
 
 /// A worker's place in the tables, for messages.
