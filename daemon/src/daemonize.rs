@@ -59,7 +59,9 @@ pub fn detach(log_file: Option<&Path>) -> Result<Side, DetachError> {
     let (reader, writer) = std::io::pipe().map_err(DetachError::Pipe)?;
     let mask = umask(Mode::empty());
     umask(mask);
-    let steps = Daemonize::new().working_directory("/").umask(mask.bits()).stderr(stderr);
+    #[allow(clippy::useless_conversion, reason = "the type differs between platforms")]
+    let mask = u32::from(mask.bits());
+    let steps = Daemonize::new().working_directory("/").umask(mask).stderr(stderr);
     match steps.execute() {
         Outcome::Parent(Ok(_)) => {
             drop(writer);

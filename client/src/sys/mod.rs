@@ -5,13 +5,13 @@
 //! | [`fd`] | descriptors: pairs, pipes, memfds, ranges to close |
 //! | [`scm`] | `sendmsg`/`recvmsg` with descriptors |
 //! | [`packet`] | packets with a header over `SOCK_SEQPACKET`, bodies inline or in a memfd |
-//! | [`fork`] | the one `fork` of the project |
+//! | `fork` | the one `fork` of the project |
 //! | [`wait`] | pidfds, `waitid`, exit records |
-//! | [`environ`] | replacing the whole environment |
+//! | `environ` | replacing the whole environment |
 //! | [`attributes`] | what a process is: signals, limits, nice, affinity, names |
-//! | [`object`] | loading a module and calling through its ABI |
-//! | [`export`] | a module's own side of that ABI |
-//! | [`early`] | code before `main` and at `exit` |
+//! | `object` | loading a module and calling through its ABI |
+//! | `export` | a module's own side of that ABI |
+//! | `early` | code before `main` and at `exit` |
 //!
 //! What must never be in here: policy. These functions do one thing and report what the kernel
 //! said; who calls them when is decided outside.

@@ -128,7 +128,10 @@ pub fn ignore_sigterm(ms: u64) -> io::Result<()> {
 pub fn family(depth: u32) -> Result<Vec<(String, u32, u32, u32)>, mp::TaskError> {
     let me = mp::current_process();
     let parent = mp::parent_process().map_or(0, |parent| parent.pid());
+    #[cfg(unix)]
     let template = std::os::unix::process::parent_id();
+    #[cfg(not(unix))]
+    let template = 0;
     let mut family = vec![(me.name().to_owned(), me.pid(), parent, template)];
     if depth > 0 {
         let context = mp::get_context(None).with_fallback(mp::Fallback::Fail);
