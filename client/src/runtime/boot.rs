@@ -5,7 +5,7 @@
 //! `posix_spawn`, and no descriptor number had to be agreed on).
 
 use super::{BOOTSTRAP, ROLE_TEMPLATE, ROLE_WORKER};
-use crate::sys::{environ, fd, fork};
+use crate::sys::{attributes, environ, fd, fork};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,6 +28,10 @@ pub(crate) fn enter() {
     }
     // SAFETY: this is the top of `main` (or before it): no other thread exists.
     unsafe { environ::remove(BOOTSTRAP) };
+    // SAFETY: likewise nothing has been opened yet: what is open came from whoever started this
+    // process, and was not meant for a worker.
+    unsafe { fd::close_survivors() };
+    attributes::ignore_broken_pipes();
     match role.to_str() {
         Some(ROLE_TEMPLATE) => super::template::main(take_socket()),
         Some(ROLE_WORKER) => super::worker::main_spawned(take_socket()),

@@ -72,6 +72,27 @@ pub(crate) unsafe fn close_range(first: RawFd, last: RawFd) {
     }
 }
 
+/// Closes what exec let through: everything above the standard streams that is not close-on-exec.
+///
+/// Without `/proc` nothing is closed.
+///
+/// # Safety
+/// Called at the start of a program: no live `OwnedFd` (or other owner) may have such a
+/// descriptor.
+pub(crate) unsafe fn close_survivors() {
+    let entries = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let numbers =
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect::<Vec<_>>();
+    for number in numbers.into_iter().filter(|number: &RawFd| *number > 2) {
+        // SAFETY: F_GETFD only reads the descriptor table.
+        let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+        if flags != -1 && flags & libc::FD_CLOEXEC == 0 {
+            // SAFETY: the caller vouches that nobody owns it.
+            unsafe { close_range(number, number) };
+        }
+    }
+}
+
 /// Whether a descriptor of that number is open.
 #[must_use]
 pub fn is_open(number: RawFd) -> bool {
