@@ -89,7 +89,8 @@ pub(crate) fn umask() -> Option<u32> {
     let mut status = STATUS.lock().ok()?;
     let pid = std::process::id();
     if status.as_ref().is_none_or(|(of, _)| *of != pid) {
-        *status = Some((pid, std::fs::File::open("/proc/self/status").ok()?));
+        let file = std::fs::File::open("/proc/self/status").ok()?;
+        *status = Some((pid, super::fd::above_standard(file.into()).ok()?.into()));
     }
     let mut text = [0u8; 128];
     let read = status.as_ref()?.1.read_at(&mut text, 0).ok()?;
