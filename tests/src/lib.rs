@@ -5,6 +5,7 @@
 //! | [`build`] | the programs and sample modules under test, built on demand |
 //! | [`daemon`] | a private daemon that takes everything with it when it goes |
 //! | [`proc`] | what `/proc` says about processes |
+//! | [`program`] | programs under test, run with no daemon of the user's |
 //! | [`suite`](mod@suite) | one test under every start method |
 //! | [`demo`] | the parts of the program `demo` |
 //!
@@ -17,6 +18,8 @@ pub mod daemon;
 pub mod demo;
 #[cfg(target_os = "linux")]
 pub mod proc;
+#[cfg(target_os = "linux")]
+pub mod program;
 #[cfg(target_os = "linux")]
 pub mod suite;
 
