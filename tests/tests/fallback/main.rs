@@ -59,9 +59,8 @@ fn without_a_daemon_it_spawns_and_says_so_once() {
 fn the_policy_fail_names_the_socket() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("nobody.sock");
-    let ctx = mp::get_context(StartMethod::ForkServer)
-        .with_socket(&path)
-        .with_fallback(Fallback::Fail);
+    let ctx =
+        mp::get_context(StartMethod::ForkServer).with_socket(&path).with_fallback(Fallback::Fail);
     match ctx.process::<square>((1,)).start() {
         Err(StartError::Daemon(DaemonError::NotRunning { path: told, .. })) => {
             assert_eq!(told, path);

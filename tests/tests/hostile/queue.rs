@@ -49,7 +49,7 @@ fn status(daemon: &Daemon) -> StatusReport {
 
 /// A daemon with one worker, and that worker taken.
 fn busy() -> (Daemon, mp::Process<()>) {
-    let daemon = Daemon::start(&["--max-workers", "1"]);
+    let daemon = Daemon::start(&["--max-workers", "1", "--spares", "1..1"]);
     let taken = daemon.context().process::<sleep_for_ever>(()).start().unwrap();
     (daemon, taken)
 }
@@ -110,11 +110,9 @@ fn a_greedy_client_does_not_starve_another() {
     assert!(eventually(PATIENCE, || status(&daemon).queued == 501));
     taken.kill().unwrap();
     // Each of them drops what it gets, and so makes room for the next.
-    greedy.stream.set_nonblocking(true).unwrap();
     let mut served = 0;
     std::thread::scope(|scope| {
         let modest = scope.spawn(|| modest.reply(1));
-        greedy.stream.set_nonblocking(false).unwrap();
         while !modest.is_finished() {
             assert!(matches!(greedy.reply(served + 1), Reply::Lease(_)));
             served += 1;
@@ -144,9 +142,6 @@ fn a_request_waits_no_longer_than_it_said() {
     let late = daemon.context().process::<square>((1,)).start_timeout(timeout).start();
     match late {
         Err(mp::StartError::Timeout(told)) => assert_eq!(told, timeout),
-        Err(mp::StartError::Daemon(mp::DaemonError::Refused(Refusal::Deadline { .. }))) => {
-            panic!("the same timeout has two errors: {late:?}")
-        }
         other => panic!("{other:?}"),
     }
     taken.kill().unwrap();
