@@ -283,7 +283,8 @@ impl Context {
 
     /// A process that runs a closure, in a copy of this process.
     ///
-    /// Only `fork` can do that: [`start`](ProcessBuilder::start) fails under any other method.
+    /// Only `fork` can do that: under any other method [`start`](ProcessBuilder::start) fails with
+    /// [`StartError::ClosureNeedsFork`](crate::StartError::ClosureNeedsFork).
     ///
     /// ```no_run
     /// use mpserverd_client as mp;

@@ -118,8 +118,20 @@ impl Connection {
         let call = Call { id, request: request.clone() };
         let payload = codec::encode(&call).map_err(|e| protocol(&e))?;
         let bytes = frame::encode(&payload, fds.len()).map_err(|e| protocol(&e))?;
-        self.write(&bytes, fds, deadline)?;
+        self.write(&bytes, fds, deadline).map_err(|error| self.last_words(error))?;
         Ok(id)
+    }
+
+    /// Why the daemon hung up, if it said so before: it says no to a client that has yet to ask.
+    fn last_words(&mut self, error: DaemonError) -> DaemonError {
+        while matches!(error, DaemonError::Lost(_)) {
+            match self.receive(Some(Instant::now())) {
+                Ok(()) => {}
+                Err(refusal @ DaemonError::Refused(_)) => return refusal,
+                Err(_) => break,
+            }
+        }
+        error
     }
 
     /// Waits for the answer to an earlier request.

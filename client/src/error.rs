@@ -128,6 +128,12 @@ pub enum StartError {
         /// Their names.
         names: Vec<String>,
     },
+    /// A closure exists in this process only, so that only a copy of it can run one.
+    #[error("`{method}` cannot run a closure, only `fork` can: write a `#[task]` function")]
+    ClosureNeedsFork {
+        /// The context's start method.
+        method: &'static str,
+    },
     /// No worker within the time that the caller gave.
     #[error("no worker came up within {0:?}")]
     Timeout(Duration),

@@ -50,6 +50,7 @@ pub(crate) fn connect(path: &Path, deadline: Instant) -> io::Result<OwnedFd> {
         let name = short.path.as_os_str().to_fs_name::<GenericFilePath>()?;
         let options = ConnectOptions::new().name(name).wait_mode(ConnectWaitMode::Timeout(left));
         match options.connect_sync() {
+            // The copy has a number above those of the standard streams.
             Ok(Stream::UdSocket(stream)) => return stream.as_fd().try_clone_to_owned(),
             // A full backlog: the daemon is busy, not gone.
             Err(error)

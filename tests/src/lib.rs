@@ -5,6 +5,8 @@
 //! | [`build`] | the programs and sample modules under test, built on demand |
 //! | [`daemon`] | a private daemon that takes everything with it when it goes |
 //! | [`proc`] | what `/proc` says about processes |
+//! | [`program`] | programs under test, run with no daemon of the user's |
+//! | [`suite`](mod@suite) | one test under every start method |
 //! | [`demo`] | the parts of the program `demo` |
 //!
 //! Nothing here uses a daemon of the user's, a fixed path or a port.
@@ -16,6 +18,10 @@ pub mod daemon;
 pub mod demo;
 #[cfg(target_os = "linux")]
 pub mod proc;
+#[cfg(target_os = "linux")]
+pub mod program;
+#[cfg(target_os = "linux")]
+pub mod suite;
 
 use std::time::{Duration, Instant};
 

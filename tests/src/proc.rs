@@ -117,6 +117,18 @@ pub fn kill_exactly(process: Identity) {
     }
 }
 
+/// Limits how many descriptors another process may have open.
+///
+/// # Panics
+/// When the system refuses.
+pub fn limit_descriptors(pid: u32, limit: u64) {
+    let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+    let nowhere = std::ptr::null_mut();
+    // SAFETY: the kernel reads one rlimit and writes none.
+    let done = unsafe { libc::prlimit(pid as i32, libc::RLIMIT_NOFILE, &raw const limit, nowhere) };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,6 +6,7 @@ use crate::start::forkserver::{self, Wanted};
 use crate::start::spawn::{self, Preload};
 use crate::start::{FOREVER, Lease};
 use crate::{current, transport};
+use mpserverd_proto::error::Refusal;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Once;
@@ -46,7 +47,10 @@ impl Context {
             Err(error) => error,
         };
         match (error, self.fallback) {
-            (DaemonError::Timeout(_), _) => Err(StartError::Timeout(timeout)),
+            // Whoever noticed first that the time was over: this process or the daemon.
+            (DaemonError::Timeout(_) | DaemonError::Refused(Refusal::Deadline { .. }), _) => {
+                Err(StartError::Timeout(timeout))
+            }
             (error, Fallback::Spawn) if error.is_absence() => {
                 self.say_once(&error);
                 self.spawn_lease()

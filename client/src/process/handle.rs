@@ -55,6 +55,9 @@ fn children() -> MutexGuard<'static, Vec<Handle>> {
 pub(crate) fn start(context: &Context, work: Work, options: Options) -> Result<Handle, StartError> {
     reap_finished();
     let method = context.method();
+    if matches!(work, Work::Closure(_)) && method != StartMethod::Fork {
+        return Err(StartError::ClosureNeedsFork { method: method.as_str() });
+    }
     let (task, closure) = split(work)?;
     let allow_threads = options.allow_threads;
     let timeout = options.start_timeout;

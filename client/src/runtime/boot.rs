@@ -28,6 +28,9 @@ pub(crate) fn enter() {
     }
     // SAFETY: this is the top of `main` (or before it): no other thread exists.
     unsafe { environ::remove(BOOTSTRAP) };
+    // SAFETY: likewise nothing has been opened yet: what is open came from whoever started this
+    // process, and was not meant for a worker.
+    unsafe { fd::close_survivors() };
     attributes::ignore_broken_pipes();
     match role.to_str() {
         Some(ROLE_TEMPLATE) => super::template::main(take_socket()),

@@ -69,6 +69,8 @@ pub(crate) fn runtime_threads() -> usize {
 /// A worker that was spawned: loads what its template would have, then serves one job.
 pub(crate) fn main_spawned(socket: OwnedFd) -> ! {
     super::panics::remember();
+    // What the client ignores survives exec; a template's workers do not have it either.
+    attributes::reset_signals(&attributes::changed_signals());
     let boot = match packet::receive(socket.as_fd(), false) {
         Ok(Some(packet)) if packet.kind == Kind::Boot => {
             mpserverd_proto::codec::decode::<WorkerBoot>(&packet.body).ok()

@@ -89,7 +89,8 @@ pub(crate) fn umask() -> Option<u32> {
     let mut status = STATUS.lock().ok()?;
     let pid = std::process::id();
     if status.as_ref().is_none_or(|(of, _)| *of != pid) {
-        *status = Some((pid, std::fs::File::open("/proc/self/status").ok()?));
+        let file = std::fs::File::open("/proc/self/status").ok()?;
+        *status = Some((pid, super::fd::above_standard(file.into()).ok()?.into()));
     }
     let mut text = [0u8; 128];
     let read = status.as_ref()?.1.read_at(&mut text, 0).ok()?;
@@ -143,13 +144,18 @@ pub(crate) fn ignore_terminal() {
     }
 }
 
-/// Ignores `SIGPIPE`, as std does before `main`: a template may be one before that.
+/// Ignores `SIGPIPE`, as every Rust program does: std sees to it before `main`, but a test binary
+/// becomes a worker earlier.
 pub(crate) fn ignore_broken_pipes() {
     // SAFETY: SIG_IGN runs no code.
     let _ = unsafe { nix::sys::signal::signal(Signal::SIGPIPE, SigHandler::SigIgn) };
 }
 
-/// Signals whose action is not the default, `SIGPIPE` excepted (which Rust programs ignore).
+/// What std has set for every Rust program: broken pipes are errors, and a stack overflow is told
+/// before the process aborts.
+const LEFT_TO_STD: [Signal; 3] = [Signal::SIGPIPE, Signal::SIGSEGV, Signal::SIGBUS];
+
+/// Signals whose action is not the default, those of std excepted.
 pub(crate) fn changed_signals() -> Vec<Signal> {
     let changed = |signal: &Signal| {
         let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
@@ -160,7 +166,7 @@ pub(crate) fn changed_signals() -> Vec<Signal> {
         // SAFETY: zeroed is valid for this plain struct, whether the kernel wrote it or not.
         asked == 0 && unsafe { action.assume_init() }.sa_sigaction != libc::SIG_DFL
     };
-    Signal::iterator().filter(|signal| *signal != Signal::SIGPIPE).filter(changed).collect()
+    Signal::iterator().filter(|signal| !LEFT_TO_STD.contains(signal)).filter(changed).collect()
 }
 
 /// Gives a worker the default action for these signals and an empty mask.

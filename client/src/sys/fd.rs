@@ -1,7 +1,8 @@
 //! Descriptors: pairs, pipes, memfds, and the ranges that a fork closes.
 //!
 //! Contract: every function that returns an `OwnedFd` returns one that nobody else owns and that
-//! is close-on-exec.
+//! is close-on-exec. None of them has the number of a standard stream, even in a process that has
+//! closed those: a worker would take it for one.
 
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -14,7 +15,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 /// # Errors
 /// As `socketpair(2)`.
 pub fn seqpacket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?)
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
+    Ok((above_standard(ours)?, above_standard(theirs)?))
 }
 
 /// A pipe: read end, write end.
@@ -22,7 +25,8 @@ pub fn seqpacket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
 /// # Errors
 /// As `pipe2(2)`.
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(nix::unistd::pipe2(OFlag::O_CLOEXEC)?)
+    let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+    Ok((above_standard(read)?, above_standard(write)?))
 }
 
 /// Duplicates a descriptor to the lowest free number from `least` on.
@@ -41,6 +45,14 @@ pub fn duplicate_from(fd: BorrowedFd<'_>, least: RawFd) -> io::Result<OwnedFd> {
 /// As `fcntl(2)`; the descriptor is closed then.
 pub fn raise(fd: OwnedFd, least: RawFd) -> io::Result<OwnedFd> {
     if fd.as_raw_fd() >= least { Ok(fd) } else { duplicate_from(fd.as_fd(), least) }
+}
+
+/// Moves a descriptor out of the way of the standard streams.
+///
+/// # Errors
+/// As `fcntl(2)`; the descriptor is closed then.
+pub(crate) fn above_standard(fd: OwnedFd) -> io::Result<OwnedFd> {
+    raise(fd, 3)
 }
 
 /// Makes standard stream `number` refer to what `source` refers to; it survives exec.
@@ -69,6 +81,27 @@ pub(crate) unsafe fn close_range(first: RawFd, last: RawFd) {
         // SAFETY: the caller vouches for the range. A failure (kernel before 5.9) leaves
         // close-on-exec descriptors open, which is all we can do there.
         unsafe { libc::syscall(libc::SYS_close_range, first as u32, last as u32, 0u32) };
+    }
+}
+
+/// Closes what exec let through: everything above the standard streams that is not close-on-exec.
+///
+/// Without `/proc` nothing is closed.
+///
+/// # Safety
+/// Called at the start of a program: no live `OwnedFd` (or other owner) may have such a
+/// descriptor.
+pub(crate) unsafe fn close_survivors() {
+    let entries = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let numbers =
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect::<Vec<_>>();
+    for number in numbers.into_iter().filter(|number: &RawFd| *number > 2) {
+        // SAFETY: F_GETFD only reads the descriptor table.
+        let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+        if flags != -1 && flags & libc::FD_CLOEXEC == 0 {
+            // SAFETY: the caller vouches that nobody owns it.
+            unsafe { close_range(number, number) };
+        }
     }
 }
 
@@ -140,7 +173,7 @@ pub fn current_directory() -> io::Result<OwnedFd> {
 pub fn directory(path: &std::path::Path) -> io::Result<OwnedFd> {
     use nix::sys::stat::Mode;
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    Ok(nix::fcntl::open(path, flags, Mode::empty())?)
+    above_standard(nix::fcntl::open(path, flags, Mode::empty())?)
 }
 
 /// Makes a descriptor (non-)blocking.

@@ -7,7 +7,7 @@
 use mpserverd_proto::limits::FRAME_FDS_MAX;
 use std::io;
 use std::mem::{MaybeUninit, size_of, zeroed};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 const FD_BYTES: usize = size_of::<RawFd>();
 /// Room for one control message with all descriptors that the kernel passes at once.
@@ -114,6 +114,12 @@ pub fn receive(
             "message longer than any of this protocol"
         };
         return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    }
+    for at in before..fds.len() {
+        // In a process that has closed its standard streams, the kernel gives out their numbers.
+        if fds[at].as_raw_fd() < 3 {
+            fds[at] = super::fd::duplicate_from(fds[at].as_fd(), 3)?;
+        }
     }
     Ok(got)
 }

@@ -19,7 +19,7 @@ pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: the kernel just made this descriptor for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(raw as RawFd) })
+    super::fd::above_standard(unsafe { OwnedFd::from_raw_fd(raw as RawFd) })
 }
 
 /// Sends a signal to the process behind a pidfd. A process that has ended is not an error.
