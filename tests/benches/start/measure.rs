@@ -137,7 +137,7 @@ fn memory(daemon: &Daemon, mut driver: Driver) -> Result<Memory, String> {
     let worker = lines.first().and_then(|line| line.parse::<u32>().ok()).ok_or("no pid")?;
     // The daemon has a template for modules too: ours is the one that this worker came from.
     let below = daemon.descendants().into_iter().map(|pid| (pid, proc::descendants(pid)));
-    let template = below.filter(|(_, workers)| workers.contains(&worker)).last();
+    let template = below.rev().find(|(_, workers)| workers.contains(&worker));
     let (template, workers) = template.ok_or("no template")?;
     let spares = workers.iter().filter(|pid| **pid != worker);
     let memory = Memory {
@@ -154,7 +154,8 @@ fn memory(daemon: &Daemon, mut driver: Driver) -> Result<Memory, String> {
 /// Ours when the worker must be forked first.
 fn without_spare(options: &Options, size: u64, report: &mut Report) -> Result<(), String> {
     if !wait_for_memory(size) {
-        return Ok(println!("note           no memory for ours without a spare"));
+        println!("note           no memory for ours without a spare");
+        return Ok(());
     }
     let daemon = start_daemon(&["--spares", "0..0"])?;
     let mut variants = vec![Variant::raw_empty(10)?];

@@ -114,7 +114,7 @@ pub(crate) fn percentile(values: impl Iterator<Item = u64>, percent: usize) -> O
 
 pub(crate) fn show_bytes(bytes: u64) -> String {
     let mib = bytes >> 20;
-    if mib % 1024 == 0 { format!("{} GiB", mib / 1024) } else { format!("{mib} MiB") }
+    if mib.is_multiple_of(1024) { format!("{} GiB", mib / 1024) } else { format!("{mib} MiB") }
 }
 
 fn show_time(nanos: Option<u64>) -> String {
