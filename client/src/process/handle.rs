@@ -53,8 +53,11 @@ fn children() -> MutexGuard<'static, Vec<Handle>> {
 
 /// Starts a process: the lease by the context's method, then the job.
 pub(crate) fn start(context: &Context, work: Work, options: Options) -> Result<Handle, StartError> {
-    reap_finished();
     let method = context.method();
+    if method != StartMethod::ForkServer {
+        // Zombies of this process count against its limits; workers of a daemon do not.
+        reap_finished();
+    }
     let (task, closure) = split(work)?;
     let allow_threads = options.allow_threads;
     let timeout = options.start_timeout;
@@ -68,7 +71,9 @@ pub(crate) fn start(context: &Context, work: Work, options: Options) -> Result<H
     register_exit_handler();
     let handle = give(lease, &request);
     if method == StartMethod::ForkServer {
+        // What can wait is done while the worker starts.
         methods::forkserver::look_ahead();
+        reap_finished();
     }
     Ok(handle)
 }
