@@ -13,9 +13,12 @@ use mpserverd_proto::status::ExitRecord;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
+/// So many children that have ended may wait to be reaped.
+const REAP_LEAST: usize = 16;
 /// A daemonic child that ignores `SIGTERM` is killed so long after it, when this process ends.
 const TERM_GRACE: Duration = Duration::from_secs(2);
 
@@ -53,7 +56,6 @@ fn children() -> MutexGuard<'static, Vec<Handle>> {
 
 /// Starts a process: the lease by the context's method, then the job.
 pub(crate) fn start(context: &Context, work: Work, options: Options) -> Result<Handle, StartError> {
-    reap_finished();
     let method = context.method();
     if matches!(work, Work::Closure(_)) && method != StartMethod::Fork {
         return Err(StartError::ClosureNeedsFork { method: method.as_str() });
@@ -70,9 +72,11 @@ pub(crate) fn start(context: &Context, work: Work, options: Options) -> Result<H
     };
     register_exit_handler();
     let handle = give(lease, &request);
+    // What can wait is done while the worker starts.
     if method == StartMethod::ForkServer {
         methods::forkserver::look_ahead();
     }
+    reap_some();
     Ok(handle)
 }
 
@@ -264,6 +268,15 @@ impl Handle {
 /// Forgets (and so reaps) children that have ended.
 fn reap_finished() {
     children().retain(|child| child.inner.child.is_own() && child.ending().is_none());
+}
+
+/// The same, but only once the list has doubled: a start costs the same however many run.
+fn reap_some() {
+    static NEXT: AtomicUsize = AtomicUsize::new(REAP_LEAST);
+    if children().len() >= NEXT.load(Ordering::Relaxed) {
+        reap_finished();
+        NEXT.store(REAP_LEAST.max(2 * children().len()), Ordering::Relaxed);
+    }
 }
 
 /// The children of this process that run. Those that have ended are reaped on the way.

@@ -81,22 +81,62 @@ pub(crate) fn set_affinity(mask: &[u64]) -> io::Result<()> {
 
 /// The file mode creation mask, without the race of setting it.
 ///
-/// From `/proc/self/status` (`proc(5)`), whose file is kept open a process.
+/// There is no call that only reads it. Nobody can see it changed for a moment in a process of one
+/// thread whose signals are blocked; in any other it is read from `/proc/self/status`, which the
+/// kernel takes some 20 µs to write.
 pub(crate) fn umask() -> Option<u32> {
-    use std::os::unix::fs::FileExt;
     use std::sync::Mutex;
-    static STATUS: Mutex<Option<(u32, std::fs::File)>> = Mutex::new(None);
-    let mut status = STATUS.lock().ok()?;
+    static PROC: Mutex<Option<(u32, OwnProc)>> = Mutex::new(None);
+    let mut own = PROC.lock().ok()?;
     let pid = std::process::id();
-    if status.as_ref().is_none_or(|(of, _)| *of != pid) {
-        let file = std::fs::File::open("/proc/self/status").ok()?;
-        *status = Some((pid, super::fd::above_standard(file.into()).ok()?.into()));
+    if own.as_ref().is_none_or(|(of, _)| *of != pid) {
+        *own = Some((pid, OwnProc::open().ok()?));
     }
-    let mut text = [0u8; 128];
-    let read = status.as_ref()?.1.read_at(&mut text, 0).ok()?;
-    let text = std::str::from_utf8(&text[..read]).ok()?;
-    let value = text.lines().find_map(|line| line.strip_prefix("Umask:"))?;
-    u32::from_str_radix(value.trim(), 8).ok()
+    let (_, own) = own.as_ref()?;
+    if own.has_one_thread() { umask_by_setting() } else { own.umask() }
+}
+
+/// Sets the mask and sets it back, with all signals blocked. For processes of one thread.
+fn umask_by_setting() -> Option<u32> {
+    use nix::sys::stat::{Mode, umask};
+    let mut before = SigSet::empty();
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before)).ok()?;
+    let mask = umask(Mode::from_bits_truncate(0o077));
+    umask(mask);
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None).ok()?;
+    Some(mask.bits())
+}
+
+/// Files about this process, kept open.
+struct OwnProc {
+    status: std::fs::File,
+    tasks: std::fs::File,
+}
+
+impl OwnProc {
+    fn open() -> io::Result<Self> {
+        // A closed standard stream's number must stay free.
+        let open = |path| super::fd::above_standard(std::fs::File::open(path)?.into());
+        Ok(Self {
+            status: open("/proc/self/status")?.into(),
+            tasks: open("/proc/self/task")?.into(),
+        })
+    }
+
+    /// The folder of threads has two links and one for each thread.
+    fn has_one_thread(&self) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        self.tasks.metadata().is_ok_and(|folder| folder.nlink() == 3)
+    }
+
+    fn umask(&self) -> Option<u32> {
+        use std::os::unix::fs::FileExt;
+        let mut text = [0u8; 128];
+        let read = self.status.read_at(&mut text, 0).ok()?;
+        let text = std::str::from_utf8(&text[..read]).ok()?;
+        let value = text.lines().find_map(|line| line.strip_prefix("Umask:"))?;
+        u32::from_str_radix(value.trim(), 8).ok()
+    }
 }
 
 /// Sets the file mode creation mask.
@@ -203,6 +243,12 @@ mod tests {
         let before = umask().unwrap();
         assert_eq!(umask().unwrap(), before);
         assert!(before <= 0o777);
+        let own = OwnProc::open().unwrap();
+        assert_eq!(own.umask().unwrap(), before);
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| own.has_one_thread());
+            assert!(!other.join().unwrap(), "there are two at least");
+        });
     }
 
     #[test]

@@ -77,8 +77,10 @@ pub fn send(
 }
 
 thread_local! {
-    /// One buffer a thread: the kernel wants to know the size of a message before it gives it.
-    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; HEADER_BYTES + PACKET_INLINE_MAX]);
+    /// One buffer a thread: the kernel wants to know the size of a message before it gives it. It
+    /// is not zeroed: a worker receives one small message, and each page it touches is a fault.
+    static BUFFER: RefCell<Vec<u8>> =
+        RefCell::new(Vec::with_capacity(HEADER_BYTES + PACKET_INLINE_MAX));
 }
 
 /// Receives one packet; `None` when the peer is gone.
@@ -89,11 +91,11 @@ pub fn receive(socket: BorrowedFd<'_>, nonblocking: bool) -> io::Result<Option<P
     let mut fds = Vec::new();
     let (header, body) = BUFFER
         .with_borrow_mut(|buffer| {
-            let got = scm::receive(socket, buffer, &mut fds, nonblocking)?;
+            let got = scm::receive_into(socket, buffer, &mut fds, nonblocking)?;
             if got == 0 {
                 return Ok(None);
             }
-            let (header, body) = Header::split(&buffer[..got], fds.len()).map_err(invalid)?;
+            let (header, body) = Header::split(buffer, fds.len()).map_err(invalid)?;
             Ok::<_, io::Error>(Some((header, body.to_vec())))
         })?
         .map_or((None, Vec::new()), |(header, body)| (Some(header), body));

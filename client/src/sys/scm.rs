@@ -81,6 +81,37 @@ pub fn receive(
     fds: &mut Vec<OwnedFd>,
     nonblocking: bool,
 ) -> io::Result<usize> {
+    // SAFETY: a slice of bytes is one of bytes that need not be initialised; the kernel only
+    // writes to it.
+    let room = unsafe { &mut *(std::ptr::from_mut(bytes) as *mut [MaybeUninit<u8>]) };
+    receive_raw(socket, room, fds, nonblocking)
+}
+
+/// The same, into the room that `bytes` has; what was in it is gone. Memory that the message does
+/// not fill is never touched, which is what makes a large buffer cheap in a fresh process.
+///
+/// # Errors
+/// As [`receive`].
+pub fn receive_into(
+    socket: BorrowedFd<'_>,
+    bytes: &mut Vec<u8>,
+    fds: &mut Vec<OwnedFd>,
+    nonblocking: bool,
+) -> io::Result<usize> {
+    bytes.clear();
+    let got = receive_raw(socket, bytes.spare_capacity_mut(), fds, nonblocking)?;
+    // SAFETY: the kernel has written so many bytes from the start of the spare room on, and never
+    // more than there was room for.
+    unsafe { bytes.set_len(got) };
+    Ok(got)
+}
+
+fn receive_raw(
+    socket: BorrowedFd<'_>,
+    bytes: &mut [MaybeUninit<u8>],
+    fds: &mut Vec<OwnedFd>,
+    nonblocking: bool,
+) -> io::Result<usize> {
     let mut control = [MaybeUninit::<u64>::uninit(); CONTROL_WORDS];
     let mut vector = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
     // SAFETY: an all-zero msghdr is valid.

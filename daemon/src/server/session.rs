@@ -124,10 +124,10 @@ impl Session {
     /// Reads what is there; true when the hello was passed just now.
     pub(super) fn read(&mut self, frame_time: Duration) -> Result<bool, Fault> {
         let mut opened = false;
-        let mut bytes = [0; READ_BYTES];
+        let mut bytes = Vec::with_capacity(READ_BYTES);
         for _ in 0..READS {
             let mut fds = Vec::new();
-            let got = match scm::receive(self.socket.as_fd(), &mut bytes, &mut fds, true) {
+            let got = match scm::receive_into(self.socket.as_fd(), &mut bytes, &mut fds, true) {
                 Ok(0) => return Err(Fault::Closed),
                 Ok(got) => got,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -137,7 +137,7 @@ impl Session {
             if self.fds.len() > FRAME_FDS_MAX {
                 return Err(Fault::StrayDescriptors);
             }
-            opened |= self.take(&bytes[..got])?;
+            opened |= self.take(&bytes)?;
             if got < READ_BYTES {
                 break;
             }
