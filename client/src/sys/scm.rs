@@ -146,10 +146,10 @@ fn receive_raw(
         };
         return Err(io::Error::new(io::ErrorKind::InvalidData, what));
     }
-    for at in before..fds.len() {
+    for fd in &mut fds[before..] {
         // In a process that has closed its standard streams, the kernel gives out their numbers.
-        if fds[at].as_raw_fd() < 3 {
-            fds[at] = super::fd::duplicate_from(fds[at].as_fd(), 3)?;
+        if fd.as_raw_fd() < 3 {
+            *fd = super::fd::duplicate_from(fd.as_fd(), 3)?;
         }
     }
     Ok(got)
