@@ -124,14 +124,16 @@ impl Connection {
 
     /// Why the daemon hung up, if it said so before: it says no to a client that has yet to ask.
     fn last_words(&mut self, error: DaemonError) -> DaemonError {
-        while matches!(error, DaemonError::Lost(_)) {
+        if !matches!(error, DaemonError::Lost(_)) {
+            return error;
+        }
+        loop {
             match self.receive(Some(Instant::now())) {
                 Ok(()) => {}
                 Err(refusal @ DaemonError::Refused(_)) => return refusal,
-                Err(_) => break,
+                Err(_) => return error,
             }
         }
-        error
     }
 
     /// Waits for the answer to an earlier request.

@@ -115,11 +115,9 @@ pub fn receive(
         };
         return Err(io::Error::new(io::ErrorKind::InvalidData, what));
     }
-    for at in before..fds.len() {
-        // In a process that has closed its standard streams, the kernel gives out their numbers.
-        if fds[at].as_raw_fd() < 3 {
-            fds[at] = super::fd::duplicate_from(fds[at].as_fd(), 3)?;
-        }
+    // In a process that has closed its standard streams, the kernel gives out their numbers.
+    for low in fds[before..].iter_mut().filter(|fd| fd.as_raw_fd() < 3) {
+        *low = super::fd::duplicate_from(low.as_fd(), 3)?;
     }
     Ok(got)
 }
