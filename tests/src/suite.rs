@@ -19,6 +19,9 @@ pub fn end(process: &mp::Handle) -> i32 {
 
 /// Waits for the result of a process.
 ///
+/// # Errors
+/// As [`mp::Process::result`].
+///
 /// # Panics
 /// When there is none in time.
 pub fn outcome<R>(process: &mp::Process<R>) -> Result<R, mp::ProcessError> {

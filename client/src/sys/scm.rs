@@ -146,11 +146,9 @@ fn receive_raw(
         };
         return Err(io::Error::new(io::ErrorKind::InvalidData, what));
     }
-    for fd in &mut fds[before..] {
-        // In a process that has closed its standard streams, the kernel gives out their numbers.
-        if fd.as_raw_fd() < 3 {
-            *fd = super::fd::duplicate_from(fd.as_fd(), 3)?;
-        }
+    // In a process that has closed its standard streams, the kernel gives out their numbers.
+    for low in fds[before..].iter_mut().filter(|fd| fd.as_raw_fd() < 3) {
+        *low = super::fd::duplicate_from(low.as_fd(), 3)?;
     }
     Ok(got)
 }

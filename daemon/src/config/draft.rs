@@ -159,3 +159,15 @@ draft! {
         pid_file: Option<PathBuf> = None,
     }
 }
+
+impl Draft {
+    /// Spares that nobody asked for follow the limit of workers: who wants one worker need not
+    /// say that it is one spare, too.
+    pub(super) fn fit_spares(&mut self) {
+        let workers = u32::try_from(self.max_workers.value).unwrap_or(u32::MAX);
+        if self.spares.origin == Origin::Default {
+            let Spares { min, max } = self.spares.value;
+            self.spares.value = Spares { min: min.min(workers), max: max.min(workers) };
+        }
+    }
+}

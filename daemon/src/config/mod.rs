@@ -152,6 +152,7 @@ impl Config {
         }
         overlay_environment(&mut draft, environment, *purpose);
         options.overlay(&mut draft, environment);
+        draft.fit_spares();
         findings.extend(validate::check(&draft, file.as_deref()));
         findings.sort_by_key(|finding| match finding.origin {
             Origin::File { line, column } => (line, column),

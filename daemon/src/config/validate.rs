@@ -20,6 +20,9 @@ const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::f
 const PATIENCE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(31_557_600);
 /// `sun_path` holds 108 bytes on Linux and 104 elsewhere, with a zero at the end.
 const SOCKET_BYTES_MAX: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
+/// On Linux a longer path is reached through its directory's descriptor; what its name may take is
+/// what `/proc/self/fd/2147483647/` leaves.
+const SOCKET_NAME_BYTES_MAX: usize = 82;
 
 /// Everything that is wrong with the draft.
 pub(super) fn check(draft: &Draft, file: Option<&Path>) -> Vec<Finding> {
@@ -122,7 +125,17 @@ impl Rules<'_> {
     fn paths(&mut self, draft: &Draft) {
         if let Some(path) = &draft.socket.value {
             let bytes = path.as_os_str().len();
-            if cfg!(unix) && bytes > SOCKET_BYTES_MAX {
+            let name = path.file_name().map_or(0, |name| name.len());
+            if cfg!(target_os = "linux") {
+                if bytes > SOCKET_BYTES_MAX && name > SOCKET_NAME_BYTES_MAX {
+                    let reason = format!(
+                        "`{}` has a name of {name} bytes, that of a socket takes \
+                         {SOCKET_NAME_BYTES_MAX}",
+                        path.display()
+                    );
+                    self.refuse(&draft.socket, reason);
+                }
+            } else if cfg!(unix) && bytes > SOCKET_BYTES_MAX {
                 let reason = format!(
                     "`{}` has {bytes} bytes, the system takes {SOCKET_BYTES_MAX} in the path of a \
                      socket",

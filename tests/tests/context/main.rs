@@ -116,7 +116,7 @@ fn closures_run_in_forks_only() {
 #[mp::task]
 fn fork_closures() -> usize {
     let ctx = mp::get_context(StartMethod::Fork);
-    let words = vec!["captured".to_owned(), "words".to_owned()];
+    let words = ["captured".to_owned(), "words".to_owned()];
     assert_eq!(value(ctx.process_fn(move || words.join(" "))), "captured words");
     let panicking = ctx.process_fn(|| panic!("ouch")).stderr(mp::Stream::Null).start().unwrap();
     let error = outcome::<()>(&panicking).unwrap_err();

@@ -49,7 +49,7 @@ fn status(daemon: &Daemon) -> StatusReport {
 
 /// A daemon with one worker, and that worker taken.
 fn busy() -> (Daemon, mp::Process<()>) {
-    let daemon = Daemon::start(&["--max-workers", "1", "--spares", "1..1"]);
+    let daemon = Daemon::start(&["--max-workers", "1"]);
     let taken = daemon.context().process::<sleep_for_ever>(()).start().unwrap();
     (daemon, taken)
 }

@@ -82,7 +82,7 @@ fn cwd_entries() -> std::io::Result<usize> {
 #[mp::task]
 fn make_file(path: PathBuf) -> u32 {
     use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-    let options = std::fs::File::options().write(true).create(true).mode(0o666).open(&path);
+    let options = std::fs::File::options().write(true).create_new(true).mode(0o666).open(&path);
     options.unwrap().metadata().unwrap().permissions().mode() & 0o777
 }
 
