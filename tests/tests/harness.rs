@@ -52,3 +52,22 @@ fn a_daemon_that_cannot_start_says_why() {
     let error = Daemon::try_start(&["--no-such-option"], &[]).unwrap_err();
     assert!(error.contains("exit status: 100") && error.contains("--no-such-option"), "{error}");
 }
+
+/// A module's copy of the library is part of its host's process: it has its name and parent, and
+/// what it starts comes from the same template.
+#[test]
+fn a_module_starts_processes_in_its_own_template() {
+    type Family = Vec<(String, u32, u32, u32)>;
+    let daemon = start();
+    let context = daemon.context().with_modules([""; 0]);
+    let process = context.process_named("misbehave.family", &[json!(2)]).name("elder").start();
+    let family = process.unwrap().result_timeout(PATIENCE).unwrap();
+    let family = serde_json::from_value::<Family>(family).unwrap();
+    assert_eq!(family.len(), 3);
+    assert_eq!(family[0].0, "elder");
+    assert_eq!(family[0].2, std::process::id());
+    for pair in family.windows(2) {
+        assert_eq!(pair[1].2, pair[0].1, "the parent is who asked: {family:?}");
+        assert_eq!(pair[1].3, pair[0].3, "one template for all: {family:?}");
+    }
+}

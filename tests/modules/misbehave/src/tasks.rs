@@ -124,6 +124,9 @@ pub fn ignore_sigterm(ms: u64) -> io::Result<()> {
 }
 
 /// Starts a process that starts a process, so deep: name, pid, parent's pid and template of each.
+///
+/// # Errors
+/// Whatever the start says.
 #[mp::task]
 pub fn family(depth: u32) -> Result<Vec<(String, u32, u32, u32)>, mp::TaskError> {
     let me = mp::current_process();
