@@ -286,7 +286,7 @@ pub mod names {
 
         #[test]
         fn near_names_come_first() {
-            let all = ["a::resize", "a::resist", "a::render"];
+            let all = ["a::render", "a::resize", "a::rewind"];
             assert_eq!(near("resise", all.into_iter())[0], "a::resize");
             assert!(near("zzzzzz", all.into_iter()).is_empty());
         }

@@ -65,10 +65,8 @@ impl Context {
 
     fn wanted(&self) -> Result<Wanted, StartError> {
         let global = global();
-        Ok(match &self.modules {
-            Some(modules) => {
-                Wanted { executable: None, modules: modules.clone(), on_error: global.on_error }
-            }
+        Ok(match self.modules.clone().or_else(current::inherited_modules) {
+            Some(modules) => Wanted { executable: None, modules, on_error: global.on_error },
             None => {
                 refuse_without_freeze_support(global.executable.as_deref())?;
                 let executable = global.executable.clone();

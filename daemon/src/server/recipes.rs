@@ -38,6 +38,8 @@ pub(super) struct Recipes {
     by_key: HashMap<PoolKey, Recipe>,
     /// The pool of the operator's modules.
     default: Option<PoolSpec>,
+    /// Their files, where they were found.
+    default_files: Vec<PathBuf>,
 }
 
 fn find_error(module: &str, fault: Fault) -> PreloadError {
@@ -69,6 +71,9 @@ impl Recipes {
                 _ => shared.push(name.clone()),
             }
         }
+        let found =
+            shared.iter().filter_map(|name| modules::resolve(name, &config.module_path).ok());
+        self.default_files = found.filter_map(|path| path.canonicalize().ok()).collect();
         let default = self.of_modules("default", shared, config.on_preload_error, None);
         self.default = Some(default.clone());
         if !default.modules.is_empty() || pools.is_empty() {
@@ -183,12 +188,19 @@ impl Recipes {
         environment: Vec<u8>,
     ) -> PoolSpec {
         if let Some(default) = &self.default
-            && modules.iter().all(|name| default.modules.contains(name))
+            && modules.iter().all(|name| self.is_default(name))
         {
             return default.clone();
         }
         let name = modules.iter().map(|name| base_name(Path::new(name))).collect::<Vec<_>>();
         self.of_modules(&name.join("+"), modules, on_error, Some(environment))
+    }
+
+    /// Whether the operator preloads this module, by name or by file.
+    fn is_default(&self, name: &String) -> bool {
+        let named = self.default.as_ref().is_some_and(|pool| pool.modules.contains(name));
+        let file = || Path::new(name).canonicalize().is_ok_and(|f| self.default_files.contains(&f));
+        named || (name.contains('/') && file())
     }
 
     /// The pool of a template that an earlier daemon built.
