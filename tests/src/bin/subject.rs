@@ -120,7 +120,11 @@ mod linux {
         println!("alone: {}", ctx.process_fn(|| 1).start().unwrap().result().unwrap());
         let (done, wait) = std::sync::mpsc::channel::<()>();
         let builder = std::thread::Builder::new().name("other".to_owned());
-        let thread = builder.spawn(move || wait.recv().is_err()).unwrap();
+        let (up, is_up) = std::sync::mpsc::channel::<()>();
+        let body = move || (drop(up), wait.recv().is_err());
+        let thread = builder.spawn(body).unwrap();
+        // A thread gives itself its name.
+        assert!(is_up.recv().is_err());
         println!("refused: {}", ctx.process_fn(|| 2).start().unwrap_err());
         let allowed = ctx.process_fn(|| 3).allow_threads(true).start().unwrap();
         println!("allowed: {}", allowed.result().unwrap());

@@ -38,7 +38,7 @@ fn sleep_for_ever() {
 }
 
 #[mp::task]
-fn square(x: u64) -> u64 {
+fn squared(x: u64) -> u64 {
     x * x
 }
 
@@ -189,7 +189,7 @@ fn run_as(
             .with_fallback(mp::Fallback::Fail),
     };
     assert_eq!(value(ctx.process::<own_program>(())), program);
-    (value(ctx.process::<square>((3,))), value(ctx.process::<own_program>(())))
+    (value(ctx.process::<squared>((3,))), value(ctx.process::<own_program>(())))
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn an_interrupt_for_the_terminal_disturbs_neither_template_nor_workers() {
     for signal in [Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
         kill(Pid::from_raw(template as i32), signal).unwrap();
     }
-    assert_eq!(value(ctx.process::<square>((5,))), 25);
+    assert_eq!(value(ctx.process::<squared>((5,))), 25);
     assert_eq!(value(ctx.process::<generations>((0,)))[0].1, template);
     assert!(sleeper.is_alive());
     // Nobody below the daemon is in its process group, so a terminal does not reach them.
