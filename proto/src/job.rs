@@ -20,6 +20,12 @@ pub enum Codec {
     Json = 2,
 }
 
+/// The signal that ends a worker only while it waits for a job: its default action is to terminate,
+/// and a worker ignores it from the moment that it has a job (Linux's highest number).
+///
+/// A daemon that stops sends it, so that leases which clients took in advance do not keep it.
+pub const END_IF_IDLE: i32 = 64;
+
 /// What becomes of a worker whose client dies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(arbitrary::Arbitrary))]

@@ -222,6 +222,7 @@ fn receive(shared: &Shared) -> std::io::Result<(Job, Vec<u8>, Vec<OwnedFd>)> {
         // Nobody wants this worker any more.
         fork::exit_now(0)
     };
+    attributes::ignore_end_if_idle();
     let invalid = |what: String| std::io::Error::new(std::io::ErrorKind::InvalidData, what);
     if packet.kind != Kind::Job {
         return Err(invalid(format!("expected a job, got {:?}", packet.kind)));

@@ -176,6 +176,12 @@ pub(crate) fn child_signals() -> io::Result<OwnedFd> {
 /// Signals of a terminal or a supervisor that a template leaves to the daemon.
 const LEFT_TO_THE_DAEMON: [Signal; 3] = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP];
 
+/// From here on this worker has a job, and is not ended for want of one.
+pub(crate) fn ignore_end_if_idle() {
+    // SAFETY: SIG_IGN runs no code.
+    unsafe { libc::signal(mpserverd_proto::job::END_IF_IDLE, libc::SIG_IGN) };
+}
+
 /// Ignores what is meant for the daemon.
 pub(crate) fn ignore_terminal() {
     for signal in LEFT_TO_THE_DAEMON {

@@ -45,6 +45,7 @@ impl Server<'_> {
                 // Dropping it removes the socket file.
                 drop(self.listener.take());
                 super::notify::stopping();
+                self.workers.end_idle();
             }
             Action::Finished => {
                 self.end.get_or_insert(Ok(()));

@@ -8,6 +8,7 @@ use super::poller::Source;
 use crate::core::Event;
 use mp::sys::wait;
 use mpserverd_proto::ids::{TemplateId, WorkerId};
+use mpserverd_proto::job::END_IF_IDLE;
 use mpserverd_proto::status::Reporter;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -91,6 +92,13 @@ impl Workers {
             && let Err(error) = wait::signal(worker.pidfd.as_fd(), number)
         {
             warn!(pid = worker.pid, number, %error, "cannot signal a worker");
+        }
+    }
+
+    /// Ends those that wait for a job which their client may never send.
+    pub(super) fn end_idle(&self) {
+        for id in self.by_id.keys() {
+            self.signal(*id, END_IF_IDLE);
         }
     }
 
