@@ -36,11 +36,22 @@ mod unix {
             ("a_log_file_that_cannot_be_opened_is_told_before_any_fork", no_log),
             ("the_program_itself_reports_a_held_pid_file", program),
         ];
-        for (name, test) in tests {
+        let arguments = std::env::args().skip(1).collect::<Vec<_>>();
+        let given = |flag: &str| arguments.iter().any(|argument| argument == flag);
+        if given("--list") {
+            // What test runners ask a harness of their own first; none of these is ignored.
+            let listed = if given("--ignored") { &[][..] } else { tests };
+            listed.iter().for_each(|(name, _)| println!("{name}: test"));
+            return ExitCode::SUCCESS;
+        }
+        let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
+        let wanted = |name: &str| filter.is_none_or(|filter| name.contains(filter.as_str()));
+        let chosen = tests.iter().filter(|(name, _)| wanted(name)).collect::<Vec<_>>();
+        for (name, test) in &chosen {
             test();
             println!("test {name} ... ok");
         }
-        println!("{} passed, 0 failed", tests.len());
+        println!("{} passed, 0 failed", chosen.len());
         ExitCode::SUCCESS
     }
 

@@ -30,6 +30,7 @@ pub struct TemplateSpec {
     /// What to do about a module that fails.
     pub on_error: OnPreloadError,
     /// Environment of the template, if it must be built: `KEY=VALUE`, each ended by a NUL byte.
+    #[serde(with = "serde_bytes")]
     pub environment: Vec<u8>,
 }
 

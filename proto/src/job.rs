@@ -77,6 +77,7 @@ pub struct Rlimit {
 #[cfg_attr(test, derive(arbitrary::Arbitrary))]
 pub struct Setup {
     /// The whole environment: `KEY=VALUE` entries, each ended by a NUL byte.
+    #[serde(with = "serde_bytes")]
     pub environment: Option<Vec<u8>>,
     /// File mode creation mask.
     pub umask: Option<u32>,
@@ -105,6 +106,7 @@ pub struct Identity {
     /// The daemon flag.
     pub daemon: bool,
     /// Authentication key, inherited by descendants. Never printed.
+    #[serde(with = "serde_bytes")]
     pub authkey: Vec<u8>,
     /// Name of the requesting process.
     pub parent_name: String,
@@ -113,8 +115,10 @@ pub struct Identity {
     /// Start method that the requester used: `fork`, `spawn` or `forkserver`.
     pub start_method: String,
     /// Arguments of the requester's command line, each ended by a NUL byte.
+    #[serde(with = "serde_bytes")]
     pub argv: Vec<u8>,
     /// Socket of the daemon that the worker's own processes shall use.
+    #[serde(with = "serde_bytes")]
     pub socket: Option<Vec<u8>>,
 }
 
