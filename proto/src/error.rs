@@ -81,7 +81,7 @@ pub enum Fault {
     #[error("its hook panicked: {0}")]
     HookPanicked(String),
     /// It took longer than it may, in milliseconds.
-    #[error("did not finish within {limit_ms} ms; raise `preload_timeout_ms` if it needs longer")]
+    #[error("did not finish within {limit_ms} ms; raise `preload_timeout` if it needs longer")]
     TimedOut {
         /// The limit.
         limit_ms: u64,

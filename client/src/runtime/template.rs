@@ -71,7 +71,7 @@ fn prepare(control: OwnedFd) -> io::Result<Template> {
         progress(&program_name(), Stage::Verdict);
         let verdict = verdict::canary(Duration::from_millis(boot.canary_ms));
         verdict.map(|took| (loaded, took)).map_err(|fault| PreloadError {
-            module: program_name(),
+            module: suspect(&boot),
             stage: Stage::Verdict,
             fault,
         })
@@ -84,6 +84,14 @@ fn prepare(control: OwnedFd) -> io::Result<Template> {
         }
     };
     settle(control, boot, loaded, fork_took)
+}
+
+/// Whom to blame for a trial fork that failed: a module that was alone, or the whole program.
+fn suspect(boot: &TemplateBoot) -> String {
+    match &boot.modules[..] {
+        [module] => module.name.clone(),
+        _ => program_name(),
+    }
 }
 
 /// Moves the runtime's descriptors out of the program's way and reports readiness.

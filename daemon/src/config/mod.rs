@@ -215,6 +215,9 @@ fn overlay_environment(draft: &mut Draft, environment: &Environment, purpose: Pu
         Purpose::Private => {
             let private = environment::private_socket(&environment.default_socket);
             draft.socket.overlay(Some(Some(private)), Origin::Default);
+            if matches!(draft.log_level.origin, Origin::Default) {
+                draft.log_level.overlay(Some(LogLevel::quiet()), Origin::Default);
+            }
         }
         Purpose::Service => {
             if draft.socket.value.is_none() {

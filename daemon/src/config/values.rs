@@ -105,6 +105,11 @@ impl LogLevel {
     /// The plain levels, quietest first.
     pub const WORDS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
+    /// What a private daemon logs: the terminal belongs to its command.
+    pub fn quiet() -> Self {
+        Self("warn".to_owned())
+    }
+
     /// The directives, known to parse.
     pub fn directives(&self) -> &str {
         &self.0

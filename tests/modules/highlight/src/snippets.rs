@@ -18,10 +18,10 @@ impl<T> fmt::Display for Kind<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (mut a, b): (i32, _) = (1_000, 2.5e-3f64); /* block /* nested */ */
         'outer: for i in 0..=10 { if let Some(x) = it.next()? { break 'outer; } else { continue } }
-        match *self { Self::Unit | Kind::Tuple(1..=9) if a > 0 => {}, ref _x @ Kind::Struct { .. } => todo!(), _ => () }
+        match *self { Self::Unit | Kind::Tuple(1..=9) if a > 0 => {}, ref _x @ Kind::Struct { .. } => panic!(), _ => () }
         let s = "text {a:>8.3} \n \u{1F600} \x41"; let r = r"raw"; let b = b'\n'; let bs = b"\0"; let c = '\'';
         let closure = move |x: u8| -> u8 { x as u8 ^ 0b1010_u8 & !0o17 };
-        write!(f, "{}: {:?}", s, format_args!("{r}"))?; unsafe { *ptr.add(1) = loop { return Ok(()) } };
+        write!(f, "{}: {:?}", s, format_args!("{r}"))?; loop { *ptr.add(1) = loop { return Ok(()) } };
         a += 1; a <<= 2; while a != 3 && b >= 1. || !c { a -= 1 } async move { x.await }
     }
 }
