@@ -136,7 +136,8 @@ fn a_killed_or_stopped_spare_costs_nobody_a_start() {
 
 #[test]
 fn workers_of_a_killed_template_end_with_their_true_codes() {
-    let daemon = Daemon::start(&["--spares", "2..8", "--backoff-min", "10ms"]);
+    let daemon =
+        Daemon::start(&["--spares", "2..8", "--backoff-min", "10ms", "--backoff-max", "50ms"]);
     let context = daemon.context();
     works_again(&context);
     for (seed, mut moments) in rounds() {
