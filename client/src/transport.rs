@@ -96,8 +96,10 @@ pub const SOCKET_VARIABLE: &str = "MPSERVERD_SOCKET";
 #[must_use]
 pub fn default_socket() -> PathBuf {
     let uid = nix::unistd::geteuid();
-    let directory = match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
-        Some(directory) => PathBuf::from(directory).join("mpserverd"),
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    // A relative one is to be ignored, says the XDG base directory specification; the daemon does.
+    let directory = match runtime.filter(|directory| directory.is_absolute()) {
+        Some(directory) => directory.join("mpserverd"),
         None if uid.is_root() => PathBuf::from("/run/mpserverd"),
         None => {
             let run = PathBuf::from(format!("/run/user/{uid}"));
