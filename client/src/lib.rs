@@ -27,6 +27,7 @@
 //! | `current` | who this process is |
 //! | [`task`](mod@task) | what a task is, and how its result travels |
 //! | `registry` | the tasks of this process |
+//! | [`handles`] | objects of the kernel and shared objects inside values |
 //! | `start` | the three ways to a worker |
 //! | `runtime` | what templates and workers run |
 //! | [`daemon`] | the connection to the daemon |
@@ -47,6 +48,8 @@ mod context;
 mod count;
 mod current;
 mod error;
+#[cfg(unix)]
+pub mod handles;
 mod process;
 pub mod registry;
 mod runtime;
@@ -81,6 +84,8 @@ pub use error::{
     AuthenticationError, BufferTooShort, ContextError, DaemonError, Ending, ProcessError,
     StartError, TimeoutError,
 };
+#[cfg(unix)]
+pub use handles::{NotSpawning, Passed, SharedFd, assert_spawning};
 pub use job_types::{OnParentDeath, Panic};
 pub use mpserverd_macros::task;
 pub use mpserverd_proto::error::{Fault, JobError, PreloadError, Refusal, Stage};

@@ -1,0 +1,321 @@
+//! Handles travel as values: a descriptor inside a value becomes a slot of whatever carries it.
+//!
+//! While a value is encoded for another process ([`collect`]), every [`SharedFd`] in it adds its
+//! descriptor to a list and writes its place there. While one is decoded ([`provide`]), it reads
+//! the place and takes the descriptor from the list that came along. Outside such a scope a handle
+//! means nothing, and serialising one is the error that `assert_spawning` is in `multiprocessing`
+//! (`multiprocessing.context`, `get_spawning_popen`).
+//!
+//! What must never be in here: how bytes and descriptors get to the other side.
+
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _};
+use serde::ser::{Error as _, Serialize, Serializer};
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+/// A descriptor that travels inside values: as an argument or result of a task, an item of a
+/// queue, a message on a connection. Clones are one descriptor, also after a journey.
+///
+/// ```
+/// use mpserverd_client as mp;
+/// use std::os::fd::AsFd;
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Job {
+///     name: String,
+///     log: mp::SharedFd,
+/// }
+///
+/// let log = mp::SharedFd::from(std::fs::File::open("/dev/null")?);
+/// let job = Job { name: "a".into(), log };
+/// let (bytes, fds) = mp::handles::collect(|| serde_json::to_vec(&job));
+/// let back: Job = mp::handles::provide(fds, || serde_json::from_slice(&bytes?))?;
+/// assert_eq!(back.name, "a");
+/// let _ = back.log.as_fd();
+/// assert!(serde_json::to_vec(&job).is_err()); // not on the way to another process
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct SharedFd(Arc<OwnedFd>);
+
+impl SharedFd {
+    /// The descriptor itself, if nothing else refers to it, or a duplicate.
+    ///
+    /// # Errors
+    /// As `fcntl(2)` with `F_DUPFD_CLOEXEC`.
+    pub fn into_owned(self) -> io::Result<OwnedFd> {
+        Arc::try_unwrap(self.0).or_else(|shared| shared.try_clone())
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl<T: Into<OwnedFd>> From<T> for SharedFd {
+    fn from(fd: T) -> Self {
+        Self(Arc::new(fd.into()))
+    }
+}
+
+impl AsFd for SharedFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl fmt::Debug for SharedFd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SharedFd({})", self.0.as_raw_fd())
+    }
+}
+
+thread_local! {
+    /// Lists that are being filled, the innermost last.
+    static OUTGOING: RefCell<Vec<Vec<SharedFd>>> = const { RefCell::new(Vec::new()) };
+    /// Lists that are being read, the innermost last.
+    static INCOMING: RefCell<Vec<Vec<SharedFd>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Ends a scope, also when the closure inside it panics.
+struct Scope(&'static std::thread::LocalKey<RefCell<Vec<Vec<SharedFd>>>>);
+
+impl Scope {
+    fn enter(key: &'static std::thread::LocalKey<RefCell<Vec<Vec<SharedFd>>>>) -> Self {
+        key.with_borrow_mut(|stack| stack.push(Vec::new()));
+        Self(key)
+    }
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        self.0.with_borrow_mut(Vec::pop);
+    }
+}
+
+/// Runs `encode`, in which handles may be serialised, and returns their descriptors in the order
+/// of the slots, each once: the counterpart of `set_spawning_popen`.
+///
+/// The library does this itself for arguments, results, items and messages. Use it to carry
+/// handles by a way of your own.
+pub fn collect<R>(encode: impl FnOnce() -> R) -> (R, Vec<SharedFd>) {
+    let scope = Scope::enter(&OUTGOING);
+    let result = encode();
+    let fds = OUTGOING.with_borrow_mut(|stack| stack.last_mut().map(std::mem::take));
+    drop(scope);
+    (result, fds.unwrap_or_default())
+}
+
+/// Runs `decode`, in which handles may be deserialised, with the descriptors that came along.
+pub fn provide<R>(fds: impl IntoIterator<Item = SharedFd>, decode: impl FnOnce() -> R) -> R {
+    let _scope = Scope::enter(&INCOMING);
+    INCOMING.with_borrow_mut(|stack| {
+        if let Some(list) = stack.last_mut() {
+            list.extend(fds);
+        }
+    });
+    decode()
+}
+
+/// Whether a value is being encoded for another process by this thread just now: the counterpart
+/// of `get_spawning_popen() is not None`.
+#[must_use]
+pub fn is_spawning() -> bool {
+    OUTGOING.with_borrow(|stack| !stack.is_empty())
+}
+
+/// What serialising a handle outside a journey gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a `{0}` can only be shared with another process as an argument or result of a task, an item \
+     of a queue or a message on a connection"
+)]
+pub struct NotSpawning(
+    /// The type of the object.
+    pub &'static str,
+);
+
+/// For `Serialize` implementations of types that are handles.
+///
+/// # Errors
+/// [`NotSpawning`] outside [`collect`].
+pub fn assert_spawning(object: &'static str) -> Result<(), NotSpawning> {
+    if is_spawning() { Ok(()) } else { Err(NotSpawning(object)) }
+}
+
+impl Serialize for SharedFd {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        assert_spawning("SharedFd").map_err(S::Error::custom)?;
+        let slot = OUTGOING.with_borrow_mut(|stack| {
+            let list = stack.last_mut()?;
+            Some(list.iter().position(|known| known.is(self)).unwrap_or_else(|| {
+                list.push(self.clone());
+                list.len() - 1
+            }))
+        });
+        match slot.and_then(|slot| u16::try_from(slot).ok()) {
+            Some(slot) => serializer.serialize_u16(slot),
+            None => Err(S::Error::custom("more than 65536 descriptors in one value")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for SharedFd {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let slot = u16::deserialize(deserializer)?;
+        INCOMING
+            .with_borrow(|stack| stack.last()?.get(usize::from(slot)).cloned())
+            .ok_or_else(|| D::Error::custom(format!("descriptor {slot} did not come along")))
+    }
+}
+
+/// Makes a field that is a descriptor, file or socket travel: `#[serde(with = "mp::handles::fd")]`
+/// on any type that lends an `OwnedFd` and is made from one.
+///
+/// ```
+/// use mpserverd_client as mp;
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Upload {
+///     #[serde(with = "mp::handles::fd")]
+///     from: std::net::TcpStream,
+///     #[serde(with = "mp::handles::fd")]
+///     to: std::fs::File,
+/// }
+/// ```
+pub mod fd {
+    use super::SharedFd;
+    use serde::de::{Deserialize, Deserializer, Error as _};
+    use serde::ser::{Error as _, Serialize, Serializer};
+    use std::os::fd::{AsFd, OwnedFd};
+
+    /// Serialises a duplicate.
+    ///
+    /// # Errors
+    /// When it cannot be duplicated, and outside a journey.
+    pub fn serialize<T: AsFd, S: Serializer>(fd: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        super::assert_spawning(std::any::type_name::<T>()).map_err(S::Error::custom)?;
+        let own = fd.as_fd().try_clone_to_owned().map_err(S::Error::custom)?;
+        SharedFd::from(own).serialize(serializer)
+    }
+
+    /// Deserialises it.
+    ///
+    /// # Errors
+    /// When it did not come along.
+    pub fn deserialize<'de, T: From<OwnedFd>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<T, D::Error> {
+        let shared = SharedFd::deserialize(deserializer)?;
+        shared.into_owned().map(T::from).map_err(D::Error::custom)
+    }
+}
+
+/// A descriptor, file or socket that travels: a wrapper for where a field attribute does not
+/// reach, such as an argument of a task or an element of a list.
+///
+/// ```
+/// use mpserverd_client as mp;
+///
+/// #[mp::task]
+/// fn count(file: mp::Passed<std::fs::File>) -> u64 {
+///     std::io::copy(&mut &*file, &mut std::io::sink()).unwrap_or(0)
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Passed<T>(
+    /// The thing itself.
+    pub T,
+);
+
+impl<T> std::ops::Deref for Passed<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> std::ops::DerefMut for Passed<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
+impl<T: AsFd> Serialize for Passed<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        fd::serialize(&self.0, serializer)
+    }
+}
+
+impl<'de, T: From<OwnedFd>> Deserialize<'de> for Passed<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        fd::deserialize(deserializer).map(Self)
+    }
+}
+
+/// An encoded value with the descriptors of the handles in it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Parcel {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) fds: Vec<SharedFd>,
+}
+
+impl Parcel {
+    /// Encodes a value with its handles.
+    pub(crate) fn pack<T: Serialize>(
+        codec: crate::Codec,
+        value: &T,
+    ) -> Result<Self, crate::CodecError> {
+        let (bytes, fds) = collect(|| crate::codec::encode(codec, value));
+        Ok(Self { bytes: bytes?, fds })
+    }
+
+    /// Decodes a value with its handles.
+    pub(crate) fn unpack<T: DeserializeOwned>(
+        self,
+        codec: crate::Codec,
+    ) -> Result<T, crate::CodecError> {
+        provide(self.fds, || crate::codec::decode(codec, &self.bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Codec;
+
+    fn null() -> SharedFd {
+        SharedFd::from(std::fs::File::open("/dev/null").expect("/dev/null"))
+    }
+
+    #[test]
+    fn a_descriptor_travels_once_however_often_it_occurs() {
+        let one = null();
+        let value = (one.clone(), vec![one.clone(), null()], one);
+        let parcel = Parcel::pack(Codec::Bincode, &value).expect("encodes");
+        assert_eq!(parcel.fds.len(), 2);
+        type Triple = (SharedFd, Vec<SharedFd>, SharedFd);
+        let back: Triple = parcel.unpack(Codec::Bincode).expect("decodes");
+        assert!(back.0.is(&back.2) && back.0.is(&back.1[0]) && !back.0.is(&back.1[1]));
+    }
+
+    #[test]
+    fn a_slot_without_its_descriptor_is_an_error() {
+        let mut parcel = Parcel::pack(Codec::Bincode, &null()).expect("encodes");
+        parcel.fds.clear();
+        let error = parcel.unpack::<SharedFd>(Codec::Bincode).expect_err("nothing came along");
+        assert!(error.to_string().contains("descriptor 0"), "{error}");
+    }
+
+    #[test]
+    fn scopes_nest_and_end_with_a_panic() {
+        let (inner, outer) = collect(|| collect(|| assert_spawning("x")).0);
+        assert!(inner.is_ok() && outer.is_empty());
+        let caught = std::panic::catch_unwind(|| collect(|| panic!("inside")));
+        assert!(caught.is_err() && !is_spawning());
+    }
+}
