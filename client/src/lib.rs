@@ -31,6 +31,8 @@
 //! | `start` | the three ways to a worker |
 //! | `runtime` | what templates and workers run |
 //! | [`daemon`] | the connection to the daemon |
+//! | `shared` | memory that processes share |
+//! | [`sync`] | locks and what is built on them |
 //! | `sys` | everything that needs `unsafe` |
 //!
 //! # Invariants
@@ -58,7 +60,11 @@ pub mod task;
 #[cfg(target_os = "linux")]
 pub mod daemon;
 #[cfg(target_os = "linux")]
+mod shared;
+#[cfg(target_os = "linux")]
 mod start;
+#[cfg(target_os = "linux")]
+pub mod sync;
 #[cfg(target_os = "linux")]
 pub mod sys;
 #[cfg(target_os = "linux")]
@@ -97,6 +103,10 @@ pub use process::{
 };
 #[cfg(target_os = "linux")]
 pub use runtime::{BOOTSTRAP, ROLE_TEMPLATE};
+#[cfg(target_os = "linux")]
+pub use shared::ShareError;
+#[cfg(target_os = "linux")]
+pub use sync::{Acquired, Lock, LockGuard, OwnerDied, SyncError, TryLockError};
 pub use task::{Task, TaskError};
 
 static FROZEN: AtomicBool = AtomicBool::new(false);

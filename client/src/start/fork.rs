@@ -20,6 +20,7 @@ pub(crate) fn lease(
     // What stands in the output buffers would be written by both.
     let _ = std::io::stdout().flush();
     fork::flush_stdio();
+    crate::shared::arena::about_to_fork();
     // SAFETY: this process has one thread (and perhaps its controller, which sleeps in poll), or
     // the caller has accepted the risk.
     match unsafe { fork::fork() }.map_err(StartError::system("fork"))? {

@@ -12,6 +12,10 @@
 //! | `object` | loading a module and calling through its ABI |
 //! | `export` | a module's own side of that ABI |
 //! | `early` | code before `main` and at `exit` |
+//! | `futex` | sleeping on a word of shared memory |
+//! | `halves` | the half of a 64-bit atomic that a futex watches |
+//! | `identity` | who a process is, whatever happens to its pid |
+//! | `mapping` | sealed shared memory, and views of what lies in it |
 //!
 //! What must never be in here: policy. These functions do one thing and report what the kernel
 //! said; who calls them when is decided outside.
@@ -23,6 +27,10 @@ pub(crate) mod environ;
 pub(crate) mod export;
 pub mod fd;
 pub(crate) mod fork;
+pub(crate) mod futex;
+pub(crate) mod halves;
+pub(crate) mod identity;
+pub(crate) mod mapping;
 pub(crate) mod object;
 pub mod packet;
 pub mod scm;

@@ -1,0 +1,203 @@
+//! The lock word: who holds it, and what the next one must know.
+//!
+//! | bits | meaning |
+//! |---|---|
+//! | 0–21 | pid of the owner; 0: free |
+//! | 28 `STARVING` | somebody has waited long: a free lock is for those who have slept |
+//! | 30 `INCONSISTENT` | an owner died and nobody has said since that all is well |
+//! | 31 `CONTENDED` | somebody may sleep: whoever releases wakes one |
+//! | 32–61 | what tells the owner from other processes of that pid |
+//!
+//! Taking and releasing a free lock is one compare-and-swap each. The owner stands in the word from
+//! the very instruction that takes it, so there is no moment at which its death would not show.
+//! Waiters sleep in naps that grow to [`NAP_LONGEST`]; after each they look whether the owner is
+//! dead, and take the lock from it with one compare-and-swap, which only one of them wins.
+//!
+//! **Fairness**: the kernel wakes the longest sleeper first, but a running thread may be faster
+//! than a woken one. A waiter that lost its turn for [`STARVED_AFTER`] sets `STARVING`. A release
+//! then leaves the lock reserved for those who have slept, so the one that the kernel wakes next
+//! takes it without a race. So nobody waits longer than that time plus one turn for each sleeper
+//! before it. A reservation whose taker dies is void when the next sleeper's nap ends.
+
+use super::atomics::{
+    AtomicU64, Deadline, IDENTITY_MASK, Ordering, Patience, Woken, is_dead, low_half, own_identity,
+    shared_struct, wait, wake,
+};
+use std::time::Duration;
+
+const STARVING: u64 = 1 << 28;
+const INCONSISTENT: u64 = 1 << 30;
+const CONTENDED: u64 = 1 << 31;
+
+/// First nap of a waiter.
+const NAP_SHORTEST: Duration = Duration::from_millis(1);
+/// Longest nap of a waiter, so that a death is noticed well within 100 ms.
+pub(crate) const NAP_LONGEST: Duration = Duration::from_millis(50);
+/// After so long a waiter insists on its turn.
+const STARVED_AFTER: Duration = Duration::from_millis(1);
+
+/// How a lock was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "the lock is held now"]
+pub(crate) enum Taken {
+    /// From somebody who released it.
+    Clean,
+    /// From an owner that died, or after one whose death nobody has made good.
+    OwnerDied,
+}
+
+/// The time passed first; the lock is not held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TimedOut;
+
+/// Nobody held it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotHeld;
+
+shared_struct! {
+    /// A lock in shared memory. All zeros is a free one.
+    pub(crate) struct RawLock {
+        word: AtomicU64,
+    }
+}
+
+fn is_free(word: u64) -> bool {
+    word & IDENTITY_MASK == 0
+}
+
+fn taken(word: u64) -> Taken {
+    if word & INCONSISTENT == 0 { Taken::Clean } else { Taken::OwnerDied }
+}
+
+impl RawLock {
+    /// A free lock.
+    pub(crate) fn new() -> Self {
+        Self { word: AtomicU64::new(0) }
+    }
+
+    /// Takes it if that needs no waiting.
+    #[inline]
+    pub(crate) fn try_lock(&self) -> Option<Taken> {
+        let own = own_identity();
+        if self.exchange(0, own) {
+            return Some(Taken::Clean);
+        }
+        let word = self.word.load(Ordering::Relaxed);
+        if !is_free(word) || word & STARVING != 0 {
+            return None;
+        }
+        self.exchange(word, own | word & (INCONSISTENT | CONTENDED)).then(|| taken(word))
+    }
+
+    /// Takes it, waiting until the deadline.
+    #[inline]
+    pub(crate) fn lock(&self, deadline: Deadline) -> Result<Taken, TimedOut> {
+        let own = own_identity();
+        if self.exchange(0, own) { Ok(Taken::Clean) } else { self.lock_slow(own, deadline) }
+    }
+
+    #[inline]
+    fn exchange(&self, from: u64, to: u64) -> bool {
+        self.word.compare_exchange(from, to, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    #[cold]
+    fn lock_slow(&self, own: u64, deadline: Deadline) -> Result<Taken, TimedOut> {
+        let patience = Patience::begin();
+        let mut nap = NAP_SHORTEST;
+        let mut slept = false;
+        loop {
+            let word = self.word.load(Ordering::Relaxed);
+            let starved = slept && patience.exceeds(STARVED_AFTER);
+            if is_free(word) && (slept || word & STARVING == 0) {
+                // Others may sleep too: whoever has slept passes the wake-up on.
+                let mut to = own | word & (INCONSISTENT | CONTENDED);
+                if slept {
+                    to |= CONTENDED;
+                }
+                if starved {
+                    to |= word & STARVING;
+                }
+                if self.exchange(word, to) {
+                    return Ok(taken(word));
+                }
+                continue;
+            }
+            let announced = word | CONTENDED | if starved { STARVING } else { 0 };
+            if announced != word && !self.exchange(word, announced) {
+                continue;
+            }
+            let Some(time) = deadline.nap(nap) else { return Err(TimedOut) };
+            match wait(low_half(&self.word), announced as u32, time) {
+                Woken::Changed => {}
+                Woken::Perhaps => slept = true,
+                Woken::TimedOut => {
+                    slept = true;
+                    nap = (nap * 2).min(NAP_LONGEST);
+                    if !is_free(announced) && is_dead(announced) {
+                        let to = own | CONTENDED | INCONSISTENT | announced & STARVING;
+                        if self.exchange(announced, to) {
+                            return Ok(Taken::OwnerDied);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Releases it, whoever holds it.
+    #[inline]
+    pub(crate) fn unlock(&self) -> Result<(), NotHeld> {
+        let word = self.word.load(Ordering::Relaxed);
+        if word & !IDENTITY_MASK == 0 && word != 0 && self.leave(word, 0) {
+            return Ok(());
+        }
+        self.unlock_slow()
+    }
+
+    fn leave(&self, from: u64, to: u64) -> bool {
+        self.word.compare_exchange(from, to, Ordering::Release, Ordering::Relaxed).is_ok()
+    }
+
+    #[cold]
+    fn unlock_slow(&self) -> Result<(), NotHeld> {
+        loop {
+            let word = self.word.load(Ordering::Relaxed);
+            if is_free(word) {
+                return Err(NotHeld);
+            }
+            let to = word & (INCONSISTENT | STARVING);
+            if !self.leave(word, to) {
+                continue;
+            }
+            if word & CONTENDED != 0 && wake(low_half(&self.word), 1) == 0 && to & STARVING != 0 {
+                // Nobody sleeps: the reservation is for nobody.
+                let _ = self.leave(to, to & !STARVING);
+            }
+            return Ok(());
+        }
+    }
+
+    /// Says that what the lock protects is in order again, after [`Taken::OwnerDied`]. Called by
+    /// whoever holds it.
+    pub(crate) fn make_consistent(&self) {
+        self.word.fetch_and(!INCONSISTENT, Ordering::Relaxed);
+    }
+
+    /// Whether somebody holds it.
+    #[inline]
+    pub(crate) fn is_locked(&self) -> bool {
+        !is_free(self.word.load(Ordering::Relaxed))
+    }
+
+    /// Whether this process holds it (one of its threads, that is).
+    #[inline]
+    pub(crate) fn is_own(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & IDENTITY_MASK == own_identity()
+    }
+
+    /// Who holds it: the bits of an identity, 0 for nobody.
+    pub(crate) fn owner(&self) -> u64 {
+        self.word.load(Ordering::Relaxed) & IDENTITY_MASK
+    }
+}
