@@ -242,3 +242,93 @@ pub fn module_descriptor(name: &str, version: &str) -> *const abi::Module {
         before_exit: Some(before_exit),
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::CodecError;
+    use crate::task::{Encoded, Returns, ReturnsValue, Task};
+    use std::os::fd::IntoRawFd;
+
+    /// How many handles it is given.
+    #[derive(Debug)]
+    enum Count {}
+
+    impl Task for Count {
+        const NAME: &'static str = "count";
+        const SIGNATURE: &'static str = "(fds: Vec<SharedFd>) -> u64";
+        const DOC: &'static str = "";
+        const SCHEMA: u64 = 0;
+        const ARITY: usize = 1;
+        type Args = (Vec<SharedFd>,);
+        type Output = u64;
+
+        fn call((fds,): Self::Args) -> u64 {
+            fds.len() as u64
+        }
+
+        fn encode(codec: Codec, output: u64) -> Encoded {
+            Returns::new().encode(codec, output)
+        }
+
+        fn decode(failed: bool, payload: &[u8]) -> Result<u64, CodecError> {
+            Returns::new().decode(failed, payload)
+        }
+    }
+
+    unsafe extern "C" fn sink(context: *mut c_void, channel: u32, bytes: *const u8, length: usize) {
+        // SAFETY: `call` passes its own list, and the sink's caller readable bytes.
+        let (replies, bytes) = unsafe {
+            let replies = &mut *context.cast::<Vec<(u32, Vec<u8>)>>();
+            (replies, std::slice::from_raw_parts(bytes, length))
+        };
+        replies.push((channel, bytes.to_vec()));
+    }
+
+    /// Calls the task as a host whose `Call` has this size; gives status and value.
+    fn call(size: usize, fds: &[RawFd], handles_len: usize) -> (c_int, Vec<u8>) {
+        let args = (0..fds.len() as u16).collect::<Vec<_>>();
+        let args = crate::codec::encode(Codec::Bincode, &(args,)).expect("encodes");
+        let mut replies = Vec::<(u32, Vec<u8>)>::new();
+        let call = abi::Call {
+            size,
+            codec: Codec::Bincode as u32,
+            reserved: 0,
+            args: args.as_ptr(),
+            args_len: args.len(),
+            fds: fds.as_ptr(),
+            fds_len: fds.len(),
+            reply: sink,
+            context: (&raw mut replies).cast(),
+            host: std::ptr::null(),
+            host_len: 0,
+            handles_len,
+        };
+        // SAFETY: a valid call of that size; the handles are nobody's but the callee's.
+        let status = unsafe { exported::<Count>(&raw const call) };
+        let value = replies.into_iter().find(|(channel, _)| *channel == abi::channel::VALUE);
+        (status, value.map(|(_, bytes)| bytes).unwrap_or_default())
+    }
+
+    fn null() -> RawFd {
+        std::fs::File::open("/dev/null").expect("/dev/null").into_raw_fd()
+    }
+
+    #[test]
+    fn nothing_beyond_the_size_of_a_call_is_read() {
+        let own = size_of::<abi::Call>();
+        let old = offset_of!(abi::Call, handles_len);
+        assert_eq!(call(own, &[null(), null()], 2), (abi::OK, 2u64.to_le_bytes().to_vec()));
+        assert_eq!(call(own + 8, &[null()], 1), (abi::OK, 1u64.to_le_bytes().to_vec()));
+        // A host without the field has no handles, whatever stands behind its call.
+        assert_eq!(call(old, &[], 7), (abi::OK, 0u64.to_le_bytes().to_vec()));
+        assert_eq!(call(old, &[0], 1).0, abi::BAD_ARGUMENTS);
+        assert_eq!(call(old - 1, &[], 0).0, abi::BAD_ARGUMENTS);
+    }
+
+    #[test]
+    fn more_handles_than_descriptors_are_refused() {
+        assert_eq!(call(size_of::<abi::Call>(), &[0], 2).0, abi::BAD_ARGUMENTS);
+        assert_eq!(call(size_of::<abi::Call>(), &[], usize::MAX).0, abi::BAD_ARGUMENTS);
+    }
+}
