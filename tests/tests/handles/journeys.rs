@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read, Seek, Write};
 use std::net::{TcpListener, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 
@@ -253,12 +253,11 @@ fn a_worker_has_the_only_copy(ctx: &mp::Context) {
     let (mut closes, close) = std::io::pipe().unwrap();
     let (wait, go) = std::io::pipe().unwrap();
     let process = ctx.process::<close_and_wait>((mp::Passed(close), mp::Passed(wait)));
-    // A copy of this process has the end that it would wait for.
-    let go = if ctx.method() == mp::StartMethod::Fork { go.into() } else { OwnedFd::from(go) };
     let process = process.start().unwrap();
     assert!(super::ends(&mut closes), "a write end is left open");
     assert!(!process.has_result());
     drop(go);
+    // A copy of this process has the end that it waits for itself.
     if ctx.method() == mp::StartMethod::Fork {
         process.kill().unwrap();
         assert_eq!(end(&process), -9);

@@ -140,3 +140,26 @@ fn a_client_without_room_is_told() {
         passed(mp::get_context(mp::StartMethod::Spawn).process::<narrow_client>((method,)));
     });
 }
+
+/// A client without privileges, whose descriptors in flight the kernel limits (`unix(7)`).
+#[mp::task]
+fn poor_client() -> String {
+    let low = copies(20).unwrap();
+    let fds = copies(1000).unwrap();
+    drop(low);
+    if nix::unistd::geteuid().is_root() {
+        nix::unistd::setuid(nix::unistd::Uid::from_raw(65_534)).unwrap();
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, 64, 64).unwrap();
+    let ctx = mp::get_context(mp::StartMethod::Fork);
+    match ctx.process::<count>((fds,)).start() {
+        Err(error) => error.to_string(),
+        Ok(process) => outcome(&process).unwrap_err().to_string(),
+    }
+}
+
+#[test]
+fn what_the_kernel_does_not_let_through_is_told() {
+    let said = value(mp::get_context(mp::StartMethod::Spawn).process::<poor_client>(()));
+    assert!(said.contains("RLIMIT_NOFILE"), "{said}");
+}
