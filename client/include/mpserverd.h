@@ -41,10 +41,17 @@ enum mp_status {
 };
 
 /* Channels of a sink. */
-enum mp_channel { MP_VALUE = 0, MP_MESSAGE = 1, MP_LOCATION = 2, MP_BACKTRACE = 3 };
+enum mp_channel {
+    MP_VALUE = 0,
+    MP_MESSAGE = 1,
+    MP_LOCATION = 2,
+    MP_BACKTRACE = 3,
+    MP_FDS = 4 /* descriptors of handles in the value: an array of int, in the order of their slots;
+                  the host duplicates them before it returns, and they stay the module's */
+};
 
 /* Takes bytes from the module and copies them before it returns. A second call on the same
- * channel appends. */
+ * channel appends. A host ignores channels that it does not know. */
 typedef void (*mp_sink)(void *context, uint32_t channel, const uint8_t *bytes, size_t length);
 
 typedef struct mp_call {
@@ -53,13 +60,21 @@ typedef struct mp_call {
     uint32_t reserved;
     const uint8_t *args; /* encoded arguments */
     size_t args_len;
-    const int *fds;      /* descriptors that came along; they belong to the host */
+    const int *fds;      /* descriptors that came along; they belong to the host, except for the
+                            last handles_len */
     size_t fds_len;
     mp_sink reply;
     void *context;       /* first argument of reply */
     const uint8_t *host; /* for the runtime of Rust modules; opaque */
     size_t host_len;
+    /* How many of the last fds belong to handles in the arguments, in the order of their slots.
+     * They are the module's from now on: close them when done with them. Only there if
+     * MP_HAS_HANDLES(call): older hosts have no such field. */
+    size_t handles_len;
 } mp_call;
+
+#define MP_HAS_HANDLES(call) \
+    ((call)->size >= offsetof(mp_call, handles_len) + sizeof((call)->handles_len))
 
 typedef struct mp_task {
     const char *name;      /* unique in the module */

@@ -1,7 +1,9 @@
 //! Contexts and start methods: where processes come from.
 
-use crate::codec::{self, Codec};
+use crate::codec::{Codec, CodecError};
 use crate::error::{ContextError, ProcessError};
+use crate::handles::provide;
+use crate::parcel::Parcel;
 use crate::process::{Decode, ProcessBuilder, Work};
 use crate::registry::completion;
 use crate::task::{Returns, ReturnsValue, Task};
@@ -230,6 +232,12 @@ impl Context {
 
     /// A process that runs a task.
     ///
+    /// Files, sockets and whatever else is a handle travel inside the arguments and the result,
+    /// as [`SharedFd`](crate::SharedFd) or [`Passed`](crate::Passed). They are serialised here;
+    /// a type of yours that is one says so with [`assert_spawning`](crate::assert_spawning), and
+    /// [`is_spawning`](crate::handles::is_spawning) tells whether a value is on its way (in
+    /// `multiprocessing`: `get_spawning_popen`).
+    ///
     /// ```no_run
     /// use mpserverd_client as mp;
     ///
@@ -252,16 +260,18 @@ impl Context {
             name: T::NAME.to_owned(),
             schema: T::SCHEMA,
             codec: Codec::Bincode,
-            args: codec::encode(Codec::Bincode, &args),
+            args: Parcel::pack(Codec::Bincode, &args),
         };
         ProcessBuilder::new(self.clone(), work, |failed, payload, _| {
-            T::decode(failed, payload).map_err(undecodable)
+            let Parcel { bytes, fds } = payload;
+            provide(fds, || T::decode(failed, &bytes)).map_err(undecodable)
         })
     }
 
     /// A process that runs a task known by name only, with JSON arguments: what `mpctl` uses.
     ///
-    /// The name may be the task's full name, its last part, or `module.task`.
+    /// The name may be the task's full name, its last part, or `module.task`. Handles do not
+    /// travel in JSON: a task that wants or returns one rejects the call.
     pub fn process_named(
         &self,
         task: &str,
@@ -271,13 +281,13 @@ impl Context {
             name: task.to_owned(),
             schema: UNCHECKED,
             codec: Codec::Json,
-            args: codec::encode(Codec::Json, &args),
+            args: Parcel::pack(Codec::Json, &args),
         };
         ProcessBuilder::new(self.clone(), work, |failed, payload, message| {
             if failed {
                 return Err(ProcessError::Failed { message: message.to_owned() });
             }
-            codec::decode(Codec::Json, payload).map_err(undecodable)
+            payload.unpack(Codec::Json).map_err(undecodable)
         })
     }
 
@@ -309,12 +319,13 @@ impl Context {
                 Err(panic) => crate::registry::Completion::panicked(panic),
             }
         };
-        let decode: Decode<R> =
-            |failed, payload, _| Returns::<R>::new().decode(failed, payload).map_err(undecodable);
+        let decode: Decode<R> = |failed, Parcel { bytes, fds }, _| {
+            provide(fds, || Returns::<R>::new().decode(failed, &bytes)).map_err(undecodable)
+        };
         ProcessBuilder::new(self.clone(), Work::Closure(Box::new(closure)), decode)
     }
 }
 
-fn undecodable(error: codec::CodecError) -> ProcessError {
+fn undecodable(error: CodecError) -> ProcessError {
     ProcessError::Undecodable(error.to_string())
 }

@@ -225,6 +225,15 @@ pub enum ProcessError {
     /// The result does not decode.
     #[error("the result cannot be decoded: {0}")]
     Undecodable(String),
+    /// The result came with more descriptors than this process has room for, and they were lost.
+    #[error(
+        "the result has more descriptors than this process has room for (it may have {limit}): \
+         raise RLIMIT_NOFILE (`ulimit -n`)"
+    )]
+    DescriptorsLost {
+        /// How many descriptors this process may have.
+        limit: u64,
+    },
     /// The result was taken before.
     #[error("the result of this process has been taken already")]
     Taken,

@@ -8,7 +8,7 @@
 //!
 //! What must never be in here: how bytes and descriptors get to the other side.
 
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _};
+use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Error as _, Serialize, Serializer};
 use std::cell::RefCell;
 use std::fmt;
@@ -257,36 +257,11 @@ impl<'de, T: From<OwnedFd>> Deserialize<'de> for Passed<T> {
     }
 }
 
-/// An encoded value with the descriptors of the handles in it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Parcel {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) fds: Vec<SharedFd>,
-}
-
-impl Parcel {
-    /// Encodes a value with its handles.
-    pub(crate) fn pack<T: Serialize>(
-        codec: crate::Codec,
-        value: &T,
-    ) -> Result<Self, crate::CodecError> {
-        let (bytes, fds) = collect(|| crate::codec::encode(codec, value));
-        Ok(Self { bytes: bytes?, fds })
-    }
-
-    /// Decodes a value with its handles.
-    pub(crate) fn unpack<T: DeserializeOwned>(
-        self,
-        codec: crate::Codec,
-    ) -> Result<T, crate::CodecError> {
-        provide(self.fds, || crate::codec::decode(codec, &self.bytes))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Codec;
+    use crate::parcel::Parcel;
 
     fn null() -> SharedFd {
         SharedFd::from(std::fs::File::open("/dev/null").expect("/dev/null"))

@@ -52,6 +52,10 @@ mod current;
 mod error;
 #[cfg(unix)]
 pub mod handles;
+#[cfg(not(unix))]
+#[path = "handles_unsupported.rs"]
+mod handles;
+mod parcel;
 mod process;
 pub mod registry;
 mod runtime;

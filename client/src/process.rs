@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::error::{ProcessError, StartError};
 use crate::job_types::{OnParentDeath, Outcome};
+use crate::parcel::Parcel;
 use crate::registry::Completion;
 use mpserverd_proto::limits::NAME_BYTES_MAX;
 use std::ffi::{OsStr, OsString};
@@ -122,18 +123,19 @@ impl Default for Options {
 pub(crate) enum Work {
     /// A task by name.
     Task {
-        /// Name, signature, codec and arguments; `Err` when the arguments have no encoding.
+        /// Name, signature, codec and arguments with their handles; `Err` when the arguments
+        /// have no encoding.
         name: String,
         schema: u64,
         codec: crate::codec::Codec,
-        args: Result<Vec<u8>, crate::codec::CodecError>,
+        args: Result<Parcel, crate::codec::CodecError>,
     },
     /// A closure, by fork only.
     Closure(Box<dyn FnOnce() -> Completion + Send>),
 }
 
 /// Reads a result: `(the task returned an error, payload, text of the error)`.
-pub(crate) type Decode<R> = fn(bool, &[u8], &str) -> Result<R, ProcessError>;
+pub(crate) type Decode<R> = fn(bool, Parcel, &str) -> Result<R, ProcessError>;
 
 /// A process that is about to be started.
 #[must_use = "nothing runs before `start`"]
@@ -346,8 +348,8 @@ impl<R> Process<R> {
     fn result_within(&self, timeout: Option<Duration>) -> Result<R, ProcessError> {
         let (outcome, payload) = self.handle.take_outcome(timeout)?;
         match outcome {
-            Outcome::Returned => (self.decode)(false, &payload, ""),
-            Outcome::Failed { message } => (self.decode)(true, &payload, &message),
+            Outcome::Returned => (self.decode)(false, payload, ""),
+            Outcome::Failed { message } => (self.decode)(true, payload, &message),
             Outcome::Panicked(panic) => Err(ProcessError::Panicked(panic)),
             Outcome::Rejected(error) => Err(error.into()),
             Outcome::DeadlineExceeded { limit_ms } => {

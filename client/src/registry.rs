@@ -1,13 +1,15 @@
 //! The tasks that this process can run: those of the program and those of its modules.
 
 use crate::codec::{self, Codec, CodecError};
+use crate::handles::{SharedFd, provide};
+use crate::parcel::Parcel;
 use crate::task::Task;
 use linkme::distributed_slice;
 #[cfg(target_os = "linux")]
 use mpserverd_proto::abi;
 use mpserverd_proto::error::JobError;
 use mpserverd_proto::job::Outcome;
-use mpserverd_proto::limits::PAYLOAD_BYTES_MAX;
+use mpserverd_proto::limits::{JOB_FDS_MAX, PAYLOAD_BYTES_MAX};
 use mpserverd_proto::report::TaskInfo;
 use mpserverd_proto::schema;
 
@@ -22,7 +24,7 @@ pub struct TaskEntry {
     pub(crate) signature: &'static str,
     pub(crate) doc: &'static str,
     pub(crate) schema: u64,
-    run: fn(Codec, &[u8]) -> Completion,
+    run: fn(Codec, &[u8], Vec<SharedFd>) -> Completion,
     #[cfg(target_os = "linux")]
     pub(crate) foreign: abi::Run,
 }
@@ -31,17 +33,30 @@ pub struct TaskEntry {
 #[derive(Debug)]
 pub struct Completion {
     pub(crate) outcome: Outcome,
-    pub(crate) payload: Vec<u8>,
+    pub(crate) payload: Parcel,
 }
 
 impl Completion {
     pub(crate) fn panicked(panic: mpserverd_proto::job::Panic) -> Self {
-        Self { outcome: Outcome::Panicked(panic), payload: Vec::new() }
+        Self { outcome: Outcome::Panicked(panic), payload: Parcel::default() }
     }
 
     pub(crate) fn rejected(error: JobError) -> Self {
-        Self { outcome: Outcome::Rejected(error), payload: Vec::new() }
+        Self { outcome: Outcome::Rejected(error), payload: Parcel::default() }
     }
+
+    /// Itself, or a rejection if it has more descriptors than may travel.
+    pub(crate) fn limited(self) -> Self {
+        match self.payload.fds.len() {
+            0..=JOB_FDS_MAX => self,
+            count => Self::rejected(too_many_fds(count)),
+        }
+    }
+}
+
+/// A result has so many descriptors.
+pub(crate) fn too_many_fds(count: usize) -> JobError {
+    JobError::TooManyFds { count: count as u64, limit: JOB_FDS_MAX as u64 }
 }
 
 impl TaskEntry {
@@ -60,8 +75,8 @@ impl TaskEntry {
     }
 
     /// Decodes the arguments, calls the task, encodes what it returned; catches its panic.
-    pub(crate) fn invoke(&self, codec: Codec, args: &[u8]) -> Completion {
-        (self.run)(codec, args)
+    pub(crate) fn invoke(&self, codec: Codec, args: &[u8], handles: Vec<SharedFd>) -> Completion {
+        (self.run)(codec, args, handles)
     }
 
     fn info(&self) -> TaskInfo {
@@ -74,8 +89,10 @@ impl TaskEntry {
     }
 }
 
-fn invoke<T: Task>(codec: Codec, bytes: &[u8]) -> Completion {
-    let args = match decode_arguments::<T>(codec, bytes) {
+fn invoke<T: Task>(codec: Codec, bytes: &[u8], handles: Vec<SharedFd>) -> Completion {
+    // The task runs outside: what it deserialises by itself has no descriptors to refer to, and
+    // those of arguments that it drops are closed then.
+    let args = match provide(handles, || decode_arguments::<T>(codec, bytes)) {
         Ok(args) => args,
         Err(reason) => {
             let signature = format!("{}{}", T::NAME, T::SIGNATURE);
@@ -139,12 +156,12 @@ pub(crate) struct Callable {
 }
 
 impl Callable {
-    /// Calls it.
+    /// Calls it with these arguments; `passed` are descriptors that came by themselves.
     #[cfg(target_os = "linux")]
-    pub(crate) fn call(&self, codec: Codec, args: &[u8], fds: &[i32]) -> Completion {
+    pub(crate) fn call(&self, codec: Codec, args: Parcel, passed: &[i32]) -> Completion {
         match &self.run {
-            Run::Native(entry) => entry.invoke(codec, args),
-            Run::Foreign(run) => crate::sys::object::run(&self.info, *run, codec, args, fds),
+            Run::Native(entry) => entry.invoke(codec, &args.bytes, args.fds),
+            Run::Foreign(run) => crate::sys::object::run(&self.info, *run, codec, args, passed),
         }
     }
 }

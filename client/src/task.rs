@@ -14,6 +14,7 @@
 //! ```
 
 use crate::codec::{self, Codec, CodecError};
+use crate::parcel::Parcel;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -53,8 +54,8 @@ pub trait Task: Sized + 'static {
 pub struct Encoded {
     /// The text of the `Err`, if it returned one.
     pub failed: Option<String>,
-    /// The encoded value: of the whole, or of what is inside the `Ok` or `Err`.
-    pub payload: Result<Vec<u8>, CodecError>,
+    /// The encoded value with its handles: of the whole, or of what is inside the `Ok` or `Err`.
+    pub(crate) payload: Result<Parcel, CodecError>,
 }
 
 /// An error for tasks whose own error type cannot travel.
@@ -182,7 +183,7 @@ pub trait ReturnsValue<T> {
 
 impl<T: Serialize + DeserializeOwned> ReturnsValue<T> for Returns<T> {
     fn encode(&self, codec: Codec, output: T) -> Encoded {
-        Encoded { failed: None, payload: codec::encode(codec, &output) }
+        Encoded { failed: None, payload: Parcel::pack(codec, &output) }
     }
 
     fn decode(&self, _: bool, payload: &[u8]) -> Result<T, CodecError> {
@@ -208,14 +209,14 @@ where
 {
     fn encode(&self, codec: Codec, output: Result<T, E>) -> Encoded {
         match output {
-            Ok(value) => Encoded { failed: None, payload: codec::encode(codec, &value) },
+            Ok(value) => Encoded { failed: None, payload: Parcel::pack(codec, &value) },
             Err(error) => {
                 let text = match serde_json::to_value(&error) {
                     Ok(serde_json::Value::String(text)) => text,
                     Ok(value) => chain_text(&value).unwrap_or_else(|| value.to_string()),
                     Err(_) => std::any::type_name::<E>().to_owned(),
                 };
-                Encoded { failed: Some(text), payload: codec::encode(codec, &error) }
+                Encoded { failed: Some(text), payload: Parcel::pack(codec, &error) }
             }
         }
     }
@@ -248,10 +249,10 @@ pub trait ReturnsIoResult<T> {
 impl<T: Serialize + DeserializeOwned> ReturnsIoResult<io::Result<T>> for &&Returns<io::Result<T>> {
     fn encode(&self, codec: Codec, output: io::Result<T>) -> Encoded {
         match output {
-            Ok(value) => Encoded { failed: None, payload: codec::encode(codec, &value) },
+            Ok(value) => Encoded { failed: None, payload: Parcel::pack(codec, &value) },
             Err(error) => Encoded {
                 failed: Some(error.to_string()),
-                payload: codec::encode(codec, &WireIoError::from(&error)),
+                payload: Parcel::pack(codec, &WireIoError::from(&error)),
             },
         }
     }

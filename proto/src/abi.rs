@@ -41,9 +41,13 @@ pub mod channel {
     pub const LOCATION: u32 = 2;
     /// Backtrace of a panic.
     pub const BACKTRACE: u32 = 3;
+    /// Numbers of the descriptors of handles in the value: an array of C ints, in the order of
+    /// their slots. The host duplicates them before the sink returns; they stay the module's.
+    pub const FDS: u32 = 4;
 }
 
-/// Takes bytes from the module: `(context, channel, bytes, length)`; they are copied at once.
+/// Takes bytes from the module: `(context, channel, bytes, length)`; they are copied at once, and
+/// a second call on the same channel appends. A host ignores channels that it does not know.
 pub type Sink = unsafe extern "C" fn(*mut c_void, u32, *const u8, usize);
 
 /// One call of a task. Later versions only append fields; `size` says how many there are.
@@ -60,7 +64,8 @@ pub struct Call {
     pub args: *const u8,
     /// Their length in bytes.
     pub args_len: usize,
-    /// Descriptors that came with the arguments, owned by the host.
+    /// Descriptors that came along: those that were passed by themselves, owned by the host, then
+    /// those of [`handles_len`](Self::handles_len).
     pub fds: *const c_int,
     /// How many.
     pub fds_len: usize,
@@ -73,6 +78,10 @@ pub struct Call {
     pub host: *const u8,
     /// Its length in bytes.
     pub host_len: usize,
+    /// How many of the last `fds` belong to handles in the arguments, in the order of their slots.
+    /// They are the module's from now on: it closes them when it is done with them. Look at `size`
+    /// first, hosts before this field have none.
+    pub handles_len: usize,
 }
 
 /// A task's entry.

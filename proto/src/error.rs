@@ -282,6 +282,17 @@ pub enum JobError {
         /// The limit.
         limit: u64,
     },
+    /// The result has more descriptors than may travel.
+    #[error("the {count} descriptors in the result exceed the limit of {limit}")]
+    TooManyFds {
+        /// How many it has.
+        count: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// The system did not let the descriptors of a job or of its result through.
+    #[error("descriptors cannot travel: {0}")]
+    Descriptors(String),
     /// The worker could not become what the requester asked for.
     #[error("cannot set up the worker ({step}): {message}")]
     Setup {

@@ -3,7 +3,7 @@
 
 use crate::client::{Answer, Call};
 use crate::hello::{HELLO_BYTES, Hello, HelloReply};
-use crate::job::{Host, Job, Outcome, WorkerBoot};
+use crate::job::{Ended, Host, Job, WorkerBoot};
 use crate::packet::Header;
 use crate::status::ExitRecord;
 use crate::template::{Attach, FromTemplate, TemplateBoot, ToTemplate};
@@ -53,7 +53,7 @@ macro_rules! messages {
                 $(let _ = codec::decode::<$type>(&bytes);)*
                 let _ = codec::decode_payload::<Vec<Vec<String>>>(&bytes);
                 let _ = job::split::<Job>(&bytes);
-                let _ = job::split::<Outcome>(&bytes);
+                let _ = job::split::<Ended>(&bytes);
                 let _ = Header::split(&bytes, 0);
                 let mut decoder = frame::Decoder::new();
                 decoder.feed(&bytes);
@@ -71,7 +71,7 @@ messages! {
     boot: TemplateBoot,
     attach: Attach,
     a_job: Job,
-    outcome: Outcome,
+    ended: Ended,
     worker_boot: WorkerBoot,
     host: Host,
     record: ExitRecord,

@@ -51,8 +51,12 @@ pub struct Slots {
     pub stderr: Option<u16>,
     /// The requester's pidfd.
     pub parent: Option<u16>,
-    /// First descriptor that belongs to the arguments; all further ones do too.
+    /// First descriptor that was passed by itself or belongs to the arguments; all further ones
+    /// do too.
     pub first_user: u16,
+    /// How many of the last descriptors belong to handles in the arguments, in the order of their
+    /// slots there.
+    pub handles: u16,
     /// How many descriptors come in total, those of following packets included.
     pub total: u16,
 }
@@ -199,6 +203,20 @@ pub enum Outcome {
         /// The deadline, in milliseconds.
         limit_ms: u64,
     },
+}
+
+/// The header of an outcome's packet: how the task ended, and what came out with it.
+///
+/// One in place of further descriptors takes back the one before, whose descriptors the worker
+/// could not send.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(arbitrary::Arbitrary))]
+pub struct Ended {
+    /// How.
+    pub outcome: Outcome,
+    /// How many descriptors come in total, those of following packets included: the handles in
+    /// the payload, in the order of their slots there.
+    pub handles: u16,
 }
 
 /// How a spawned worker boots: what its template would have loaded.

@@ -20,7 +20,7 @@ pub const PACKET_INLINE_MAX: usize = 64 << 10;
 /// Larger data belong in shared memory or a file whose descriptor is passed.
 pub const PAYLOAD_BYTES_MAX: u64 = 2 << 30;
 
-/// Descriptors that one job may carry, those of its standard streams included.
+/// Descriptors that one job may carry, those of its standard streams included, or one outcome.
 pub const JOB_FDS_MAX: usize = 4096;
 
 /// Bytes of the part of a job that describes it: all but the arguments.

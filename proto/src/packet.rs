@@ -21,7 +21,7 @@ pub enum Kind {
     FromTemplate = 3,
     /// Client to worker: a [`Job`](crate::job::Job).
     Job = 4,
-    /// Worker to client: an [`Outcome`](crate::job::Outcome).
+    /// Worker to client: an [`Ended`](crate::job::Ended).
     Outcome = 5,
     /// Further descriptors of the packet before, which had more than fit.
     MoreFds = 6,

@@ -4,8 +4,10 @@ use super::{Options, Work};
 use crate::context::{Context, StartMethod};
 use crate::error::{Ending, ProcessError, StartError, TimeoutError};
 use crate::job_types::Outcome;
+use crate::parcel::Parcel;
 use crate::runtime::worker::Closure;
-use crate::start::child::{Child, Received};
+use crate::start::child::Child;
+use crate::start::inbox::Received;
 use crate::start::request::{Request, Work as Task};
 use crate::start::{Lease, wait_readable};
 use crate::{codec, start as methods, sys};
@@ -64,14 +66,16 @@ pub(crate) fn start(context: &Context, work: Work, options: Options) -> Result<H
     let allow_threads = options.allow_threads;
     let timeout = options.start_timeout;
     let socket = context.socket();
-    let request = Request::prepare(task, options, method.as_str(), socket.as_deref())?;
+    let mut request = Request::prepare(task, options, method.as_str(), socket.as_deref())?;
     let lease = match method {
-        StartMethod::Fork => methods::fork::lease(closure, allow_threads)?,
+        StartMethod::Fork => methods::fork::lease(closure, allow_threads, &mut request)?,
         StartMethod::Spawn => context.spawn_lease()?,
         StartMethod::ForkServer => context.forkserver_lease(timeout)?,
     };
     register_exit_handler();
-    let handle = give(lease, &request);
+    let handle = give(lease, &request)?;
+    // The worker has its descriptors now, or never will.
+    drop(request);
     // What can wait is done while the worker starts.
     if method == StartMethod::ForkServer {
         methods::forkserver::look_ahead();
@@ -80,16 +84,25 @@ pub(crate) fn start(context: &Context, work: Work, options: Options) -> Result<H
     Ok(handle)
 }
 
-/// Sends the job. A worker that died before it could read it has ended like any other.
-fn give(lease: Lease, request: &Request) -> Handle {
+/// Sends the job. A worker that died before it could read it has ended like any other; one that
+/// can only get a part of it is of no use.
+fn give(lease: Lease, request: &Request) -> Result<Handle, StartError> {
     let child = Child::new(lease);
-    if let Err(error) = request.send(child.job()) {
-        tracing::debug!(pid = child.pid(), %error, "the worker did not take its job");
-    }
+    let sent = request.send(child.job());
     let name = Mutex::new(request.name.clone());
     let handle = Handle { inner: Arc::new(Inner { child, name, daemon: request.daemon }) };
     children().push(handle.clone());
-    handle
+    let Err(error) = sent else { return Ok(handle) };
+    if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) {
+        tracing::debug!(pid = handle.pid(), %error, "the worker did not take its job");
+        return Ok(handle);
+    }
+    let _ = handle.kill();
+    Err(StartError::system(match error.raw_os_error() {
+        // Those in flight of one user are limited by what one process may have open (`unix(7)`).
+        Some(libc::ETOOMANYREFS) => "sending the job's descriptors: raise RLIMIT_NOFILE",
+        _ => "sending the job",
+    })(error))
 }
 
 fn split(work: Work) -> Result<(Task, Option<Closure>), StartError> {
@@ -99,7 +112,7 @@ fn split(work: Work) -> Result<(Task, Option<Closure>), StartError> {
                 task: "closure".to_owned(),
                 schema: 0,
                 codec: codec::Codec::Bincode,
-                args: Vec::new(),
+                args: Parcel::default(),
             };
             Ok((task, Some(closure)))
         }
@@ -247,12 +260,13 @@ impl Handle {
     pub(super) fn take_outcome(
         &self,
         timeout: Option<Duration>,
-    ) -> Result<(Outcome, Vec<u8>), ProcessError> {
+    ) -> Result<(Outcome, Parcel), ProcessError> {
         let begun = Instant::now();
         match self.inner.child.take_outcome(timeout) {
             Received::Outcome(outcome) => Ok(*outcome),
             Received::Nothing => Err(TimeoutError(begun.elapsed()).into()),
             Received::Taken => Err(ProcessError::Taken),
+            Received::Lost { limit } => Err(ProcessError::DescriptorsLost { limit }),
             Received::Garbage(what) => Err(ProcessError::Undecodable(what)),
             Received::End => {
                 let left = timeout.map(|timeout| timeout.saturating_sub(begun.elapsed()));

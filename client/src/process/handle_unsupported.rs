@@ -4,6 +4,7 @@ use super::{Options, Work};
 use crate::context::Context;
 use crate::error::{Ending, ProcessError, StartError};
 use crate::job_types::Outcome;
+use crate::parcel::Parcel;
 use mpserverd_proto::status::ExitRecord;
 use std::convert::Infallible;
 use std::io;
@@ -89,7 +90,7 @@ impl Handle {
     pub(super) fn take_outcome(
         &self,
         _: Option<Duration>,
-    ) -> Result<(Outcome, Vec<u8>), ProcessError> {
+    ) -> Result<(Outcome, Parcel), ProcessError> {
         match self.never {}
     }
 }

@@ -1,6 +1,7 @@
 //! Becoming what the requester asked for: the fixed order is descriptors, directory, mask,
 //! limits, priority, names, environment.
 
+use crate::handles::SharedFd;
 use crate::sys::{attributes, environ, fd};
 use mpserverd_proto::error::JobError;
 use mpserverd_proto::job::{Rlimit, Setup, Slots};
@@ -45,8 +46,10 @@ impl Baseline {
 pub(crate) struct Passed {
     /// The requester.
     pub(crate) parent: Option<OwnedFd>,
-    /// Those that belong to the arguments.
+    /// Those that were passed by themselves.
     pub(crate) user: Vec<OwnedFd>,
+    /// Those of handles in the arguments.
+    pub(crate) handles: Vec<SharedFd>,
 }
 
 fn failed(step: &str) -> impl Fn(io::Error) -> JobError {
@@ -74,8 +77,12 @@ pub(crate) fn descriptors(
         nix::unistd::fchdir(&directory).map_err(|e| failed("working directory")(e.into()))?;
     }
     let parent = take(slots.parent);
-    let user = fds.into_iter().skip(slots.first_user.into()).flatten().collect();
-    Ok(Passed { parent, user })
+    let mut user = fds.into_iter().skip(slots.first_user.into()).flatten().collect::<Vec<_>>();
+    let Some(first) = user.len().checked_sub(slots.handles.into()) else {
+        return Err(JobError::Protocol("more handles than descriptors".to_owned()));
+    };
+    let handles = user.split_off(first).into_iter().map(SharedFd::from).collect();
+    Ok(Passed { parent, user, handles })
 }
 
 /// Sets mask, limits, priority and environment.

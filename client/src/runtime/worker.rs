@@ -6,15 +6,17 @@
 
 use super::load::Loaded;
 use super::setup::{self, Baseline};
+use crate::parcel::Parcel;
 use crate::registry::Completion;
+use crate::sys::scm::DescriptorsLost;
 use crate::sys::{attributes, fd, fork, packet};
 use mpserverd_proto::error::JobError;
-use mpserverd_proto::job::{self, Job, OnParentDeath, Outcome, Panic, WorkerBoot};
+use mpserverd_proto::job::{self, Ended, Job, OnParentDeath, Outcome, Panic, WorkerBoot};
 use mpserverd_proto::packet::Kind;
 use mpserverd_proto::template::OnPreloadError;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{OnceLock, RwLock};
@@ -176,7 +178,7 @@ fn expire(shared: &Shared, limit_ms: u64) -> ! {
         // The task thread is on its way out; should it hang there, the deadline still holds.
         std::thread::sleep(Duration::from_secs(1));
     } else {
-        send(shared, &Outcome::DeadlineExceeded { limit_ms }, &[]);
+        send(shared, Outcome::DeadlineExceeded { limit_ms }, &Parcel::default());
     }
     kill_self()
 }
@@ -187,12 +189,29 @@ fn kill_self() -> ! {
 }
 
 /// Sends the outcome. A client that is gone does not need it.
-fn send(shared: &Shared, outcome: &Outcome, payload: &[u8]) {
-    let head = job::head(outcome).unwrap_or_else(|error| {
-        job::head(&Outcome::Rejected(JobError::Unserializable(error.to_string())))
-            .expect("a short text encodes")
-    });
-    let _ = packet::send(shared.job.as_fd(), Kind::Outcome, &[&head, payload], &[], false);
+fn send(shared: &Shared, outcome: Outcome, payload: &Parcel) {
+    let Err(error) = try_send(shared, outcome, payload) else { return };
+    if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) {
+        return;
+    }
+    // `ETOOMANYREFS`: the descriptors in flight of one user are limited too.
+    let rejected = if payload.fds.is_empty() {
+        JobError::Unserializable(error.to_string())
+    } else {
+        let limit = attributes::descriptor_limit();
+        JobError::Descriptors(format!(
+            "the worker cannot send those of its result: {error}; RLIMIT_NOFILE (`ulimit -n`) is \
+             {limit}"
+        ))
+    };
+    let _ = try_send(shared, Outcome::Rejected(rejected), &Parcel::default());
+}
+
+fn try_send(shared: &Shared, outcome: Outcome, payload: &Parcel) -> io::Result<()> {
+    let ended = Ended { outcome, handles: payload.fds.len() as u16 };
+    let head = job::head(&ended).map_err(io::Error::other)?;
+    let fds = payload.fds.iter().map(AsFd::as_fd).collect::<Vec<_>>();
+    packet::send(shared.job.as_fd(), Kind::Outcome, &[&head, &payload.bytes], &fds, false)
 }
 
 /// Sends a panic that is about to abort the process (`panic = "abort"`).
@@ -200,7 +219,7 @@ pub(crate) fn report_panic(panic: &Panic) {
     if let Some(shared) = shared()
         && shared.state.compare_exchange(RUNNING, OVER, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     {
-        send(shared, &Outcome::Panicked(panic.clone()), &[]);
+        send(shared, Outcome::Panicked(panic.clone()), &Parcel::default());
     }
 }
 
@@ -212,18 +231,30 @@ fn task_thread(shared: &'static Shared, loaded: &Loaded, closure: Option<Closure
     };
     let completion = match receive(shared) {
         Ok(received) => run(shared, loaded, closure, received, ready),
-        Err(error) => Completion::rejected(JobError::Protocol(error.to_string())),
+        Err(error) => Completion::rejected(unreceived(&error)),
     };
-    finish(shared, loaded, &completion)
+    finish(shared, loaded, completion.limited())
 }
 
-fn receive(shared: &Shared) -> std::io::Result<(Job, Vec<u8>, Vec<OwnedFd>)> {
+/// The job did not arrive whole.
+fn unreceived(error: &io::Error) -> JobError {
+    if DescriptorsLost::is(error) {
+        let limit = attributes::descriptor_limit();
+        return JobError::Descriptors(format!(
+            "the worker has no room for those of its job: raise RLIMIT_NOFILE (`ulimit -n`), \
+             which is {limit} where it starts"
+        ));
+    }
+    JobError::Protocol(error.to_string())
+}
+
+fn receive(shared: &Shared) -> io::Result<(Job, Vec<u8>, Vec<OwnedFd>)> {
     let Some(packet) = packet::receive(shared.job.as_fd(), false)? else {
         // Nobody wants this worker any more.
         fork::exit_now(0)
     };
     attributes::ignore_end_if_idle();
-    let invalid = |what: String| std::io::Error::new(std::io::ErrorKind::InvalidData, what);
+    let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
     if packet.kind != Kind::Job {
         return Err(invalid(format!("expected a job, got {:?}", packet.kind)));
     }
@@ -271,20 +302,24 @@ fn run(
     match closure {
         Some(closure) => closure(),
         None => match loaded.registry.find(&job.task, job.schema) {
-            Ok(task) => task.call(job.codec, &args, &user),
+            Ok(task) => {
+                let args = Parcel { bytes: args, fds: passed.handles };
+                task.call(job.codec, args, &user)
+            }
             Err(error) => Completion::rejected(error),
         },
     }
 }
 
 /// Sends what came out, then tears down: exit handlers, own children, output buffers.
-fn finish(shared: &Shared, loaded: &Loaded, completion: &Completion) -> ! {
-    let code = match &completion.outcome {
+fn finish(shared: &Shared, loaded: &Loaded, completion: Completion) -> ! {
+    let Completion { outcome, payload } = completion;
+    let code = match &outcome {
         Outcome::Returned => 0,
         Outcome::Failed { .. } | Outcome::Panicked(_) | Outcome::DeadlineExceeded { .. } => {
             code::FAILED
         }
-        Outcome::Rejected(JobError::Setup { .. }) => code::SYSTEM,
+        Outcome::Rejected(JobError::Setup { .. } | JobError::Descriptors(_)) => code::SYSTEM,
         Outcome::Rejected(_) => code::REFUSED,
     };
     // Output first: whoever gets the result may look at what was printed.
@@ -295,7 +330,9 @@ fn finish(shared: &Shared, loaded: &Loaded, completion: &Completion) -> ! {
             std::thread::park();
         }
     }
-    send(shared, &completion.outcome, &completion.payload);
+    send(shared, outcome, &payload);
+    // The client has them now: the end of a pipe must not stay open here.
+    drop(payload);
     loaded.before_exit();
     crate::current::run_exit_handlers();
     crate::process::end_children();

@@ -3,12 +3,11 @@
 //! Everything here may be called from any number of threads: waiting holds no lock, and what one
 //! thread received all others find.
 
+use super::inbox::{Inbox, Received};
 use super::{Lease, Status, wait_readable};
 use crate::error::Ending;
-use crate::sys::{packet, wait};
+use crate::sys::wait;
 use mpserverd_proto::codec;
-use mpserverd_proto::job::{self, Outcome};
-use mpserverd_proto::packet::Kind;
 use mpserverd_proto::status::{ExitRecord, RECORD_BYTES_MAX, Reporter};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -19,24 +18,10 @@ use std::time::{Duration, Instant};
 /// reported its end is dead and its new parent has yet to reap it.
 const REAP_GRACE: Duration = Duration::from_millis(500);
 
-/// What has come over the job socket.
-#[derive(Debug)]
-pub(crate) enum Received {
-    /// Nothing yet.
-    Nothing,
-    /// How the task ended.
-    Outcome(Box<(Outcome, Vec<u8>)>),
-    /// Somebody took it.
-    Taken,
-    /// The worker closed it without a word.
-    End,
-    /// Bytes that are no outcome.
-    Garbage(String),
-}
-
 #[derive(Debug)]
 struct State {
     received: Received,
+    inbox: Inbox,
     ending: Option<Ending>,
     /// The status pipe ended without a record.
     orphaned_since: Option<Instant>,
@@ -53,7 +38,12 @@ pub(crate) struct Child {
 
 impl Child {
     pub(crate) fn new(lease: Lease) -> Self {
-        let state = State { received: Received::Nothing, ending: None, orphaned_since: None };
+        let state = State {
+            received: Received::Nothing,
+            inbox: Inbox::default(),
+            ending: None,
+            orphaned_since: None,
+        };
         Self { lease, owner: std::process::id(), state: Mutex::new(state) }
     }
 
@@ -169,9 +159,7 @@ impl Child {
         loop {
             {
                 let mut state = self.state();
-                if matches!(state.received, Received::Nothing) {
-                    state.received = self.receive();
-                }
+                self.receive(&mut state);
                 match &state.received {
                     Received::Nothing => {}
                     Received::Outcome(_) => {
@@ -179,6 +167,7 @@ impl Child {
                     }
                     Received::Taken => return Received::Taken,
                     Received::End => return Received::End,
+                    Received::Lost { limit } => return Received::Lost { limit: *limit },
                     Received::Garbage(what) => return Received::Garbage(what.clone()),
                 }
             }
@@ -193,32 +182,14 @@ impl Child {
     /// Whether an outcome (or the end of the connection) is here.
     pub(crate) fn is_settled(&self) -> bool {
         let mut state = self.state();
-        if matches!(state.received, Received::Nothing) {
-            state.received = self.receive();
-        }
+        self.receive(&mut state);
         !matches!(state.received, Received::Nothing)
     }
 
-    fn receive(&self) -> Received {
-        match packet::receive(self.job(), true) {
-            Ok(Some(packet)) if packet.kind == Kind::Outcome => {
-                match job::split::<Outcome>(&packet.body) {
-                    Ok((outcome, payload)) => {
-                        let at = packet.body.len() - payload.len();
-                        let mut payload = packet.body;
-                        payload.drain(..at);
-                        Received::Outcome(Box::new((outcome, payload)))
-                    }
-                    Err(error) => Received::Garbage(error.to_string()),
-                }
-            }
-            Ok(Some(packet)) => Received::Garbage(format!("unexpected {:?}", packet.kind)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Received::Nothing,
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                Received::Garbage(error.to_string())
-            }
-            // A worker that is killed with the job unread resets the connection.
-            Ok(None) | Err(_) => Received::End,
+    /// Looks whether the outcome is here, if it was not before.
+    fn receive(&self, state: &mut State) {
+        if matches!(state.received, Received::Nothing) {
+            state.received = state.inbox.receive(self.job());
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The `fork` method: a copy of this process.
 
+use super::request::Request;
 use super::{Lease, Status};
 use crate::error::StartError;
 use crate::runtime::load::Loaded;
@@ -8,10 +9,14 @@ use crate::sys::{attributes, fd, fork, wait};
 use std::io::Write;
 use std::os::fd::OwnedFd;
 
-/// Forks; the child serves one job.
+/// Forks; the child serves one job, which is about to be sent to it.
+///
+/// # Errors
+/// [`StartError`]: other threads, or the system.
 pub(crate) fn lease(
     closure: Option<worker::Closure>,
     allow_threads: bool,
+    request: &mut Request,
 ) -> Result<Lease, StartError> {
     if !allow_threads {
         refuse_threads()?;
@@ -26,6 +31,7 @@ pub(crate) fn lease(
     match unsafe { fork::fork() }.map_err(StartError::system("fork"))? {
         fork::Side::Child => {
             drop(ours);
+            request.forget_descriptors();
             grow_up(theirs, closure)
         }
         fork::Side::Parent(pid) => {

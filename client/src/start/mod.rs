@@ -6,6 +6,7 @@
 //! | [`spawn`] | this program, executed anew |
 //! | [`forkserver`] | a spare of the daemon's template, or what the fallback policy says |
 //! | [`child`] | a started worker: its outcome, its end, its signals |
+//! | [`inbox`] | the outcome, packet by packet |
 //! | [`request`] | the job that says who the worker is to be |
 //!
 //! What must never be in here: anything that knows the type of a task.
@@ -13,6 +14,7 @@
 pub(crate) mod child;
 pub(crate) mod fork;
 pub(crate) mod forkserver;
+pub(crate) mod inbox;
 pub(crate) mod request;
 pub(crate) mod spawn;
 

@@ -2,6 +2,8 @@
 
 use crate::current::{self, Me};
 use crate::error::StartError;
+use crate::handles::SharedFd;
+use crate::parcel::Parcel;
 use crate::process::{Options, Stream};
 use crate::sys::{attributes, environ, fd, packet, wait};
 use mpserverd_proto::job::{self, Codec, Identity, Job, OnParentDeath, Rlimit, Setup, Slots};
@@ -20,7 +22,7 @@ pub(crate) struct Work {
     pub(crate) task: String,
     pub(crate) schema: u64,
     pub(crate) codec: Codec,
-    pub(crate) args: Vec<u8>,
+    pub(crate) args: Parcel,
 }
 
 /// A job ready to be sent, with the descriptors it needs.
@@ -29,6 +31,8 @@ pub(crate) struct Request {
     head: Vec<u8>,
     args: Vec<u8>,
     fds: Vec<OwnedFd>,
+    /// Those of the arguments, which follow.
+    handles: Vec<SharedFd>,
     pub(crate) name: String,
     pub(crate) daemon: bool,
 }
@@ -65,20 +69,28 @@ impl Request {
             socket: socket_bytes(&me, socket),
         };
         let setup = setup(&options)?;
-        let (slots, fds) = descriptors(options)?;
-        let Work { task, schema, codec, args } = work;
+        let Work { task, schema, codec, args: Parcel { bytes: args, fds: handles } } = work;
+        let (slots, fds) = descriptors(options, handles.len())?;
         let job = Job { task, schema, codec, identity, setup, on_parent_death, slots };
         let head = job::head(&job).map_err(|e| StartError::Invalid(e.to_string()))?;
         if head.len() as u64 + args.len() as u64 > PAYLOAD_BYTES_MAX {
             return Err(StartError::TooLarge { limit: PAYLOAD_BYTES_MAX });
         }
-        Ok(Self { head, args, fds, name, daemon })
+        Ok(Self { head, args, fds, handles, name, daemon })
     }
 
     /// Sends it to a worker.
     pub(crate) fn send(&self, job: BorrowedFd<'_>) -> io::Result<()> {
-        let fds = self.fds.iter().map(AsFd::as_fd).collect::<Vec<_>>();
+        let own = self.fds.iter().map(AsFd::as_fd);
+        let fds = own.chain(self.handles.iter().map(AsFd::as_fd)).collect::<Vec<_>>();
         packet::send(job, Kind::Job, &[&self.head, &self.args], &fds, false)
+    }
+
+    /// In a fork: closes its copies. Those that are the worker's come with the job, and the end of
+    /// a pipe must not stay open behind its back.
+    pub(crate) fn forget_descriptors(&mut self) {
+        self.fds.clear();
+        self.handles.clear();
     }
 }
 
@@ -163,7 +175,8 @@ impl Collector {
     }
 }
 
-fn descriptors(options: Options) -> Result<(Slots, Vec<OwnedFd>), StartError> {
+/// Everything but the handles of the arguments, and what each descriptor is.
+fn descriptors(options: Options, handles: usize) -> Result<(Slots, Vec<OwnedFd>), StartError> {
     let mut all = Collector::default();
     let directory = match &options.current_dir {
         Some(path) => fd::directory(path).map_err(StartError::system("working directory"))?,
@@ -175,12 +188,13 @@ fn descriptors(options: Options) -> Result<(Slots, Vec<OwnedFd>), StartError> {
     slots.stderr = all.stream(options.stderr, 2)?;
     slots.parent = own_pidfd().map(|fd| all.add(fd));
     slots.first_user = all.fds.len() as u16;
-    let count = all.fds.len() + options.fds.len();
+    let count = all.fds.len() + options.fds.len() + handles;
     if count > JOB_FDS_MAX {
-        let (count, limit) = (options.fds.len(), JOB_FDS_MAX - all.fds.len());
+        let (count, limit) = (options.fds.len() + handles, JOB_FDS_MAX - all.fds.len());
         return Err(StartError::TooManyFds { count, limit });
     }
     all.fds.extend(options.fds);
+    slots.handles = handles as u16;
     slots.total = count as u16;
     Ok((slots, all.fds))
 }

@@ -32,6 +32,12 @@ pub(crate) fn rlimits() -> Vec<Rlimit> {
         .collect()
 }
 
+/// How many descriptors this process may have open (`RLIMIT_NOFILE`, soft).
+pub(crate) fn descriptor_limit() -> u64 {
+    use nix::sys::resource::{Resource, getrlimit};
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft)
+}
+
 /// Sets one resource limit.
 pub(crate) fn set_rlimit(resource: u32, soft: u64, hard: u64) -> io::Result<()> {
     let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };

@@ -3,15 +3,19 @@
 //! Contract: a loaded object is never unloaded, so everything its descriptor points to lives for
 //! ever; descriptors are checked for magic, version, size and null pointers before any field is
 //! used. Loading a module runs its code: only the template (or worker) that shall run its tasks
-//! does that.
+//! does that. Descriptors of handles in arguments are the module's from the call on; those that it
+//! names for handles in its result are duplicated at once and stay its own.
 
-use crate::registry::Completion;
+use crate::handles::SharedFd;
+use crate::parcel::Parcel;
+use crate::registry::{Completion, too_many_fds};
 use mpserverd_proto::abi;
 use mpserverd_proto::error::{Fault, JobError, Stage};
 use mpserverd_proto::job::{Codec, Outcome, Panic};
-use mpserverd_proto::limits::{MODULES_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX};
+use mpserverd_proto::limits::{JOB_FDS_MAX, MODULES_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use mpserverd_proto::report::TaskInfo;
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd};
 use std::path::Path;
 
 /// Tasks that one module may have: far more than anybody writes, few enough to copy.
@@ -149,6 +153,11 @@ unsafe fn text(pointer: *const c_char) -> Option<String> {
 struct Caught {
     channels: [Vec<u8>; 4],
     overflow: bool,
+    fds: Vec<OwnedFd>,
+    /// How many descriptors it named, also beyond the limit.
+    fds_count: usize,
+    /// What was wrong with one.
+    fds_error: Option<String>,
 }
 
 impl Caught {
@@ -160,16 +169,63 @@ impl Caught {
         let text = self.text(channel);
         (!text.is_empty()).then_some(text)
     }
+
+    /// Duplicates descriptors that the module names as an array of C ints.
+    fn add_fds(&mut self, bytes: &[u8]) {
+        let (numbers, rest) = bytes.as_chunks::<{ size_of::<c_int>() }>();
+        self.fds_count = self.fds_count.saturating_add(numbers.len());
+        if !rest.is_empty() {
+            self.fds_error = Some("the module gave no array of numbers".to_owned());
+        }
+        if self.fds_count > JOB_FDS_MAX {
+            self.fds.clear();
+            return;
+        }
+        for number in numbers.iter().map(|bytes| c_int::from_ne_bytes(*bytes)) {
+            match duplicate(number) {
+                Ok(fd) => self.fds.push(fd),
+                Err(error) => {
+                    let limit = crate::sys::attributes::descriptor_limit();
+                    self.fds_error.get_or_insert(format!(
+                        "number {number} of the module: {error}; RLIMIT_NOFILE (`ulimit -n`) is \
+                         {limit}"
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Why the descriptors of the result cannot travel, if they cannot.
+    fn fds_fault(&self) -> Option<JobError> {
+        if self.fds_count > JOB_FDS_MAX {
+            return Some(too_many_fds(self.fds_count));
+        }
+        self.fds_error.clone().map(JobError::Descriptors)
+    }
+}
+
+/// A duplicate of a descriptor that the module names; any number may come.
+fn duplicate(number: c_int) -> std::io::Result<OwnedFd> {
+    if number < 0 {
+        return Err(std::io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: not negative, and only passed to fcntl, which refuses a number that is not open.
+    super::fd::duplicate_from(unsafe { BorrowedFd::borrow_raw(number) }, 3)
 }
 
 /// The host's sink: copies.
 unsafe extern "C" fn sink(context: *mut c_void, channel: u32, bytes: *const u8, length: usize) {
     // SAFETY: every caller of ours passes a `Caught` that lives through the call.
     let caught = unsafe { &mut *context.cast::<Caught>() };
-    let Some(into) = caught.channels.get_mut(channel as usize) else { return };
     if bytes.is_null() || length == 0 {
         return;
     }
+    if channel == abi::channel::FDS {
+        // SAFETY: the module passes `length` readable bytes, by the ABI.
+        caught.add_fds(unsafe { std::slice::from_raw_parts(bytes, length) });
+        return;
+    }
+    let Some(into) = caught.channels.get_mut(channel as usize) else { return };
     if into.len() as u64 + length as u64 > PAYLOAD_BYTES_MAX {
         caught.overflow = true;
         return;
@@ -178,14 +234,23 @@ unsafe extern "C" fn sink(context: *mut c_void, channel: u32, bytes: *const u8, 
     into.extend_from_slice(unsafe { std::slice::from_raw_parts(bytes, length) });
 }
 
-/// Runs a task of a module.
+/// Runs a task of a module; `passed` are descriptors that came by themselves.
 pub(crate) fn run(
     info: &TaskInfo,
     run: abi::Run,
     codec: Codec,
-    args: &[u8],
-    fds: &[c_int],
+    args: Parcel,
+    passed: &[c_int],
 ) -> Completion {
+    let Parcel { bytes: args, fds: handles } = args;
+    let handles = handles.into_iter().map(SharedFd::into_owned).collect::<Result<Vec<_>, _>>();
+    let handles = match handles {
+        Ok(handles) => handles,
+        Err(error) => return Completion::rejected(JobError::Descriptors(error.to_string())),
+    };
+    let handles_len = handles.len();
+    let handles = handles.into_iter().map(IntoRawFd::into_raw_fd);
+    let fds = passed.iter().copied().chain(handles).collect::<Vec<_>>();
     let mut caught = Caught::default();
     let host = crate::current::host();
     let call = abi::Call {
@@ -200,12 +265,27 @@ pub(crate) fn run(
         context: (&raw mut caught).cast(),
         host: host.as_ptr(),
         host_len: host.len(),
+        handles_len,
     };
     // SAFETY: a task of a loaded module; everything in `call` outlives it.
     let status = unsafe { run(&raw const call) };
+    let outcome = ending(info, codec, status, &caught);
+    if !matches!(outcome, Outcome::Returned | Outcome::Failed { .. }) {
+        return Completion { outcome, payload: Parcel::default() };
+    }
+    if let Some(fault) = caught.fds_fault() {
+        return Completion::rejected(fault);
+    }
+    let [bytes, ..] = caught.channels;
+    let fds = caught.fds.into_iter().map(SharedFd::from).collect();
+    Completion { outcome, payload: Parcel { bytes, fds } }
+}
+
+/// What a task's status means.
+fn ending(info: &TaskInfo, codec: Codec, status: c_int, caught: &Caught) -> Outcome {
     let message = caught.text(abi::channel::MESSAGE);
     let too_large = || Outcome::Rejected(JobError::ResultTooLarge { limit: PAYLOAD_BYTES_MAX });
-    let outcome = match status {
+    match status {
         _ if caught.overflow => too_large(),
         abi::OK => Outcome::Returned,
         abi::FAILED => Outcome::Failed { message },
@@ -225,8 +305,5 @@ pub(crate) fn run(
         }),
         abi::RESULT_TOO_LARGE => too_large(),
         other => Outcome::Failed { message: format!("the task returned status {other}") },
-    };
-    let value = matches!(outcome, Outcome::Returned | Outcome::Failed { .. });
-    let [payload, ..] = caught.channels;
-    Completion { outcome, payload: if value { payload } else { Vec::new() } }
+    }
 }

@@ -9,6 +9,21 @@ use std::io;
 use std::mem::{MaybeUninit, size_of, zeroed};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+/// Descriptors came that this process has no room for. They are closed, and so is whatever else
+/// was in the message.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("descriptors were lost on the way: raise RLIMIT_NOFILE (`ulimit -n`)")]
+pub struct DescriptorsLost;
+
+impl DescriptorsLost {
+    /// Whether an error of [`receive`] is this.
+    #[must_use]
+    pub fn is(error: &io::Error) -> bool {
+        error.raw_os_error() == Some(libc::EMFILE)
+            || error.get_ref().is_some_and(|inner| inner.is::<Self>())
+    }
+}
+
 const FD_BYTES: usize = size_of::<RawFd>();
 /// Room for one control message with all descriptors that the kernel passes at once.
 const CONTROL_WORDS: usize = (FRAME_FDS_MAX * FD_BYTES + 64) / size_of::<u64>();
@@ -73,8 +88,8 @@ pub fn send(
 /// Returns how many bytes came; 0 is the end.
 ///
 /// # Errors
-/// As `recvmsg(2)`; `InvalidData` for truncated control data (the descriptor table is full, or
-/// the peer sent more than anybody may) and for a message longer than `bytes`.
+/// As `recvmsg(2)`; `InvalidData` for truncated control data (the descriptor table is full:
+/// [`DescriptorsLost`]) and for a message longer than `bytes`.
 pub fn receive(
     socket: BorrowedFd<'_>,
     bytes: &mut [u8],
@@ -139,10 +154,11 @@ fn receive_raw(
     collect(&message, fds);
     if message.msg_flags & (libc::MSG_CTRUNC | libc::MSG_TRUNC) != 0 {
         fds.truncate(before);
-        let what = if message.msg_flags & libc::MSG_CTRUNC != 0 {
-            "descriptors were lost on the way: raise RLIMIT_NOFILE (`ulimit -n`)"
+        let lost = message.msg_flags & libc::MSG_CTRUNC != 0;
+        let what: Box<dyn std::error::Error + Send + Sync> = if lost {
+            DescriptorsLost.into()
         } else {
-            "message longer than any of this protocol"
+            "message longer than any of this protocol".into()
         };
         return Err(io::Error::new(io::ErrorKind::InvalidData, what));
     }

@@ -1,7 +1,7 @@
 /* broken.c - modules that are wrong in one way each, chosen with -D:
  *
  *     NO_SYMBOL, WRONG_ABI, WRONG_MAGIC, WRONG_SIZE, NULL_MODULE, NULL_NAME, NULL_TASKS,
- *     NULL_TASK_NAME, CRASH_IN_INIT, ERROR_IN_INIT
+ *     NULL_TASK_NAME, CRASH_IN_INIT, ERROR_IN_INIT, BAD_FD, ODD_FDS
  */
 #include "mpserverd.h"
 
@@ -16,6 +16,15 @@ int not_a_module(void) {
 
 #ifndef NULL_TASKS
 static int task(const mp_call *call) {
+#if defined(BAD_FD) || defined(ODD_FDS)
+    int number = -1;
+#ifdef ODD_FDS
+    size_t length = 1;
+#else
+    size_t length = sizeof number;
+#endif
+    call->reply(call->context, MP_FDS, (const uint8_t *)&number, length);
+#endif
     call->reply(call->context, MP_VALUE, (const uint8_t *)"null", 4);
     return MP_OK;
 }

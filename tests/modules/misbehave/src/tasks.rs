@@ -1,9 +1,10 @@
 //! Tasks: what a worker may run into, by argument.
 
 use serde::{Deserialize, Serialize, Serializer};
+use std::fs::File;
 use std::hint::black_box;
 use std::io;
-use std::io::Write;
+use std::io::{Read, Seek, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -109,6 +110,49 @@ pub fn exit_with(code: i32) {
 #[mp::task]
 pub fn panic_with(text: String) {
     panic!("{text}");
+}
+
+/// A file with the same text in capitals.
+///
+/// # Errors
+/// As reading and writing.
+#[cfg(unix)]
+#[mp::task]
+pub fn upper(file: mp::Passed<File>) -> io::Result<mp::Passed<File>> {
+    let text = io::read_to_string(&file.0)?.to_uppercase();
+    let mut out = file.0;
+    out.set_len(0)?;
+    out.rewind()?;
+    out.write_all(text.as_bytes())?;
+    out.rewind()?;
+    Ok(mp::Passed(out))
+}
+
+/// Closes a pipe, waits for the end of another, then counts what was passed by itself.
+///
+/// # Errors
+/// As reading.
+#[cfg(target_os = "linux")]
+#[mp::task]
+pub fn close_first(
+    close: mp::Passed<io::PipeWriter>,
+    wait: mp::Passed<io::PipeReader>,
+) -> io::Result<usize> {
+    drop(close);
+    let mut wait = wait.0;
+    wait.read_to_end(&mut Vec::new())?;
+    Ok(mp::passed_fds().len())
+}
+
+/// So many descriptors of `/dev/null`.
+///
+/// # Errors
+/// As opening it.
+#[cfg(target_os = "linux")]
+#[mp::task]
+pub fn nulls(count: usize) -> io::Result<Vec<mp::SharedFd>> {
+    mp::sys::attributes::raise_descriptor_limit()?;
+    (0..count).map(|_| File::open("/dev/null").map(mp::SharedFd::from)).collect()
 }
 
 /// Ignores `SIGTERM` from now on, then sleeps.

@@ -1,0 +1,37 @@
+//! Values ready to travel: bytes, and the descriptors of the handles in them.
+//!
+//! What must never be in here: how either gets to the other side.
+
+use crate::codec::{self, Codec, CodecError};
+use crate::handles::{SharedFd, collect, provide};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// An encoded value with the descriptors of the handles in it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Parcel {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) fds: Vec<SharedFd>,
+}
+
+impl Parcel {
+    /// Encodes a value with its handles.
+    ///
+    /// # Errors
+    /// As [`codec::encode`]. A handle in JSON is one: nobody who reads JSON could take it.
+    pub(crate) fn pack<T: Serialize>(codec: Codec, value: &T) -> Result<Self, CodecError> {
+        let (bytes, fds) = collect(|| codec::encode(codec, value));
+        if codec == Codec::Json && !fds.is_empty() {
+            return Err(CodecError::Unserializable("a descriptor has no JSON form".to_owned()));
+        }
+        Ok(Self { bytes: bytes?, fds })
+    }
+
+    /// Decodes a value with its handles.
+    ///
+    /// # Errors
+    /// As [`codec::decode`]; also when a descriptor did not come along.
+    pub(crate) fn unpack<T: DeserializeOwned>(self, codec: Codec) -> Result<T, CodecError> {
+        provide(self.fds, || codec::decode(codec, &self.bytes))
+    }
+}
