@@ -7,19 +7,27 @@
 //! | [`proc`] | what `/proc` says about processes |
 //! | [`program`] | programs under test, run with no daemon of the user's |
 //! | [`suite`](mod@suite) | one test under every start method |
+//! | [`seeds`] | rounds of random moments that a seed repeats |
+//! | [`crew`] | processes in loops on an object, of which one after the other is killed |
+//! | [`parity`] | the same scenario under CPython, as an oracle |
 //! | [`demo`] | the parts of the program `demo` |
 //!
 //! Nothing here uses a daemon of the user's, a fixed path or a port.
 
 pub mod build;
 #[cfg(target_os = "linux")]
+pub mod crew;
+#[cfg(target_os = "linux")]
 pub mod daemon;
 #[cfg(target_os = "linux")]
 pub mod demo;
 #[cfg(target_os = "linux")]
+pub mod parity;
+#[cfg(target_os = "linux")]
 pub mod proc;
 #[cfg(target_os = "linux")]
 pub mod program;
+pub mod seeds;
 #[cfg(target_os = "linux")]
 pub mod suite;
 

@@ -10,6 +10,7 @@ use mp::ProcessError;
 use mp::daemon::Connection;
 use mpserverd_proto::client::{Reply, Request};
 use mpserverd_tests::daemon::Daemon;
+use mpserverd_tests::seeds::{self, Moments};
 use mpserverd_tests::{eventually, proc};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -31,28 +32,9 @@ fn sleep_then(ms: u64, x: u64) -> u64 {
     x
 }
 
-/// A generator of moments (xorshift): the same seed gives the same rounds.
-struct Moments(u64);
-
-impl Moments {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
-
+/// Rounds of one test.
 fn rounds() -> impl Iterator<Item = (u64, Moments)> {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let seeds = match number("FAULT_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("FAULT_ROUNDS").unwrap_or(6),
-    };
-    seeds.map(|seed| {
-        println!("seed {seed}");
-        (seed, Moments(0x9e37_79b9_7f4a_7c15 ^ (seed + 1).wrapping_mul(0x2545_f491_4f6c_dd1d)))
-    })
+    seeds::rounds(6)
 }
 
 fn send(pid: u32, signal: Signal) {
