@@ -121,20 +121,124 @@ pub fn receive_into(
     Ok(got)
 }
 
+/// What one call took from a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// How many bytes; 0 is the end.
+    pub(crate) bytes: usize,
+    /// Descriptors came with them that were not taken: there was no room, or nobody wanted any.
+    pub(crate) lost: bool,
+}
+
+/// Receives a part of a stream, and appends the descriptors that came with it. Without a place for
+/// them the kernel closes them before they are anybody's. Bytes are never lost on the way.
+///
+/// # Errors
+/// As `recvmsg(2)`.
+pub(crate) fn receive_part(
+    socket: BorrowedFd<'_>,
+    bytes: &mut [u8],
+    fds: Option<&mut Vec<OwnedFd>>,
+    nonblocking: bool,
+) -> io::Result<Part> {
+    // SAFETY: a slice of bytes is one of bytes that need not be initialised; the kernel only
+    // writes to it.
+    let room = unsafe { &mut *(std::ptr::from_mut(bytes) as *mut [MaybeUninit<u8>]) };
+    receive_some(socket, room, fds, nonblocking)
+}
+
+/// The same, appended to `bytes`: at most `most`, and never more than it has room for. Nothing is
+/// zeroed.
+///
+/// # Errors
+/// As [`receive_part`].
+pub(crate) fn append_part(
+    socket: BorrowedFd<'_>,
+    bytes: &mut Vec<u8>,
+    most: usize,
+    fds: Option<&mut Vec<OwnedFd>>,
+    nonblocking: bool,
+) -> io::Result<Part> {
+    let before = bytes.len();
+    let room = bytes.spare_capacity_mut();
+    let most = most.min(room.len());
+    let part = receive_some(socket, &mut room[..most], fds, nonblocking)?;
+    // SAFETY: the kernel has written so many bytes from the start of the spare room on, and never
+    // more than there was room for.
+    unsafe { bytes.set_len(before + part.bytes) };
+    Ok(part)
+}
+
+fn receive_some(
+    socket: BorrowedFd<'_>,
+    bytes: &mut [MaybeUninit<u8>],
+    fds: Option<&mut Vec<OwnedFd>>,
+    nonblocking: bool,
+) -> io::Result<Part> {
+    let (bytes, flags) = match fds {
+        None => receive_message(socket, bytes, None, nonblocking)?,
+        Some(fds) => {
+            let before = fds.len();
+            let (bytes, mut flags) = receive_message(socket, bytes, Some(fds), nonblocking)?;
+            if flags & libc::MSG_CTRUNC == 0 && raise_low(&mut fds[before..]).is_err() {
+                flags |= libc::MSG_CTRUNC;
+            }
+            if flags & libc::MSG_CTRUNC != 0 {
+                fds.truncate(before);
+            }
+            (bytes, flags)
+        }
+    };
+    Ok(Part { bytes, lost: flags & libc::MSG_CTRUNC != 0 })
+}
+
 fn receive_raw(
     socket: BorrowedFd<'_>,
     bytes: &mut [MaybeUninit<u8>],
     fds: &mut Vec<OwnedFd>,
     nonblocking: bool,
 ) -> io::Result<usize> {
+    let before = fds.len();
+    let (got, flags) = receive_message(socket, bytes, Some(fds), nonblocking)?;
+    if flags & (libc::MSG_CTRUNC | libc::MSG_TRUNC) != 0 {
+        fds.truncate(before);
+        let lost = flags & libc::MSG_CTRUNC != 0;
+        let what: Box<dyn std::error::Error + Send + Sync> = if lost {
+            DescriptorsLost.into()
+        } else {
+            "message longer than any of this protocol".into()
+        };
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    }
+    raise_low(&mut fds[before..])?;
+    Ok(got)
+}
+
+/// In a process that has closed its standard streams, the kernel gives out their numbers.
+fn raise_low(fds: &mut [OwnedFd]) -> io::Result<()> {
+    for low in fds.iter_mut().filter(|fd| fd.as_raw_fd() < 3) {
+        *low = super::fd::duplicate_from(low.as_fd(), 3)?;
+    }
+    Ok(())
+}
+
+/// One `recvmsg(2)`: how many bytes came, and the flags of the message.
+fn receive_message(
+    socket: BorrowedFd<'_>,
+    bytes: &mut [MaybeUninit<u8>],
+    fds: Option<&mut Vec<OwnedFd>>,
+    nonblocking: bool,
+) -> io::Result<(usize, libc::c_int)> {
     let mut control = [MaybeUninit::<u64>::uninit(); CONTROL_WORDS];
     let mut vector = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
     // SAFETY: an all-zero msghdr is valid.
     let mut message: libc::msghdr = unsafe { zeroed() };
     message.msg_iov = &raw mut vector;
     message.msg_iovlen = 1;
-    message.msg_control = control.as_mut_ptr().cast();
-    message.msg_controllen = size_of_val(&control) as _;
+    if fds.is_some() {
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = size_of_val(&control) as _;
+    }
     let flags = libc::MSG_CMSG_CLOEXEC | if nonblocking { libc::MSG_DONTWAIT } else { 0 };
     let got = loop {
         // SAFETY: the kernel writes at most iov_len bytes to `bytes` and msg_controllen bytes to
@@ -150,23 +254,10 @@ fn receive_raw(
             }
         }
     };
-    let before = fds.len();
-    collect(&message, fds);
-    if message.msg_flags & (libc::MSG_CTRUNC | libc::MSG_TRUNC) != 0 {
-        fds.truncate(before);
-        let lost = message.msg_flags & libc::MSG_CTRUNC != 0;
-        let what: Box<dyn std::error::Error + Send + Sync> = if lost {
-            DescriptorsLost.into()
-        } else {
-            "message longer than any of this protocol".into()
-        };
-        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    if let Some(fds) = fds {
+        collect(&message, fds);
     }
-    // In a process that has closed its standard streams, the kernel gives out their numbers.
-    for low in fds[before..].iter_mut().filter(|fd| fd.as_raw_fd() < 3) {
-        *low = super::fd::duplicate_from(low.as_fd(), 3)?;
-    }
-    Ok(got)
+    Ok((got, message.msg_flags))
 }
 
 /// Takes ownership of every descriptor in the control data of a received message.
