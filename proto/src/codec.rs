@@ -70,6 +70,9 @@ pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, CodecError> 
     all_used(value, used, bytes)
 }
 
+/// Room for a value before anything of it is written: most need no more, and each growth costs.
+const FIRST_BYTES: usize = 256;
+
 /// A writer that refuses to grow past the payload limit, so that an argument that is too large is
 /// refused before its memory is taken twice.
 struct Bounded {
@@ -94,7 +97,7 @@ impl bincode::enc::write::Writer for Bounded {
 /// [`CodecError::TooLarge`] past [`PAYLOAD_BYTES_MAX`](crate::limits::PAYLOAD_BYTES_MAX), or
 /// [`CodecError::Unserializable`] when the value's own `Serialize` fails.
 pub fn encode_payload<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
-    let mut writer = Bounded { bytes: Vec::new(), overflow: false };
+    let mut writer = Bounded { bytes: Vec::with_capacity(FIRST_BYTES), overflow: false };
     let done = bincode::serde::encode_into_writer(value, &mut writer, config::<PAYLOAD_LIMIT>());
     match done {
         Ok(()) => Ok(writer.bytes),

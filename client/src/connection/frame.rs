@@ -15,6 +15,9 @@ use std::io;
 /// Room for a message before any of it has come. What is longer gets room as it arrives, for a
 /// length alone is only a claim.
 const ROOM_FIRST: usize = 1 << 20;
+/// There is at most so many times more room than what has come. Room costs nothing before
+/// something lies in it, but moving what is there does.
+const ROOM_FACTOR: usize = 7;
 /// A longer message has the long form of a header.
 const SHORT_MAX: usize = i32::MAX as usize;
 
@@ -207,11 +210,15 @@ impl Incoming {
     ) -> Result<(), ConnectionError> {
         let no_room = || io::Error::from(io::ErrorKind::OutOfMemory);
         let length = usize::try_from(length).map_err(|_| no_room())?;
+        // The first descriptors of a message come with its first byte, or none do.
+        let keep = keep && (self.handles.lost || !self.handles.fds.is_empty());
         while self.body.len() < length {
             let have = self.body.len();
             if have == self.body.capacity() {
-                let more = (length - have).min(have.max(ROOM_FIRST));
+                let more = (length - have).min((have * ROOM_FACTOR).max(ROOM_FIRST));
                 self.body.try_reserve_exact(more).map_err(|_| no_room())?;
+                #[cfg(target_os = "linux")]
+                crate::sys::room::prefer_huge(&mut self.body);
             }
             let handles = keep.then_some(&mut self.handles);
             match wire.append(&mut self.body, length - have, handles, deadline) {

@@ -149,14 +149,14 @@ fn absurd_lengths_are_refused_and_get_no_memory() {
         let got = next(&mut Incoming::default(), &wire);
         assert!(matches!(got, Err(ConnectionError::BadLength(_))), "{absurd}: {got:?}");
     }
-    for (claim, some) in [(1u64 << 39, 100), (1 << 31, 3 << 20)] {
+    for (claim, some) in [(1u64 << 39, 100), (1 << 31, (1 << 20) + 1)] {
         let mut stream = [&[0xff; 4][..], &claim.to_be_bytes()].concat();
         stream.resize(12 + some, 7);
         let wire = Trickle::of(&stream, 1 << 16);
         let got = next(&mut Incoming::default(), &wire);
         assert!(matches!(got, Err(ConnectionError::EofInMessage)), "{got:?}");
         let largest = wire.largest.into_inner();
-        assert!(largest <= (2 * some).max(2 * ROOM_FIRST), "{largest} bytes for {some}");
+        assert!(largest <= (some * (ROOM_FACTOR + 1)).max(ROOM_FIRST), "{largest} for {some}");
     }
     let wire = Trickle::of(&[0xff; 12], 64);
     assert!(matches!(next(&mut Incoming::default(), &wire), Err(ConnectionError::BadLength(-1))));

@@ -24,6 +24,9 @@ use std::time::Duration;
 /// As much as a pipe takes without waiting once it says that it takes something (`pipe(7)`).
 const PIPE_PIECE: usize = 4096;
 
+/// A message of so many bytes, header included, is cheaper to copy than to describe to the system.
+const SMALL: usize = 512;
+
 /// What a descriptor is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -151,19 +154,15 @@ impl Wire {
         }
     }
 
+    /// Receives with descriptors.
     fn receive(
         &self,
-        handles: Option<&mut Handles>,
+        handles: &mut Handles,
         deadline: &Deadline,
-        mut part: impl FnMut(Option<&mut Vec<OwnedFd>>, bool) -> io::Result<scm::Part>,
+        mut part: impl FnMut(&mut Vec<OwnedFd>, bool) -> io::Result<scm::Part>,
     ) -> Result<usize, Fault> {
-        let Some(handles) = handles.filter(|_| self.kind == Kind::Unix) else {
-            let got = self.until(PollFlags::POLLIN, deadline, |bounded| part(None, bounded))?;
-            return Ok(got.bytes);
-        };
         let mut fds = Vec::new();
-        let events = PollFlags::POLLIN;
-        let got = self.until(events, deadline, |bounded| part(Some(&mut fds), bounded))?;
+        let got = self.until(PollFlags::POLLIN, deadline, |bounded| part(&mut fds, bounded))?;
         handles.lost |= got.lost;
         if !fds.is_empty() {
             handles.add(fds);
@@ -180,12 +179,14 @@ impl Stream for Wire {
         handles: Option<&mut Handles>,
         deadline: &Deadline,
     ) -> Result<usize, Fault> {
-        if self.kind == Kind::File {
-            return self.until(PollFlags::POLLIN, deadline, |_| read(self.fd.as_fd(), into));
+        let (fd, events) = (self.fd.as_fd(), PollFlags::POLLIN);
+        match (self.kind, handles) {
+            (Kind::File, _) => self.until(events, deadline, |_| read(fd, into)),
+            (Kind::Unix, Some(handles)) => self.receive(handles, deadline, |fds, bounded| {
+                scm::receive_part(fd, into, fds, bounded)
+            }),
+            _ => self.until(events, deadline, |bounded| scm::receive_plain(fd, into, bounded)),
         }
-        self.receive(handles, deadline, |fds, bounded| {
-            scm::receive_part(self.fd.as_fd(), into, fds, bounded)
-        })
     }
 
     #[inline]
@@ -196,13 +197,14 @@ impl Stream for Wire {
         handles: Option<&mut Handles>,
         deadline: &Deadline,
     ) -> Result<usize, Fault> {
-        if self.kind == Kind::File {
-            let append = |_| fd::append(self.fd.as_fd(), into, most);
-            return self.until(PollFlags::POLLIN, deadline, append);
+        let (fd, events) = (self.fd.as_fd(), PollFlags::POLLIN);
+        match (self.kind, handles) {
+            (Kind::File, _) => self.until(events, deadline, |_| fd::append(fd, into, most)),
+            (Kind::Unix, Some(handles)) => self.receive(handles, deadline, |fds, bounded| {
+                scm::append_part(fd, into, most, fds, bounded)
+            }),
+            _ => self.until(events, deadline, |bounded| scm::append_plain(fd, into, most, bounded)),
         }
-        self.receive(handles, deadline, |fds, bounded| {
-            scm::append_part(self.fd.as_fd(), into, most, fds, bounded)
-        })
     }
 
     #[inline]
@@ -212,21 +214,33 @@ impl Stream for Wire {
         fds: &[SharedFd],
         deadline: &Deadline,
     ) -> Result<usize, Fault> {
+        let (fd, events) = (self.fd.as_fd(), PollFlags::POLLOUT);
         if self.kind == Kind::File {
-            return self.until(PollFlags::POLLOUT, deadline, |bounded| {
-                write(self.fd.as_fd(), parts, if bounded { PIPE_PIECE } else { usize::MAX })
+            return self.until(events, deadline, |bounded| {
+                write(fd, parts, if bounded { PIPE_PIECE } else { usize::MAX })
             });
         }
-        if fds.is_empty() {
-            return self.until(PollFlags::POLLOUT, deadline, |bounded| {
-                scm::send(self.fd.as_fd(), parts, &[], bounded)
-            });
+        if !fds.is_empty() {
+            let fds = fds.iter().map(AsFd::as_fd).collect::<Vec<_>>();
+            return self.until(events, deadline, |bounded| scm::send(fd, parts, &fds, bounded));
         }
-        let fds = fds.iter().map(AsFd::as_fd).collect::<Vec<_>>();
-        self.until(PollFlags::POLLOUT, deadline, |bounded| {
-            scm::send(self.fd.as_fd(), parts, &fds, bounded)
-        })
+        let mut room = [0; SMALL];
+        if let Some(small) = gather(parts, &mut room) {
+            return self.until(events, deadline, |bounded| scm::send_plain(fd, small, bounded));
+        }
+        self.until(events, deadline, |bounded| scm::send(fd, parts, &[], bounded))
     }
+}
+
+/// All parts in one piece, if they fit.
+#[inline]
+fn gather<'a>(parts: &[&[u8]], room: &'a mut [u8; SMALL]) -> Option<&'a [u8]> {
+    let mut used = 0;
+    for part in parts {
+        room.get_mut(used..used + part.len())?.copy_from_slice(part);
+        used += part.len();
+    }
+    Some(&room[..used])
 }
 
 fn read(fd: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<usize> {

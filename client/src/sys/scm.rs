@@ -69,17 +69,22 @@ pub fn send(
         }
     }
     let flags = libc::MSG_NOSIGNAL | if nonblocking { libc::MSG_DONTWAIT } else { 0 };
-    loop {
+    uninterrupted(|| {
         // SAFETY: vectors and control outlive the call; both are only read.
-        let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, flags) };
-        match usize::try_from(sent) {
-            Ok(sent) => return Ok(sent),
-            Err(_) => {
-                let error = io::Error::last_os_error();
-                if error.kind() != io::ErrorKind::Interrupted {
-                    return Err(error);
-                }
-            }
+        unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, flags) }
+    })
+}
+
+/// Makes a call that returns a count, again if a signal interrupted it.
+#[inline]
+fn uninterrupted(mut call: impl FnMut() -> isize) -> io::Result<usize> {
+    loop {
+        if let Ok(count) = usize::try_from(call()) {
+            return Ok(count);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
         }
     }
 }
@@ -121,24 +126,82 @@ pub fn receive_into(
     Ok(got)
 }
 
-/// What one call took from a stream.
+/// Sends bytes of a stream without descriptors, by the cheapest call there is; never raises
+/// `SIGPIPE`. Returns how many bytes were taken.
+///
+/// # Errors
+/// As `send(2)`.
+pub(crate) fn send_plain(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    nonblocking: bool,
+) -> io::Result<usize> {
+    let flags = libc::MSG_NOSIGNAL | if nonblocking { libc::MSG_DONTWAIT } else { 0 };
+    uninterrupted(|| {
+        // SAFETY: the kernel reads so many bytes of a slice that outlives the call.
+        unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) }
+    })
+}
+
+/// Receives bytes of a stream. Descriptors that came with them are closed by the kernel before
+/// they are anybody's. 0 is the end.
+///
+/// # Errors
+/// As `recv(2)`.
+pub(crate) fn receive_plain(
+    socket: BorrowedFd<'_>,
+    bytes: &mut [u8],
+    nonblocking: bool,
+) -> io::Result<usize> {
+    let flags = if nonblocking { libc::MSG_DONTWAIT } else { 0 };
+    uninterrupted(|| {
+        // SAFETY: the kernel writes at most so many bytes to a slice that outlives the call.
+        unsafe { libc::recv(socket.as_raw_fd(), bytes.as_mut_ptr().cast(), bytes.len(), flags) }
+    })
+}
+
+/// The same, appended to `bytes`: at most `most`, and never more than it has room for. Nothing is
+/// zeroed.
+///
+/// # Errors
+/// As [`receive_plain`].
+pub(crate) fn append_plain(
+    socket: BorrowedFd<'_>,
+    bytes: &mut Vec<u8>,
+    most: usize,
+    nonblocking: bool,
+) -> io::Result<usize> {
+    let before = bytes.len();
+    let room = bytes.spare_capacity_mut();
+    let most = most.min(room.len());
+    let flags = if nonblocking { libc::MSG_DONTWAIT } else { 0 };
+    let got = uninterrupted(|| {
+        // SAFETY: the kernel writes at most `most` bytes to the spare room, which has them.
+        unsafe { libc::recv(socket.as_raw_fd(), room.as_mut_ptr().cast(), most, flags) }
+    })?;
+    // SAFETY: so many bytes from the start of the spare room on are written now.
+    unsafe { bytes.set_len(before + got) };
+    Ok(got)
+}
+
+/// What one call took from a stream that carries descriptors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Part {
     /// How many bytes; 0 is the end.
     pub(crate) bytes: usize,
-    /// Descriptors came with them that were not taken: there was no room, or nobody wanted any.
+    /// Descriptors came with them for which there was no room in this process.
     pub(crate) lost: bool,
 }
 
-/// Receives a part of a stream, and appends the descriptors that came with it. Without a place for
-/// them the kernel closes them before they are anybody's. Bytes are never lost on the way.
+/// Receives bytes of a stream, and appends the descriptors that came with them. Bytes are never
+/// lost on the way.
 ///
 /// # Errors
 /// As `recvmsg(2)`.
 pub(crate) fn receive_part(
     socket: BorrowedFd<'_>,
     bytes: &mut [u8],
-    fds: Option<&mut Vec<OwnedFd>>,
+    fds: &mut Vec<OwnedFd>,
     nonblocking: bool,
 ) -> io::Result<Part> {
     // SAFETY: a slice of bytes is one of bytes that need not be initialised; the kernel only
@@ -156,7 +219,7 @@ pub(crate) fn append_part(
     socket: BorrowedFd<'_>,
     bytes: &mut Vec<u8>,
     most: usize,
-    fds: Option<&mut Vec<OwnedFd>>,
+    fds: &mut Vec<OwnedFd>,
     nonblocking: bool,
 ) -> io::Result<Part> {
     let before = bytes.len();
@@ -172,24 +235,17 @@ pub(crate) fn append_part(
 fn receive_some(
     socket: BorrowedFd<'_>,
     bytes: &mut [MaybeUninit<u8>],
-    fds: Option<&mut Vec<OwnedFd>>,
+    fds: &mut Vec<OwnedFd>,
     nonblocking: bool,
 ) -> io::Result<Part> {
-    let (bytes, flags) = match fds {
-        None => receive_message(socket, bytes, None, nonblocking)?,
-        Some(fds) => {
-            let before = fds.len();
-            let (bytes, mut flags) = receive_message(socket, bytes, Some(fds), nonblocking)?;
-            if flags & libc::MSG_CTRUNC == 0 && raise_low(&mut fds[before..]).is_err() {
-                flags |= libc::MSG_CTRUNC;
-            }
-            if flags & libc::MSG_CTRUNC != 0 {
-                fds.truncate(before);
-            }
-            (bytes, flags)
-        }
-    };
-    Ok(Part { bytes, lost: flags & libc::MSG_CTRUNC != 0 })
+    let before = fds.len();
+    let (bytes, flags) = receive_message(socket, bytes, fds, nonblocking)?;
+    let mut lost = flags & libc::MSG_CTRUNC != 0;
+    lost = lost || raise_low(&mut fds[before..]).is_err();
+    if lost {
+        fds.truncate(before);
+    }
+    Ok(Part { bytes, lost })
 }
 
 fn receive_raw(
@@ -199,7 +255,7 @@ fn receive_raw(
     nonblocking: bool,
 ) -> io::Result<usize> {
     let before = fds.len();
-    let (got, flags) = receive_message(socket, bytes, Some(fds), nonblocking)?;
+    let (got, flags) = receive_message(socket, bytes, fds, nonblocking)?;
     if flags & (libc::MSG_CTRUNC | libc::MSG_TRUNC) != 0 {
         fds.truncate(before);
         let lost = flags & libc::MSG_CTRUNC != 0;
@@ -226,7 +282,7 @@ fn raise_low(fds: &mut [OwnedFd]) -> io::Result<()> {
 fn receive_message(
     socket: BorrowedFd<'_>,
     bytes: &mut [MaybeUninit<u8>],
-    fds: Option<&mut Vec<OwnedFd>>,
+    fds: &mut Vec<OwnedFd>,
     nonblocking: bool,
 ) -> io::Result<(usize, libc::c_int)> {
     let mut control = [MaybeUninit::<u64>::uninit(); CONTROL_WORDS];
@@ -235,28 +291,15 @@ fn receive_message(
     let mut message: libc::msghdr = unsafe { zeroed() };
     message.msg_iov = &raw mut vector;
     message.msg_iovlen = 1;
-    if fds.is_some() {
-        message.msg_control = control.as_mut_ptr().cast();
-        message.msg_controllen = size_of_val(&control) as _;
-    }
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&control) as _;
     let flags = libc::MSG_CMSG_CLOEXEC | if nonblocking { libc::MSG_DONTWAIT } else { 0 };
-    let got = loop {
+    let got = uninterrupted(|| {
         // SAFETY: the kernel writes at most iov_len bytes to `bytes` and msg_controllen bytes to
         // `control`, both of which outlive the call.
-        let got = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
-        match usize::try_from(got) {
-            Ok(got) => break got,
-            Err(_) => {
-                let error = io::Error::last_os_error();
-                if error.kind() != io::ErrorKind::Interrupted {
-                    return Err(error);
-                }
-            }
-        }
-    };
-    if let Some(fds) = fds {
-        collect(&message, fds);
-    }
+        unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) }
+    })?;
+    collect(&message, fds);
     Ok((got, message.msg_flags))
 }
 
