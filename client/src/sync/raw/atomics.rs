@@ -25,6 +25,48 @@ pub(crate) fn is_dead(bits: u64) -> bool {
     Identity::from_bits(bits).is_some_and(Identity::is_dead)
 }
 
+/// Makes a value visible, and that before anything is [looked](look) at afterwards: of two who
+/// publish and then look at what the other publishes, one at least sees the other's.
+#[inline]
+pub(crate) fn publish(word: &AtomicU64, value: u64) {
+    word.store(value, Ordering::SeqCst);
+}
+
+/// See [`publish`].
+#[inline]
+pub(crate) fn look(word: &AtomicU64) -> u64 {
+    word.load(Ordering::SeqCst)
+}
+
+/// [`look`] for a word on which one can sleep.
+#[inline]
+pub(crate) fn look_at_half(word: &AtomicU32) -> u32 {
+    word.load(Ordering::SeqCst)
+}
+
+/// [`publish`] for a word on which one can sleep: sets bits and gives the word as it is then.
+#[inline]
+pub(crate) fn publish_bits(word: &AtomicU32, bits: u32) -> u32 {
+    word.fetch_or(bits, Ordering::SeqCst) | bits
+}
+
+/// Lets a moment pass, in which what another processor does may become visible.
+#[inline]
+pub(crate) fn moment() {
+    std::hint::spin_loop();
+}
+
+/// How many [moments](moment) to wait before a sleep: some two microseconds where others run
+/// beside this thread, none where they cannot.
+#[inline]
+pub(crate) fn moments_before_sleep() -> u32 {
+    static MOMENTS: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
+    *MOMENTS.get_or_init(|| {
+        let beside = std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1);
+        if beside { 64 } else { 0 }
+    })
+}
+
 /// Bits of a word that say which process.
 pub(crate) use crate::sys::identity::IDENTITY_MASK;
 
