@@ -33,6 +33,7 @@
 //! | [`daemon`] | the connection to the daemon |
 //! | `shared` | memory that processes share |
 //! | [`sync`] | locks and what is built on them |
+//! | [`queue`] | queues in shared memory |
 //! | `sys` | everything that needs `unsafe` |
 //!
 //! # Invariants
@@ -63,6 +64,8 @@ pub mod task;
 
 #[cfg(target_os = "linux")]
 pub mod daemon;
+#[cfg(target_os = "linux")]
+pub mod queue;
 #[cfg(target_os = "linux")]
 mod shared;
 #[cfg(target_os = "linux")]
@@ -104,6 +107,11 @@ pub use mpserverd_proto::status::{ExitRecord, Reporter, Usage};
 pub use process::wait_any;
 pub use process::{
     ActiveChild, Handle, Process, ProcessBuilder, Resource, StillRunning, Stream, active_children,
+};
+#[cfg(target_os = "linux")]
+pub use queue::{
+    Consumer, GetError, GetManyError, Producer, PutError, PutManyError, Queue, QueueOptions,
+    SimpleQueue,
 };
 #[cfg(target_os = "linux")]
 pub use runtime::{BOOTSTRAP, ROLE_TEMPLATE};

@@ -245,6 +245,28 @@ impl Region {
         &self.mapping
     }
 
+    /// The first so many bytes and the rest; `None` if there are fewer.
+    pub(crate) fn split_at(&self, at: usize) -> Option<(Self, Self)> {
+        let rest = self.length.checked_sub(at)?;
+        // SAFETY: `at` is within the region, or its end.
+        let middle = unsafe { self.base.add(at) };
+        let part = |base, length| Self {
+            mapping: self.mapping.clone(),
+            base,
+            length,
+            _bytes: PhantomData,
+        };
+        Some((part(self.base, at), part(middle, rest)))
+    }
+
+    /// Gives the memory of a range back to the system, as [`Mapping::release`].
+    pub(crate) fn release(&self, range: Range<usize>) {
+        // SAFETY: both point into the same mapping; the base is not below its beginning.
+        let before = unsafe { self.base.offset_from(self.mapping.base) } as usize;
+        let end = range.end.min(self.length);
+        self.mapping.release(before + range.start.min(end)..before + end);
+    }
+
     /// Copies bytes out. Whoever writes at the same time makes a mixture of old and new.
     ///
     /// # Panics

@@ -121,11 +121,31 @@ pub fn receive_into(
     Ok(got)
 }
 
+/// The same as [`receive`], without waiting, and without taking the message: the next one who
+/// receives gets it again, with descriptors of his own.
+///
+/// # Errors
+/// As [`receive`].
+pub fn peek(socket: BorrowedFd<'_>, bytes: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::Result<usize> {
+    // SAFETY: as in `receive`.
+    let room = unsafe { &mut *(std::ptr::from_mut(bytes) as *mut [MaybeUninit<u8>]) };
+    receive_flags(socket, room, fds, libc::MSG_DONTWAIT | libc::MSG_PEEK)
+}
+
 fn receive_raw(
     socket: BorrowedFd<'_>,
     bytes: &mut [MaybeUninit<u8>],
     fds: &mut Vec<OwnedFd>,
     nonblocking: bool,
+) -> io::Result<usize> {
+    receive_flags(socket, bytes, fds, if nonblocking { libc::MSG_DONTWAIT } else { 0 })
+}
+
+fn receive_flags(
+    socket: BorrowedFd<'_>,
+    bytes: &mut [MaybeUninit<u8>],
+    fds: &mut Vec<OwnedFd>,
+    flags: libc::c_int,
 ) -> io::Result<usize> {
     let mut control = [MaybeUninit::<u64>::uninit(); CONTROL_WORDS];
     let mut vector = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
@@ -135,7 +155,7 @@ fn receive_raw(
     message.msg_iovlen = 1;
     message.msg_control = control.as_mut_ptr().cast();
     message.msg_controllen = size_of_val(&control) as _;
-    let flags = libc::MSG_CMSG_CLOEXEC | if nonblocking { libc::MSG_DONTWAIT } else { 0 };
+    let flags = flags | libc::MSG_CMSG_CLOEXEC;
     let got = loop {
         // SAFETY: the kernel writes at most iov_len bytes to `bytes` and msg_controllen bytes to
         // `control`, both of which outlive the call.

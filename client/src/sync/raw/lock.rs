@@ -30,7 +30,7 @@ const INCONSISTENT: u64 = 1 << 30;
 const CONTENDED: u64 = 1 << 31;
 
 /// First nap of a waiter.
-const NAP_SHORTEST: Duration = Duration::from_millis(1);
+pub(crate) const NAP_SHORTEST: Duration = Duration::from_millis(1);
 /// Longest nap of a waiter, so that a death is noticed well within 100 ms.
 pub(crate) const NAP_LONGEST: Duration = Duration::from_millis(50);
 /// After so long a waiter insists on its turn.

@@ -23,7 +23,7 @@ mod reader;
 #[path = "ring/writer.rs"]
 mod writer;
 
-pub(crate) use reader::Reader;
+pub(crate) use reader::{Item, Reader};
 pub(crate) use writer::{Refused, Writer};
 
 /// Blocks that an empty ring keeps; the memory of others goes back to the system.

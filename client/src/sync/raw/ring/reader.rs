@@ -67,6 +67,16 @@ impl<M: Memory> Reader<'_, M> {
         self.head.items
     }
 
+    /// Eight bytes of the next item, which must have them: from so many times eight on.
+    #[inline]
+    pub(crate) fn word(&self, at: usize) -> Result<[u8; UNIT], Damaged> {
+        let mut word = [0; UNIT];
+        self.ring.pieces(self.head, UNIT * (1 + at), UNIT, |at, _| {
+            word = self.ring.memory.word(at);
+        })?;
+        Ok(word)
+    }
+
     /// Appends bytes of the next item to a vector, from so many on.
     #[inline]
     pub(crate) fn copy(&self, item: &Item, skip: usize, into: &mut Vec<u8>) -> Result<(), Damaged> {

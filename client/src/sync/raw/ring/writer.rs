@@ -50,6 +50,27 @@ impl<M: Memory> Writer<'_, M> {
     /// before [`publish`](Self::publish).
     #[inline]
     pub(crate) fn push(&mut self, parts: &[&[u8]], kind: u32) -> Result<(), Refused> {
+        let units = self.place(parts, kind)?;
+        self.tail = self.tail.after(units);
+        Ok(())
+    }
+
+    /// The same, if `before` then succeeds, which does what the item relies on.
+    pub(crate) fn push_after<E>(
+        &mut self,
+        parts: &[&[u8]],
+        kind: u32,
+        before: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), Result<Refused, E>> {
+        let units = self.place(parts, kind).map_err(Ok)?;
+        before().map_err(Err)?;
+        self.tail = self.tail.after(units);
+        Ok(())
+    }
+
+    /// Copies an item to where it will be; returns its units.
+    #[inline]
+    fn place(&self, parts: &[&[u8]], kind: u32) -> Result<u32, Refused> {
         let length = parts.iter().map(|part| part.len()).sum::<usize>();
         let units = Shape::units_of(length).ok_or(Refused::Full)?;
         let head = self.head_with_room_for(units).ok_or(Refused::Full)?;
@@ -61,8 +82,7 @@ impl<M: Memory> Writer<'_, M> {
             self.write(at, part)?;
             at += part.len();
         }
-        self.tail = self.tail.after(units);
-        Ok(())
+        Ok(units)
     }
 
     /// Where the item that is pushed next will stand in the count of all.

@@ -1,0 +1,246 @@
+//! Taking bytes and descriptors out of a queue.
+
+use super::carry::{self, BODY_BESIDE, CARRIED, TAG_BYTES, Tag};
+use super::core::{Core, Naps, Wait};
+use super::error::GetError;
+use super::memory::Blocks;
+use crate::handles::SharedFd;
+use crate::sync::raw::counters::UNIT;
+use crate::sync::raw::lock::Taken;
+use crate::sync::raw::ring::{Damaged, Item, Reader};
+use crate::sys::fd::read_memfd;
+use crate::sys::scm::DescriptorsLost;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Items that were taken.
+#[derive(Debug, Default)]
+pub(super) struct Haul {
+    /// Their bytes, one after the other.
+    pub(super) bytes: Vec<u8>,
+    /// Where each ends.
+    pub(super) ends: Vec<usize>,
+    /// Descriptors of the last one.
+    pub(super) fds: Vec<SharedFd>,
+    /// Whether its packet was looked at.
+    has_packet: bool,
+}
+
+/// Why the first item could not be taken as it should.
+enum Lost {
+    Damaged,
+    Fds(io::Error),
+}
+
+impl From<Damaged> for Lost {
+    fn from(_: Damaged) -> Self {
+        Self::Damaged
+    }
+}
+
+impl Haul {
+    pub(super) const fn new() -> Self {
+        Self { bytes: Vec::new(), ends: Vec::new(), fds: Vec::new(), has_packet: false }
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+        self.fds.clear();
+        self.has_packet = false;
+    }
+}
+
+impl Core {
+    /// Takes items, at least one and at most so many, into an empty haul. With `prefixed`, the
+    /// bytes of an item begin after a length of eight bytes, which must be right.
+    #[inline]
+    pub(super) fn take(
+        &self,
+        haul: &mut Haul,
+        at_most: usize,
+        prefixed: bool,
+        wait: Wait,
+    ) -> Result<(), GetError> {
+        haul.clear();
+        let mut naps = None;
+        loop {
+            if self.is_closed() {
+                return Err(self.get_closed());
+            }
+            if self.items() > 0 {
+                self.empty(haul, at_most, prefixed, wait, naps.is_some())?;
+                if !haul.ends.is_empty() {
+                    return Ok(());
+                }
+            }
+            self.wait_for_items(wait, naps.get_or_insert_with(Naps::new))?;
+        }
+    }
+
+    #[cold]
+    fn wait_for_items(&self, wait: Wait, naps: &mut Naps) -> Result<(), GetError> {
+        let queue = self.name;
+        if self.is_watched() {
+            self.settle();
+        }
+        let nap = naps.next(wait);
+        let gone = self.producers_gone();
+        if self.items() > 0 {
+            return Ok(());
+        }
+        if gone {
+            return Err(GetError::ProducersGone { queue });
+        }
+        let nap = nap.ok_or(GetError::Empty { queue })?;
+        self.sleep(&self.memory.state.items, nap, || self.items() > 0);
+        Ok(())
+    }
+
+    /// Takes what is there, which may be nothing after all.
+    #[inline]
+    fn empty(
+        &self,
+        haul: &mut Haul,
+        at_most: usize,
+        prefixed: bool,
+        wait: Wait,
+        slept: bool,
+    ) -> Result<(), GetError> {
+        let queue = self.name;
+        let ring = self.memory.ring();
+        let lock = &ring.raw.empty.lock;
+        match lock.lock(wait.for_lock()) {
+            Ok(Taken::Clean) => {}
+            Ok(Taken::OwnerDied) => {
+                if let Some(end) = self.take_end() {
+                    carry::discard_before(end.as_fd(), ring.items_taken());
+                }
+                lock.make_consistent();
+            }
+            Err(_) => return Err(GetError::Empty { queue }),
+        }
+        let mut reader = ring.reader();
+        let lost = self.haul(&mut reader, haul, at_most, prefixed);
+        let taken = reader.publish();
+        let at_end = reader.is_at_end();
+        if taken > 0 && haul.has_packet {
+            // It was looked at; now that the item is taken, it is of no use to anybody.
+            if let Some(end) = self.take_end() {
+                carry::discard(end.as_fd());
+            }
+        }
+        let _ = lock.unlock();
+        if taken > 0 {
+            let state = &self.memory.state;
+            state.space.ring(u32::MAX);
+            if slept {
+                state.items.pass_on();
+                if !at_end {
+                    state.items.ring(1);
+                }
+            }
+            if self.is_watched() && at_end {
+                self.settle();
+            }
+        }
+        match lost {
+            Ok(()) => Ok(()),
+            Err(Lost::Damaged) => Err(GetError::Damaged { queue }),
+            Err(Lost::Fds(source)) => Err(GetError::DescriptorsLost { queue, source }),
+        }
+    }
+
+    #[inline]
+    fn haul(
+        &self,
+        reader: &mut Reader<'_, Blocks>,
+        haul: &mut Haul,
+        at_most: usize,
+        prefixed: bool,
+    ) -> Result<(), Lost> {
+        while haul.ends.len() < at_most {
+            let Some(item) = reader.next()? else { break };
+            if item.kind != 0 {
+                // It ends a haul, so that it is clear whose descriptors these are.
+                if haul.ends.is_empty() {
+                    self.haul_carried(reader, &item, haul, prefixed)?;
+                }
+                break;
+            }
+            let skip = if prefixed { prefix(reader, item.length, 0)? } else { 0 };
+            reader.copy(&item, skip, &mut haul.bytes)?;
+            haul.ends.push(haul.bytes.len());
+            reader.skip(&item);
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn haul_carried(
+        &self,
+        reader: &mut Reader<'_, Blocks>,
+        item: &Item,
+        haul: &mut Haul,
+        prefixed: bool,
+    ) -> Result<(), Lost> {
+        if item.kind & CARRIED == 0 || item.length < TAG_BYTES {
+            return Err(Lost::Damaged);
+        }
+        let mut tag = [0; TAG_BYTES];
+        tag[..UNIT].copy_from_slice(&reader.word(0)?);
+        tag[UNIT..].copy_from_slice(&reader.word(1)?);
+        let end = self.take_end().ok_or(Lost::Damaged)?;
+        let mut fds = match carry::look(end.as_fd(), Tag(tag)) {
+            Ok(fds) => {
+                haul.has_packet = true;
+                carry::unpack(item.kind, fds)
+            }
+            // It stays for somebody with more room.
+            Err(error) if DescriptorsLost::is(&error) => return Err(Lost::Fds(error)),
+            Err(error) => Err(error),
+        }
+        .map_err(|error| {
+            reader.skip(item);
+            Lost::Fds(error)
+        })?;
+        if item.kind & BODY_BESIDE == 0 {
+            let skip = if prefixed { prefix(reader, item.length - TAG_BYTES, 2)? } else { 0 };
+            reader.copy(item, TAG_BYTES + skip, &mut haul.bytes)?;
+        } else if item.length < TAG_BYTES + UNIT {
+            return Err(Lost::Damaged);
+        } else {
+            let length = u64::from_le_bytes(reader.word(2)?);
+            let body = fds.pop().ok_or(Lost::Damaged)?;
+            haul.bytes = body_beside(&body, length, prefixed).map_err(|error| {
+                reader.skip(item);
+                Lost::Fds(error)
+            })?;
+        }
+        haul.ends.push(haul.bytes.len());
+        haul.fds.extend(fds.into_iter().map(SharedFd::from));
+        reader.skip(item);
+        Ok(())
+    }
+}
+
+fn body_beside(body: &OwnedFd, length: u64, prefixed: bool) -> io::Result<Vec<u8>> {
+    let mut bytes = read_memfd(body, length)?;
+    if prefixed {
+        if bytes.len() < UNIT {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        bytes.drain(..UNIT);
+    }
+    Ok(bytes)
+}
+
+/// Checks the length that stands before the bytes of an item; returns how many bytes it takes.
+#[inline]
+fn prefix(reader: &Reader<'_, Blocks>, length: usize, at: usize) -> Result<usize, Damaged> {
+    if length < UNIT {
+        return Err(Damaged);
+    }
+    let said = u64::from_le_bytes(reader.word(at)?);
+    if said == (length - UNIT) as u64 { Ok(UNIT) } else { Err(Damaged) }
+}
