@@ -59,17 +59,20 @@ pub(super) enum Wait {
 impl Wait {
     pub(super) const FOR_EVER: Self = Self::Until(Deadline::NEVER);
 
+    #[inline]
     pub(super) fn within(timeout: Duration) -> Self {
         Self::Until(Deadline::within(timeout))
     }
 
     /// As `block` and `timeout` of the reference: a timeout without `block` is ignored.
+    #[inline]
     pub(super) fn of(block: bool, timeout: Option<Duration>) -> Self {
         if block { Self::Until(Deadline::of(timeout)) } else { Self::No }
     }
 
     /// Until when to wait for one of the locks. They are held for a copy at a time, so even who
     /// does not want to wait gets them, unless their holder is stopped.
+    #[inline]
     pub(super) fn for_lock(self) -> Deadline {
         match self {
             Self::No => Deadline::within(Duration::from_secs(1)),
@@ -83,6 +86,7 @@ impl Wait {
 pub(super) struct Naps(Duration);
 
 impl Naps {
+    #[inline]
     pub(super) fn new() -> Self {
         Self(NAP_SHORTEST)
     }
@@ -150,6 +154,11 @@ impl Core {
         self.memory.ring().items() as usize
     }
 
+    #[inline]
+    pub(super) fn has_items(&self) -> bool {
+        self.memory.ring().has_items()
+    }
+
     /// Whether nobody could put an item any more.
     pub(super) fn producers_gone(&self) -> bool {
         self.take_end().is_some_and(|end| carry::is_alone(end.as_fd()))
@@ -197,10 +206,10 @@ impl Core {
         if let Some(watch) = self.watch.get() {
             watch.looked();
         }
-        if self.items() == 0 {
+        if !self.has_items() {
             readiness::settle(&self.event);
         }
-        if self.items() != 0 {
+        if self.has_items() {
             readiness::signal(&self.event);
         }
     }
@@ -212,7 +221,7 @@ impl Core {
         }
         let watch = Watch::new(&self.event, self.take_end().as_ref())?;
         self.memory.state.watched.store(1, Ordering::SeqCst);
-        if self.items() != 0 {
+        if self.has_items() {
             readiness::signal(&self.event);
         }
         Ok(self.watch.get_or_init(|| watch).as_fd())
@@ -228,7 +237,7 @@ impl Core {
 
     /// Whether there is something to get without waiting: an item, or the end of all.
     pub(super) fn is_ready(&self) -> bool {
-        self.items() != 0 || self.is_closed() || self.producers_gone()
+        self.has_items() || self.is_closed() || self.producers_gone()
     }
 
     pub(super) fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

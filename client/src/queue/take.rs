@@ -68,7 +68,7 @@ impl Core {
             if self.is_closed() {
                 return Err(self.get_closed());
             }
-            if self.items() > 0 {
+            if self.has_items() {
                 self.empty(haul, at_most, prefixed, wait, naps.is_some())?;
                 if !haul.ends.is_empty() {
                     return Ok(());
@@ -86,14 +86,14 @@ impl Core {
         }
         let nap = naps.next(wait);
         let gone = self.producers_gone();
-        if self.items() > 0 {
+        if self.has_items() {
             return Ok(());
         }
         if gone {
             return Err(GetError::ProducersGone { queue });
         }
         let nap = nap.ok_or(GetError::Empty { queue })?;
-        self.sleep(&self.memory.state.items, nap, || self.items() > 0);
+        self.sleep(&self.memory.state.items, nap, || self.has_items());
         Ok(())
     }
 
@@ -123,7 +123,6 @@ impl Core {
         let mut reader = ring.reader();
         let lost = self.haul(&mut reader, haul, at_most, prefixed);
         let taken = reader.publish();
-        let at_end = reader.is_at_end();
         if taken > 0 && haul.has_packet {
             // It was looked at; now that the item is taken, it is of no use to anybody.
             if let Some(end) = self.take_end() {
@@ -136,11 +135,11 @@ impl Core {
             state.space.ring(u32::MAX);
             if slept {
                 state.items.pass_on();
-                if !at_end {
+                if self.has_items() {
                     state.items.ring(1);
                 }
             }
-            if self.is_watched() && at_end {
+            if self.is_watched() && !self.has_items() {
                 self.settle();
             }
         }

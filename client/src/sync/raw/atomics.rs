@@ -79,11 +79,13 @@ impl Deadline {
     pub(crate) const NEVER: Self = Self(None);
 
     /// So long from now; a time beyond what the clock can express is for ever.
+    #[inline]
     pub(crate) fn within(timeout: Duration) -> Self {
         Self(Instant::now().checked_add(timeout))
     }
 
     /// So long from now, or for ever.
+    #[inline]
     pub(crate) fn of(timeout: Option<Duration>) -> Self {
         timeout.map_or(Self::NEVER, Self::within)
     }

@@ -61,10 +61,12 @@ shared_struct! {
     }
 }
 
+#[inline]
 fn is_free(word: u64) -> bool {
     word & IDENTITY_MASK == 0
 }
 
+#[inline]
 fn taken(word: u64) -> Taken {
     if word & INCONSISTENT == 0 { Taken::Clean } else { Taken::OwnerDied }
 }
@@ -155,6 +157,7 @@ impl RawLock {
         self.unlock_slow()
     }
 
+    #[inline]
     fn leave(&self, from: u64, to: u64) -> bool {
         self.word.compare_exchange(from, to, Ordering::Release, Ordering::Relaxed).is_ok()
     }

@@ -142,6 +142,12 @@ impl Shape {
     }
 }
 
+/// Whether an end lies before another one, which may be an old one of the same side.
+#[inline]
+fn is_behind(end: End, other: End) -> bool {
+    other.items_since(end).wrapping_sub(1) < u32::MAX / 2
+}
+
 /// A ring with its memory.
 #[derive(Debug)]
 pub(crate) struct Ring<'a, M> {
@@ -171,9 +177,14 @@ impl<M: Memory> Ring<'_, M> {
         }
     }
 
-    /// Items that were ever put into it; wraps around.
-    pub(crate) fn items_ever(&self) -> u32 {
-        End::from_word(look(&self.raw.fill.tail)).items
+    /// Whether something is in it. Looks at the other end only if what was seen of it last does
+    /// not tell.
+    #[inline]
+    pub(crate) fn has_items(&self) -> bool {
+        let empty = &self.raw.empty;
+        let head = End::from_word(look(&empty.head));
+        let seen = End::from_word(empty.tail_seen.load(Ordering::Relaxed));
+        is_behind(head, seen) || End::from_word(look(&self.raw.fill.tail)).items != head.items
     }
 
     /// Items that were ever taken out of it; wraps around.

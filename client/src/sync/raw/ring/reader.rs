@@ -1,6 +1,6 @@
 //! The emptying end.
 
-use super::{Damaged, End, Memory, Ordering, Ring, Shape, UNIT, look, publish};
+use super::{Damaged, End, Memory, Ordering, Ring, Shape, UNIT, is_behind, look, publish};
 
 /// Empties a ring. Only whoever holds the lock of that end may have one.
 #[derive(Debug)]
@@ -37,8 +37,7 @@ impl<M: Memory> Reader<'_, M> {
     /// others before [`publish`](Self::publish).
     #[inline]
     pub(crate) fn next(&mut self) -> Result<Option<Item>, Damaged> {
-        // A tail seen before the last head is no tail: it lies behind.
-        if self.tail.items_since(self.head).wrapping_sub(1) >= u32::MAX / 2 {
+        if !is_behind(self.head, self.tail) {
             let now = look(&self.ring.raw.fill.tail);
             self.ring.raw.empty.tail_seen.store(now, Ordering::Relaxed);
             self.tail = End::from_word(now);
@@ -60,11 +59,6 @@ impl<M: Memory> Reader<'_, M> {
             }
             _ => Err(Damaged),
         }
-    }
-
-    /// Where the next item stands in the count of all.
-    pub(crate) fn next_item(&self) -> u32 {
-        self.head.items
     }
 
     /// Eight bytes of the next item, which must have them: from so many times eight on.
@@ -102,11 +96,5 @@ impl<M: Memory> Reader<'_, M> {
             self.published = self.head;
         }
         taken
-    }
-
-    /// Whether the ring is empty behind what was skipped.
-    #[inline]
-    pub(crate) fn is_at_end(&self) -> bool {
-        End::from_word(look(&self.ring.raw.fill.tail)).items == self.head.items
     }
 }

@@ -27,6 +27,7 @@ pub(crate) struct Writer<'a, M> {
     tail: End,
 }
 
+#[inline]
 fn load(word: &AtomicU64) -> u64 {
     word.load(Ordering::Relaxed)
 }
