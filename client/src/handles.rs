@@ -14,7 +14,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::LocalKey;
 
 /// A descriptor that travels inside values: as an argument or result of a task, an item of a
@@ -189,6 +189,32 @@ impl<'de> Deserialize<'de> for SharedFd {
         with_list(&INCOMING, |list| list.get(usize::from(slot)).cloned())
             .flatten()
             .ok_or_else(|| D::Error::custom(format!("descriptor {slot} did not come along")))
+    }
+}
+
+/// Descriptors whose last copy tells others that nobody is left, so that forks must not keep any.
+static ENDS: Mutex<Vec<Weak<OwnedFd>>> = Mutex::new(Vec::new());
+
+/// Says that those who have the other end of a socket or pipe learn from this one that nobody is
+/// left. A process that was forked for a task has what came with its arguments; the copies that
+/// it inherited by accident would keep up the end of somebody who is gone.
+pub(crate) fn tells_who_is_left(fd: &SharedFd) {
+    let mut ends = ENDS.lock().unwrap_or_else(PoisonError::into_inner);
+    if ends.len() == ends.capacity() {
+        ends.retain(|end| end.strong_count() > 0);
+    }
+    ends.push(Arc::downgrade(&fd.0));
+}
+
+/// In a fork that runs a task: lets go of those. Their numbers stay taken, by `/dev/null`, for the
+/// sake of values that the fork inherited and will drop.
+#[cfg(target_os = "linux")]
+pub(crate) fn let_go_of_ends() {
+    // A thread that the fork does not have may have held it.
+    let Ok(mut ends) = ENDS.try_lock() else { return };
+    let Ok(null) = std::fs::File::open("/dev/null") else { return };
+    for end in ends.drain(..).filter_map(|end| end.upgrade()) {
+        crate::sys::fd::cover(null.as_fd(), end.as_raw_fd());
     }
 }
 

@@ -5,7 +5,7 @@ use super::error::{GetError, PutError};
 use super::memory::{QueueMemory, QueueState};
 use super::options::QueueOptions;
 use super::readiness::{self, Watch};
-use crate::handles::{SharedFd, assert_spawning};
+use crate::handles::{SharedFd, assert_spawning, tells_who_is_left};
 use crate::shared::ShareError;
 use crate::shared::object::Shareable;
 use crate::sync::raw::atomics::{Deadline, Ordering, moment, moments_before_sleep};
@@ -110,6 +110,7 @@ impl Core {
     }
 
     fn of(name: &'static str, memory: QueueMemory, event: SharedFd, ends: Ends) -> Self {
+        ends.put.iter().chain(&ends.take).for_each(tells_who_is_left);
         let ends = Mutex::new(ends);
         let (closed, watch) = (AtomicBool::new(false), OnceLock::new());
         Self { name, memory, event, ends, closed, watch }

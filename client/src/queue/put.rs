@@ -4,6 +4,7 @@ use super::carry::{self, Cargo, TAG_BYTES};
 use super::core::{Core, Naps, Wait};
 use super::error::PutError;
 use super::memory::Blocks;
+use super::take::INHERITED;
 use crate::handles::SharedFd;
 use crate::sync::raw::counters::UNIT;
 use crate::sync::raw::lock::Taken;
@@ -213,7 +214,11 @@ impl Core {
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::NotConnected => Err(PutError::ConsumersGone { queue: self.name }),
             // Also when the system has no room for another descriptor in flight (`ETOOMANYREFS`).
-            _ => Err(PutError::System { queue: self.name, call: "sendmsg", source: error }),
+            _ => {
+                let inherited = error.raw_os_error() == Some(nix::libc::ENOTSOCK);
+                let source = if inherited { io::Error::other(INHERITED) } else { error };
+                Err(PutError::System { queue: self.name, call: "sendmsg", source })
+            }
         }
     }
 }

@@ -26,6 +26,10 @@ pub(super) struct Haul {
     has_packet: bool,
 }
 
+/// Why a queue that came by a fork cannot carry descriptors.
+pub(super) const INHERITED: &str =
+    "this process inherited the queue by a fork: pass it as an argument";
+
 /// Why the first item could not be taken as it should.
 enum Lost {
     Damaged,
@@ -197,6 +201,10 @@ impl Core {
             }
             // It stays for somebody with more room.
             Err(error) if DescriptorsLost::is(&error) => return Err(Lost::Fds(error)),
+            // It stays for somebody who was given the queue.
+            Err(error) if error.raw_os_error() == Some(nix::libc::ENOTSOCK) => {
+                return Err(Lost::Fds(io::Error::other(INHERITED)));
+            }
             Err(error) => Err(error),
         }
         .map_err(|error| {

@@ -74,8 +74,10 @@ impl<M: Memory> Writer<'_, M> {
     fn place(&self, parts: &[&[u8]], kind: u32) -> Result<u32, Refused> {
         let length = parts.iter().map(|part| part.len()).sum::<usize>();
         let units = Shape::units_of(length).ok_or(Refused::Full)?;
-        let head = self.head_with_room_for(units).ok_or(Refused::Full)?;
-        self.lay(head, units)?;
+        if !self.has_room_for(units) {
+            return Err(Refused::Full);
+        }
+        self.lay(units)?;
         let header = u64::from(kind) << 32 | length as u64;
         self.write(0, &header.to_le_bytes())?;
         let mut at = UNIT;
@@ -102,16 +104,17 @@ impl<M: Memory> Writer<'_, M> {
     }
 
     #[inline]
-    fn head_with_room_for(&self, units: u32) -> Option<End> {
-        let fill = &self.ring.raw.fill;
-        let seen = End::from_word(load(&fill.head_seen));
-        if self.ring.fits(self.tail, seen, units) {
-            return Some(seen);
-        }
+    fn has_room_for(&self, units: u32) -> bool {
+        let seen = End::from_word(load(&self.ring.raw.fill.head_seen));
+        self.ring.fits(self.tail, seen, units)
+            || self.ring.fits(self.tail, self.look_at_head(), units)
+    }
+
+    #[cold]
+    fn look_at_head(&self) -> End {
         let now = look(&self.ring.raw.empty.head);
-        fill.head_seen.store(now, Ordering::Relaxed);
-        let now = End::from_word(now);
-        self.ring.fits(self.tail, now, units).then_some(now)
+        self.ring.raw.fill.head_seen.store(now, Ordering::Relaxed);
+        End::from_word(now)
     }
 
     fn write(&self, skip: usize, bytes: &[u8]) -> Result<(), Damaged> {
@@ -122,7 +125,7 @@ impl<M: Memory> Writer<'_, M> {
 
     /// Sees to it that every place up to the end of an item has a block.
     #[inline]
-    fn lay(&self, head: End, units: u32) -> Result<(), Damaged> {
+    fn lay(&self, units: u32) -> Result<(), Damaged> {
         let shape = &self.ring.shape;
         let blocks = Blocks::from_word(load(&self.ring.raw.fill.blocks));
         let last = shape.place(self.tail.units.wrapping_add(units - 1));
@@ -131,11 +134,13 @@ impl<M: Memory> Writer<'_, M> {
         if missing == 0 || missing > shape.place_mask() / 2 {
             return Ok(());
         }
-        self.lay_blocks(head, blocks, missing)
+        self.lay_blocks(blocks, missing)
     }
 
     #[cold]
-    fn lay_blocks(&self, head: End, mut blocks: Blocks, missing: u32) -> Result<(), Damaged> {
+    fn lay_blocks(&self, mut blocks: Blocks, missing: u32) -> Result<(), Damaged> {
+        // Not one seen earlier: every block that is free by now is better than a new one.
+        let head = self.look_at_head();
         let shape = &self.ring.shape;
         let memory = self.ring.memory;
         let word = &self.ring.raw.fill.blocks;
