@@ -111,6 +111,8 @@ pub use runtime::{BOOTSTRAP, ROLE_TEMPLATE};
 pub use shared::ShareError;
 #[cfg(target_os = "linux")]
 pub use sync::{Acquired, Lock, LockGuard, OwnerDied, SyncError, TryLockError};
+#[cfg(target_os = "linux")]
+pub use sync::{RLock, RLockGuard};
 pub use task::{Task, TaskError};
 
 static FROZEN: AtomicBool = AtomicBool::new(false);

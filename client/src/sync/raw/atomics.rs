@@ -20,6 +20,12 @@ pub(crate) fn own_identity() -> u64 {
     Identity::own().0
 }
 
+/// This thread, among all threads of all processes, dead ones included. Never zero.
+#[inline]
+pub(crate) fn own_thread() -> u64 {
+    crate::sys::identity::thread_tag()
+}
+
 /// Whether the process whose bits these are has ended.
 pub(crate) fn is_dead(bits: u64) -> bool {
     Identity::from_bits(bits).is_some_and(Identity::is_dead)

@@ -184,6 +184,12 @@ impl RawLock {
         self.word.fetch_and(!INCONSISTENT, Ordering::Relaxed);
     }
 
+    /// How it was taken, for whoever holds it.
+    #[inline]
+    pub(crate) fn taken(&self) -> Taken {
+        taken(self.word.load(Ordering::Relaxed))
+    }
+
     /// Whether somebody holds it.
     #[inline]
     pub(crate) fn is_locked(&self) -> bool {
