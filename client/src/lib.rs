@@ -112,7 +112,10 @@ pub use shared::ShareError;
 #[cfg(target_os = "linux")]
 pub use sync::{Acquired, Lock, LockGuard, OwnerDied, SyncError, TryLockError};
 #[cfg(target_os = "linux")]
-pub use sync::{RLock, RLockGuard};
+pub use sync::{
+    Barrier, BoundedSemaphore, BrokenBarrier, Condition, ConditionGuard, ConditionLock, Event,
+    Permit, RLock, RLockGuard, Semaphore,
+};
 pub use task::{Task, TaskError};
 
 static FROZEN: AtomicBool = AtomicBool::new(false);
