@@ -119,6 +119,11 @@ pub use runtime::{BOOTSTRAP, ROLE_TEMPLATE};
 pub use shared::ShareError;
 #[cfg(target_os = "linux")]
 pub use sync::{Acquired, Lock, LockGuard, OwnerDied, SyncError, TryLockError};
+#[cfg(target_os = "linux")]
+pub use sync::{
+    Barrier, BoundedSemaphore, BrokenBarrier, Condition, ConditionGuard, ConditionLock, Event,
+    Permit, RLock, RLockGuard, Semaphore,
+};
 pub use task::{Task, TaskError};
 
 static FROZEN: AtomicBool = AtomicBool::new(false);

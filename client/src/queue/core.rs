@@ -8,7 +8,7 @@ use super::readiness::{self, Watch};
 use crate::handles::{SharedFd, assert_spawning, tells_who_is_left};
 use crate::shared::ShareError;
 use crate::shared::object::Shareable;
-use crate::sync::raw::atomics::{Deadline, Ordering, moment, moments_before_sleep};
+use crate::sync::raw::atomics::{Deadline, Ordering, pause, pauses_before_sleep};
 use crate::sync::raw::bell::Bell;
 use crate::sync::raw::lock::{NAP_LONGEST, NAP_SHORTEST};
 use crate::sys::fd;
@@ -177,11 +177,11 @@ impl Core {
     /// Sleeps until the bell rings, the nap ends, or what is waited for is there; a short time
     /// awake before.
     pub(super) fn sleep(&self, bell: &Bell, nap: Duration, there: impl Fn() -> bool) {
-        for _ in 0..moments_before_sleep() {
+        for _ in 0..pauses_before_sleep() {
             if there() {
                 return;
             }
-            moment();
+            pause();
         }
         let heard = bell.listen();
         if !there() {

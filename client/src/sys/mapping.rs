@@ -330,6 +330,17 @@ impl Region {
         unsafe { std::slice::from_raw_parts(self.base.as_ptr().cast(), self.length) }
     }
 
+    /// The bytes as a table of entries, as many as fit; none if they are not aligned for them.
+    #[inline]
+    pub(crate) fn entries<T: Shared>(&self) -> &[T] {
+        const { assert!(size_of::<T>() > 0) };
+        let at = self.base.cast::<T>();
+        let count = if at.is_aligned() { self.length / size_of::<T>() } else { 0 };
+        // SAFETY: so many fit into the region and are aligned; `Shared` types are valid for any
+        // bits; the region keeps the memory.
+        unsafe { std::slice::from_raw_parts(at.as_ptr(), count) }
+    }
+
     /// Where they lie, for the fences that lend plain references.
     pub(crate) fn as_ptr(&self) -> *mut u8 {
         self.base.as_ptr()

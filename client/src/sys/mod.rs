@@ -12,6 +12,7 @@
 //! | `object` | loading a module and calling through its ABI |
 //! | `export` | a module's own side of that ABI |
 //! | `early` | code before `main` and at `exit` |
+//! | `clock` | the clock that processes share |
 //! | `futex` | sleeping on a word of shared memory |
 //! | `halves` | the half of a 64-bit atomic that a futex watches |
 //! | `identity` | who a process is, whatever happens to its pid |
@@ -22,6 +23,7 @@
 #![allow(unsafe_code, reason = "the fence: see the contract at the top of each file")]
 
 pub mod attributes;
+pub(crate) mod clock;
 pub(crate) mod early;
 pub(crate) mod environ;
 pub(crate) mod export;
