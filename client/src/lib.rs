@@ -110,8 +110,8 @@ pub use process::{
 };
 #[cfg(target_os = "linux")]
 pub use queue::{
-    Consumer, GetError, GetManyError, Producer, PutError, PutManyError, Queue, QueueOptions,
-    SimpleQueue,
+    Consumer, GetError, GetManyError, JoinError, JoinableConsumer, JoinableQueue, Producer,
+    PutError, PutManyError, Queue, QueueOptions, SimpleQueue, TooManyTasksDone,
 };
 #[cfg(target_os = "linux")]
 pub use runtime::{BOOTSTRAP, ROLE_TEMPLATE};

@@ -2,6 +2,7 @@
 
 use super::carry;
 use super::error::{GetError, PutError};
+use super::join::{Join, JoinState};
 use super::memory::{QueueMemory, QueueState};
 use super::options::QueueOptions;
 use super::readiness::{self, Watch};
@@ -37,6 +38,8 @@ pub(super) struct Core {
     pub(super) memory: QueueMemory,
     event: SharedFd,
     ends: Mutex<Ends>,
+    /// Of a joinable queue.
+    pub(super) join: Option<Join>,
     closed: AtomicBool,
     watch: OnceLock<Watch>,
 }
@@ -101,19 +104,29 @@ impl Naps {
 }
 
 impl Core {
-    pub(super) fn new(name: &'static str, options: &QueueOptions) -> Result<Self, ShareError> {
+    pub(super) fn new(
+        name: &'static str,
+        options: &QueueOptions,
+        join: Option<Join>,
+    ) -> Result<Self, ShareError> {
         let memory = QueueMemory::new(options)?;
         let (put, take) = fd::seqpacket_pair().map_err(ShareError::system(name, "socketpair"))?;
         let event = readiness::event().map_err(ShareError::system(name, "eventfd"))?;
         let ends = Ends { put: Some(put.into()), take: Some(take.into()) };
-        Ok(Self::of(name, memory, event.into(), ends))
+        Ok(Self::of(name, memory, event.into(), ends, join))
     }
 
-    fn of(name: &'static str, memory: QueueMemory, event: SharedFd, ends: Ends) -> Self {
+    fn of(
+        name: &'static str,
+        memory: QueueMemory,
+        event: SharedFd,
+        ends: Ends,
+        join: Option<Join>,
+    ) -> Self {
         ends.put.iter().chain(&ends.take).for_each(tells_who_is_left);
         let ends = Mutex::new(ends);
         let (closed, watch) = (AtomicBool::new(false), OnceLock::new());
-        Self { name, memory, event, ends, closed, watch }
+        Self { name, memory, event, ends, join, closed, watch }
     }
 
     /// The same queue for one side only.
@@ -124,7 +137,8 @@ impl Core {
             Side::Take => ends.put = None,
             Side::Both => {}
         }
-        Self::of(name, self.memory.clone(), self.event.clone(), ends)
+        let join = self.join.as_ref().map(Join::another);
+        Self::of(name, self.memory.clone(), self.event.clone(), ends, join)
     }
 
     fn ends(&self) -> Ends {
@@ -247,29 +261,33 @@ impl Core {
             return Err(S::Error::custom(format!("{}: this process has closed it", self.name)));
         }
         let ends = self.ends();
-        (&self.memory.state, &self.event, &ends.put, &ends.take).serialize(serializer)
+        let join = self.join.as_ref().map(|join| &join.state);
+        (&self.memory.state, &self.event, (&ends.put, &ends.take), join).serialize(serializer)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
         name: &'static str,
         side: Side,
+        joinable: bool,
     ) -> Result<Self, D::Error> {
-        type Fields = (Shareable<QueueState>, SharedFd, Option<SharedFd>, Option<SharedFd>);
-        let (state, event, put, take) = Fields::deserialize(deserializer)?;
+        type Pair = (Option<SharedFd>, Option<SharedFd>);
+        type Fields = (Shareable<QueueState>, SharedFd, Pair, Option<Shareable<JoinState>>);
+        let (state, event, (put, take), join) = Fields::deserialize(deserializer)?;
         let complete = match side {
             Side::Both => put.is_some() && take.is_some(),
             Side::Put => put.is_some() && take.is_none(),
             Side::Take => put.is_none() && take.is_some(),
         };
-        if !complete {
+        if !complete || (joinable && join.is_none()) {
             return Err(D::Error::custom(format!("{name}: another kind of queue came")));
         }
         let memory = QueueMemory::of(state).map_err(D::Error::custom)?;
         if !readiness::is_event(&event) {
             return Err(D::Error::custom(format!("{name}: a descriptor of it is none of ours")));
         }
-        Ok(Self::of(name, memory, event, Ends { put, take }))
+        let join = join.map(Join::of).transpose().map_err(D::Error::custom)?;
+        Ok(Self::of(name, memory, event, Ends { put, take }, join))
     }
 }
 

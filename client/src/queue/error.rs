@@ -117,6 +117,14 @@ pub enum GetError {
         /// What the system said; `EMFILE` is the limit of open files.
         source: io::Error,
     },
+    /// More processes have items that are not done than a joinable queue can remember.
+    #[error("{queue}: {limit} processes have items that are not done, which is the limit")]
+    TooManyConsumers {
+        /// The type of the queue.
+        queue: &'static str,
+        /// How many processes may have some at once.
+        limit: usize,
+    },
     /// Somebody has scribbled over the memory of the queue.
     #[error("{queue}: its memory was overwritten with what cannot be")]
     Damaged {

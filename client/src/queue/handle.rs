@@ -53,8 +53,8 @@ pub struct Queue<T> {
 /// The side of a [`Queue`] that puts. The queue has producers as long as anybody has one of these,
 /// or a whole queue.
 pub struct Producer<T> {
-    core: SharedCore,
-    _items: PhantomData<fn(T)>,
+    pub(super) core: SharedCore,
+    pub(super) _items: PhantomData<fn(T)>,
 }
 
 /// The side of a [`Queue`] that takes.
@@ -63,13 +63,13 @@ pub struct Consumer<T> {
     _items: PhantomData<fn() -> T>,
 }
 
-queue_handle!(Queue, Both);
-queue_handle!(Producer, Put);
-queue_handle!(Consumer, Take);
+queue_handle!(Queue, Both, joinable: false);
+queue_handle!(Producer, Put, joinable: false);
+queue_handle!(Consumer, Take, joinable: false);
 
 impl<T> Queue<T> {
     pub(super) fn named(name: &'static str, options: &QueueOptions) -> Result<Self, ShareError> {
-        Ok(Self { core: Arc::new(Core::new(name, options)?), _items: PhantomData })
+        Ok(Self { core: Arc::new(Core::new(name, options, None)?), _items: PhantomData })
     }
 }
 

@@ -195,9 +195,36 @@ macro_rules! common_methods {
     };
 }
 
+/// Methods of those who take from a joinable queue; `self.core` is the queue.
+macro_rules! task_methods {
+    () => {
+        /// Says that an item that was taken is done, as each taker must for each item.
+        ///
+        /// # Errors
+        /// [`TooManyTasksDone`] when nothing is unfinished.
+        pub fn task_done(&self) -> Result<(), TooManyTasksDone> {
+            self.core.task_done(1)
+        }
+
+        /// Says it of so many items at once.
+        ///
+        /// # Errors
+        /// [`TooManyTasksDone`] when fewer are unfinished; then none is counted.
+        pub fn tasks_done(&self, items: u32) -> Result<(), TooManyTasksDone> {
+            self.core.task_done(items)
+        }
+
+        /// How many items were put and are not done yet.
+        #[must_use]
+        pub fn unfinished(&self) -> usize {
+            self.core.unfinished()
+        }
+    };
+}
+
 /// A handle's place among values: it travels, clones are the same queue, and it has a name.
 macro_rules! queue_handle {
-    ($name:ident, $side:ident) => {
+    ($name:ident, $side:ident, joinable: $joinable:literal) => {
         impl<T> Clone for $name<T> {
             fn clone(&self) -> Self {
                 Self { core: self.core.clone(), _items: PhantomData }
@@ -218,11 +245,12 @@ macro_rules! queue_handle {
 
         impl<'de, T> Deserialize<'de> for $name<T> {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let core = Core::deserialize(deserializer, stringify!($name), Side::$side)?;
+                let core =
+                    Core::deserialize(deserializer, stringify!($name), Side::$side, $joinable)?;
                 Ok(Self { core: Arc::new(core), _items: PhantomData })
             }
         }
     };
 }
 
-pub(super) use {common_methods, get_methods, put_methods, queue_handle};
+pub(super) use {common_methods, get_methods, put_methods, queue_handle, task_methods};

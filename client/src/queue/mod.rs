@@ -5,6 +5,8 @@
 //! |---|---|
 //! | `handle` | [`Queue`], [`Producer`], [`Consumer`] |
 //! | `simple` | [`SimpleQueue`] |
+//! | `joinable` | [`JoinableQueue`] |
+//! | `join` | who has taken items and not said yet that they are done |
 //! | `methods` | what handles have in common |
 //! | `options` | [`QueueOptions`] |
 //! | `iter` | [`Items`] |
@@ -26,6 +28,8 @@ mod error;
 mod handle;
 mod item;
 mod iter;
+mod join;
+mod joinable;
 mod memory;
 mod methods;
 mod options;
@@ -38,5 +42,7 @@ pub use error::{GetError, GetManyError, PutError, PutManyError};
 pub use handle::{Consumer, Producer, Queue};
 pub use item::QueueItem;
 pub use iter::Items;
+pub use join::{JoinError, TooManyTasksDone};
+pub use joinable::{JoinableConsumer, JoinableQueue};
 pub use options::QueueOptions;
 pub use simple::SimpleQueue;

@@ -3,10 +3,11 @@
 use super::carry::{self, BODY_BESIDE, CARRIED, TAG_BYTES, Tag};
 use super::core::{Core, Naps, Wait};
 use super::error::GetError;
+use super::join::ACCOUNTS;
 use super::memory::Blocks;
 use crate::handles::SharedFd;
 use crate::sync::raw::counters::UNIT;
-use crate::sync::raw::lock::Taken;
+use crate::sync::raw::lock::{Taken, TimedOut};
 use crate::sync::raw::ring::{Damaged, Item, Reader};
 use crate::sys::fd::read_memfd;
 use crate::sys::scm::DescriptorsLost;
@@ -101,6 +102,26 @@ impl Core {
         Ok(())
     }
 
+    /// Takes the lock of this end, and puts in order what a dead owner left.
+    #[inline]
+    pub(super) fn lock_taking_end(&self, wait: Wait) -> Result<(), TimedOut> {
+        let ring = self.memory.ring();
+        let lock = &ring.raw.empty.lock;
+        if lock.lock(wait.for_lock())? == Taken::OwnerDied {
+            if let Some(end) = self.take_end() {
+                carry::discard_before(end.as_fd(), ring.items_taken());
+            }
+            lock.make_consistent();
+        }
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn unlock_taking_end(&self) {
+        // It is held by this process, until now.
+        let _ = self.memory.ring().raw.empty.lock.unlock();
+    }
+
     /// Takes what is there, which may be nothing after all.
     #[inline]
     fn empty(
@@ -113,19 +134,16 @@ impl Core {
     ) -> Result<(), GetError> {
         let queue = self.name;
         let ring = self.memory.ring();
-        let lock = &ring.raw.empty.lock;
-        match lock.lock(wait.for_lock()) {
-            Ok(Taken::Clean) => {}
-            Ok(Taken::OwnerDied) => {
-                if let Some(end) = self.take_end() {
-                    carry::discard_before(end.as_fd(), ring.items_taken());
-                }
-                lock.make_consistent();
-            }
-            Err(_) => return Err(GetError::Empty { queue }),
-        }
+        self.lock_taking_end(wait).map_err(|_| GetError::Empty { queue })?;
         let mut reader = ring.reader();
         let lost = self.haul(&mut reader, haul, at_most, prefixed);
+        if let Some(join) = &self.join
+            && !join.deposit(reader.skipped())
+        {
+            self.unlock_taking_end();
+            haul.clear();
+            return Err(GetError::TooManyConsumers { queue, limit: ACCOUNTS });
+        }
         let taken = reader.publish();
         if taken > 0 && haul.has_packet {
             // It was looked at; now that the item is taken, it is of no use to anybody.
@@ -133,7 +151,7 @@ impl Core {
                 carry::discard(end.as_fd());
             }
         }
-        let _ = lock.unlock();
+        self.unlock_taking_end();
         if taken > 0 {
             let state = &self.memory.state;
             state.space.ring(u32::MAX);

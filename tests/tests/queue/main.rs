@@ -7,4 +7,6 @@ mod basics;
 mod cargo;
 mod ends;
 mod hostile;
+mod joining;
+mod rounds;
 mod watching;

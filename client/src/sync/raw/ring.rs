@@ -187,6 +187,11 @@ impl<M: Memory> Ring<'_, M> {
         is_behind(head, seen) || End::from_word(look(&self.raw.fill.tail)).items != head.items
     }
 
+    /// Items that were ever put into it; wraps around.
+    pub(crate) fn items_ever(&self) -> u32 {
+        End::from_word(look(&self.raw.fill.tail)).items
+    }
+
     /// Items that were ever taken out of it; wraps around.
     pub(crate) fn items_taken(&self) -> u32 {
         End::from_word(look(&self.raw.empty.head)).items

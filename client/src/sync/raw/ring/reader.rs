@@ -87,10 +87,16 @@ impl<M: Memory> Reader<'_, M> {
         self.head = self.head.after(item.units);
     }
 
+    /// How many items were skipped and not taken yet.
+    #[inline]
+    pub(crate) fn skipped(&self) -> u32 {
+        self.head.items_since(self.published)
+    }
+
     /// Takes what was skipped out of the ring; returns how many items that are.
     #[inline]
     pub(crate) fn publish(&mut self) -> u32 {
-        let taken = self.head.items_since(self.published);
+        let taken = self.skipped();
         if taken > 0 {
             publish(&self.ring.raw.empty.head, self.head.to_word());
             self.published = self.head;
