@@ -108,12 +108,21 @@ pub use process::{
 #[cfg(target_os = "linux")]
 pub use runtime::{BOOTSTRAP, ROLE_TEMPLATE};
 #[cfg(target_os = "linux")]
-pub use shared::ShareError;
+pub use shared::{
+    AnyLock, Array, ArrayGuard, Integer, Item, Number, Plain, RawArray, RawValue, ShareError,
+    ShareableList, SharedMemory, SharedMemoryOptions, Value, ValueGuard,
+};
 #[cfg(target_os = "linux")]
 pub use sync::{Acquired, Lock, LockGuard, OwnerDied, SyncError, TryLockError};
 #[cfg(target_os = "linux")]
 pub use sync::{RLock, RLockGuard};
+#[cfg(target_os = "linux")]
+pub use sys::cell::SharedCell;
 pub use task::{Task, TaskError};
+
+/// The crate whose traits say what is plain data, for [`derive`](bytemuck::Pod)s.
+#[cfg(target_os = "linux")]
+pub use bytemuck;
 
 static FROZEN: AtomicBool = AtomicBool::new(false);
 
