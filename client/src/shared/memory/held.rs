@@ -3,14 +3,19 @@
 
 use super::{Segment, names};
 use std::os::fd::{AsFd, AsRawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 /// Those that are not dropped, and some that are.
 static HELD: Mutex<Vec<Weak<Segment>>> = Mutex::new(Vec::new());
 
+/// Whether this process ever held any.
+static EVER: AtomicBool = AtomicBool::new(false);
+
 /// Remembers a segment until it is dropped.
 pub(super) fn remember(segment: &Arc<Segment>) {
     crate::process::register_exit_handler();
+    EVER.store(true, Ordering::Relaxed);
     let mut held = HELD.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if held.len() >= 16 && held.len() == held.capacity() {
         held.retain(|segment| segment.strong_count() > 0);
@@ -29,6 +34,10 @@ pub(crate) fn let_go() {
         // Another thread may use the number just now: it stays taken.
         crate::sys::fd::cover(null.as_fd(), segment.fd.as_fd().as_raw_fd());
         names::remove_if_alone(&segment.name, &again);
+    }
+    // What was dropped while a process that this one was just starting had a copy, for an instant.
+    if EVER.load(Ordering::Relaxed) {
+        names::sweep();
     }
 }
 
