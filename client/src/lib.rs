@@ -116,7 +116,10 @@ pub use queue::{
 #[cfg(target_os = "linux")]
 pub use runtime::{BOOTSTRAP, ROLE_TEMPLATE};
 #[cfg(target_os = "linux")]
-pub use shared::ShareError;
+pub use shared::{
+    AnyLock, Array, ArrayGuard, Integer, Item, Number, Plain, RawArray, RawValue, ShareError,
+    ShareableList, SharedMemory, SharedMemoryOptions, Value, ValueGuard,
+};
 #[cfg(target_os = "linux")]
 pub use sync::{Acquired, Lock, LockGuard, OwnerDied, SyncError, TryLockError};
 #[cfg(target_os = "linux")]
@@ -124,7 +127,13 @@ pub use sync::{
     Barrier, BoundedSemaphore, BrokenBarrier, Condition, ConditionGuard, ConditionLock, Event,
     Permit, RLock, RLockGuard, Semaphore,
 };
+#[cfg(target_os = "linux")]
+pub use sys::cell::SharedCell;
 pub use task::{Task, TaskError};
+
+/// The crate whose traits say what is plain data, for [`derive`](bytemuck::Pod)s.
+#[cfg(target_os = "linux")]
+pub use bytemuck;
 
 static FROZEN: AtomicBool = AtomicBool::new(false);
 
