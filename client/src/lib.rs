@@ -22,6 +22,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | `connection` | messages between processes: pipes, listeners, clients |
 //! | `context` | start methods and contexts |
 //! | `process` | builders, processes, active children |
 //! | `current` | who this process is |
@@ -47,6 +48,7 @@
 )]
 
 mod codec;
+mod connection;
 mod context;
 mod count;
 mod current;
@@ -81,6 +83,12 @@ use mpserverd_proto::job as job_types;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use codec::{Codec, CodecError};
+pub use connection::{
+    Address, Client, ClientBuilder, Connection, ConnectionError, Family, Incoming, Listener,
+    ListenerBuilder, pipe,
+};
+#[cfg(target_os = "linux")]
+pub use connection::{Waitable, wait};
 pub use context::{
     Context, Fallback, OnPreloadError, StartMethod, fixed_start_method, force_start_method,
     get_all_start_methods, get_context, get_start_method, set_executable, set_forkserver_preload,

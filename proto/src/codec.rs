@@ -70,6 +70,9 @@ pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, CodecError> 
     all_used(value, used, bytes)
 }
 
+/// Room for a value before anything of it is written: most need no more, and each growth costs.
+const FIRST_BYTES: usize = 256;
+
 /// A writer that refuses to grow past the payload limit, so that an argument that is too large is
 /// refused before its memory is taken twice.
 struct Bounded<'a> {
@@ -96,7 +99,7 @@ impl bincode::enc::write::Writer for Bounded<'_> {
 /// [`CodecError::TooLarge`] past [`PAYLOAD_BYTES_MAX`](crate::limits::PAYLOAD_BYTES_MAX), or
 /// [`CodecError::Unserializable`] when the value's own `Serialize` fails.
 pub fn encode_payload<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(FIRST_BYTES);
     encode_payload_into(value, &mut bytes)?;
     Ok(bytes)
 }

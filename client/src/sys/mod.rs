@@ -20,6 +20,7 @@
 //! | `halves` | the half of a 64-bit atomic that a futex watches |
 //! | `identity` | who a process is, whatever happens to its pid |
 //! | `mapping` | sealed shared memory, and views of what lies in it |
+//! | `room` | huge pages for large messages |
 //!
 //! What must never be in here: policy. These functions do one thing and report what the kernel
 //! said; who calls them when is decided outside.
@@ -41,5 +42,6 @@ pub(crate) mod lend;
 pub(crate) mod mapping;
 pub(crate) mod object;
 pub mod packet;
+pub(crate) mod room;
 pub mod scm;
 pub mod wait;
