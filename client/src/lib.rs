@@ -34,6 +34,7 @@
 //! | [`daemon`] | the connection to the daemon |
 //! | `shared` | memory that processes share |
 //! | [`sync`] | locks and what is built on them |
+//! | [`queue`] | queues in shared memory |
 //! | `sys` | everything that needs `unsafe` |
 //!
 //! # Invariants
@@ -65,6 +66,8 @@ pub mod task;
 
 #[cfg(target_os = "linux")]
 pub mod daemon;
+#[cfg(target_os = "linux")]
+pub mod queue;
 #[cfg(target_os = "linux")]
 mod shared;
 #[cfg(target_os = "linux")]
@@ -114,12 +117,31 @@ pub use process::{
     ActiveChild, Handle, Process, ProcessBuilder, Resource, StillRunning, Stream, active_children,
 };
 #[cfg(target_os = "linux")]
+pub use queue::{
+    Consumer, GetError, GetManyError, JoinError, JoinableConsumer, JoinableQueue, Producer,
+    PutError, PutManyError, Queue, QueueOptions, SimpleQueue, TooManyTasksDone,
+};
+#[cfg(target_os = "linux")]
 pub use runtime::{BOOTSTRAP, ROLE_TEMPLATE};
 #[cfg(target_os = "linux")]
-pub use shared::ShareError;
+pub use shared::{
+    AnyLock, Array, ArrayGuard, Integer, Item, Number, Plain, RawArray, RawValue, ShareError,
+    ShareableList, SharedMemory, SharedMemoryOptions, Value, ValueGuard,
+};
 #[cfg(target_os = "linux")]
 pub use sync::{Acquired, Lock, LockGuard, OwnerDied, SyncError, TryLockError};
+#[cfg(target_os = "linux")]
+pub use sync::{
+    Barrier, BoundedSemaphore, BrokenBarrier, Condition, ConditionGuard, ConditionLock, Event,
+    Permit, RLock, RLockGuard, Semaphore,
+};
+#[cfg(target_os = "linux")]
+pub use sys::cell::SharedCell;
 pub use task::{Task, TaskError};
+
+/// The crate whose traits say what is plain data, for [`derive`](bytemuck::Pod)s.
+#[cfg(target_os = "linux")]
+pub use bytemuck;
 
 static FROZEN: AtomicBool = AtomicBool::new(false);
 

@@ -161,6 +161,26 @@ pub(crate) fn thread_number() -> u32 {
     NUMBER.with(|number| *number)
 }
 
+/// A word that stands for this thread among all threads of all processes, past ones included.
+/// Never zero.
+///
+/// 64 random bits of the thread, and the identity of its process: a forked child's only thread has
+/// the same random bits as the one that forked it, and another identity.
+#[inline]
+pub(crate) fn thread_tag() -> u64 {
+    thread_local!(static RANDOM: u64 = random());
+    let tag = RANDOM.with(|random| *random) ^ Identity::own().0;
+    if tag == 0 { 1 } else { tag }
+}
+
+#[cold]
+fn random() -> u64 {
+    // Without a source of randomness: the number of the thread, spread over the word (the constant
+    // of Fibonacci hashing), which the identity of the process makes its own.
+    getrandom::u64()
+        .unwrap_or_else(|_| u64::from(thread_number()).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -68,7 +68,7 @@ pub fn send(
             }
         }
     }
-    let flags = libc::MSG_NOSIGNAL | if nonblocking { libc::MSG_DONTWAIT } else { 0 };
+    let flags = libc::MSG_NOSIGNAL | dont_wait(nonblocking);
     uninterrupted(|| {
         // SAFETY: vectors and control outlive the call; both are only read.
         unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, flags) }
@@ -104,7 +104,7 @@ pub fn receive(
     // SAFETY: a slice of bytes is one of bytes that need not be initialised; the kernel only
     // writes to it.
     let room = unsafe { &mut *(std::ptr::from_mut(bytes) as *mut [MaybeUninit<u8>]) };
-    receive_raw(socket, room, fds, nonblocking)
+    receive_raw(socket, room, fds, dont_wait(nonblocking))
 }
 
 /// The same, into the room that `bytes` has; what was in it is gone. Memory that the message does
@@ -119,11 +119,26 @@ pub fn receive_into(
     nonblocking: bool,
 ) -> io::Result<usize> {
     bytes.clear();
-    let got = receive_raw(socket, bytes.spare_capacity_mut(), fds, nonblocking)?;
+    let got = receive_raw(socket, bytes.spare_capacity_mut(), fds, dont_wait(nonblocking))?;
     // SAFETY: the kernel has written so many bytes from the start of the spare room on, and never
     // more than there was room for.
     unsafe { bytes.set_len(got) };
     Ok(got)
+}
+
+/// The same as [`receive`], without waiting, and without taking the message: the next one who
+/// receives gets it again, with descriptors of his own.
+///
+/// # Errors
+/// As [`receive`].
+pub fn peek(socket: BorrowedFd<'_>, bytes: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::Result<usize> {
+    // SAFETY: as in `receive`.
+    let room = unsafe { &mut *(std::ptr::from_mut(bytes) as *mut [MaybeUninit<u8>]) };
+    receive_raw(socket, room, fds, libc::MSG_DONTWAIT | libc::MSG_PEEK)
+}
+
+fn dont_wait(nonblocking: bool) -> libc::c_int {
+    if nonblocking { libc::MSG_DONTWAIT } else { 0 }
 }
 
 /// Sends bytes of a stream without descriptors, by the cheapest call there is; never raises
@@ -136,7 +151,7 @@ pub(crate) fn send_plain(
     bytes: &[u8],
     nonblocking: bool,
 ) -> io::Result<usize> {
-    let flags = libc::MSG_NOSIGNAL | if nonblocking { libc::MSG_DONTWAIT } else { 0 };
+    let flags = libc::MSG_NOSIGNAL | dont_wait(nonblocking);
     uninterrupted(|| {
         // SAFETY: the kernel reads so many bytes of a slice that outlives the call.
         unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) }
@@ -153,7 +168,7 @@ pub(crate) fn receive_plain(
     bytes: &mut [u8],
     nonblocking: bool,
 ) -> io::Result<usize> {
-    let flags = if nonblocking { libc::MSG_DONTWAIT } else { 0 };
+    let flags = dont_wait(nonblocking);
     uninterrupted(|| {
         // SAFETY: the kernel writes at most so many bytes to a slice that outlives the call.
         unsafe { libc::recv(socket.as_raw_fd(), bytes.as_mut_ptr().cast(), bytes.len(), flags) }
@@ -174,7 +189,7 @@ pub(crate) fn append_plain(
     let before = bytes.len();
     let room = bytes.spare_capacity_mut();
     let most = most.min(room.len());
-    let flags = if nonblocking { libc::MSG_DONTWAIT } else { 0 };
+    let flags = dont_wait(nonblocking);
     let got = uninterrupted(|| {
         // SAFETY: the kernel writes at most `most` bytes to the spare room, which has them.
         unsafe { libc::recv(socket.as_raw_fd(), room.as_mut_ptr().cast(), most, flags) }
@@ -239,7 +254,7 @@ fn receive_some(
     nonblocking: bool,
 ) -> io::Result<Part> {
     let before = fds.len();
-    let (bytes, flags) = receive_message(socket, bytes, fds, nonblocking)?;
+    let (bytes, flags) = receive_message(socket, bytes, fds, dont_wait(nonblocking))?;
     let mut lost = flags & libc::MSG_CTRUNC != 0;
     lost = lost || raise_low(&mut fds[before..]).is_err();
     if lost {
@@ -252,10 +267,10 @@ fn receive_raw(
     socket: BorrowedFd<'_>,
     bytes: &mut [MaybeUninit<u8>],
     fds: &mut Vec<OwnedFd>,
-    nonblocking: bool,
+    flags: libc::c_int,
 ) -> io::Result<usize> {
     let before = fds.len();
-    let (got, flags) = receive_message(socket, bytes, fds, nonblocking)?;
+    let (got, flags) = receive_message(socket, bytes, fds, flags)?;
     if flags & (libc::MSG_CTRUNC | libc::MSG_TRUNC) != 0 {
         fds.truncate(before);
         let lost = flags & libc::MSG_CTRUNC != 0;
@@ -283,7 +298,7 @@ fn receive_message(
     socket: BorrowedFd<'_>,
     bytes: &mut [MaybeUninit<u8>],
     fds: &mut Vec<OwnedFd>,
-    nonblocking: bool,
+    flags: libc::c_int,
 ) -> io::Result<(usize, libc::c_int)> {
     let mut control = [MaybeUninit::<u64>::uninit(); CONTROL_WORDS];
     let mut vector = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
@@ -293,7 +308,7 @@ fn receive_message(
     message.msg_iovlen = 1;
     message.msg_control = control.as_mut_ptr().cast();
     message.msg_controllen = size_of_val(&control) as _;
-    let flags = libc::MSG_CMSG_CLOEXEC | if nonblocking { libc::MSG_DONTWAIT } else { 0 };
+    let flags = libc::MSG_CMSG_CLOEXEC | flags;
     let got = uninterrupted(|| {
         // SAFETY: the kernel writes at most iov_len bytes to `bytes` and msg_controllen bytes to
         // `control`, both of which outlive the call.
