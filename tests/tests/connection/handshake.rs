@@ -94,7 +94,10 @@ fn a_silent_client_holds_up_nobody_who_is_authenticated_elsewhere() {
         let ended = waiting.into_iter().map(|thread| thread.join().unwrap());
         let (served, lost): (Vec<_>, Vec<_>) = ended.partition(Result::is_ok);
         assert_eq!((served.len(), lost.len()), (1, 5));
-        assert!(lost.iter().all(is_eof), "{lost:?}");
+        let gone = |lost: &Result<_, ConnectionError>| {
+            lost.as_ref().is_err_and(ConnectionError::is_disconnected)
+        };
+        assert!(lost.iter().all(gone), "{lost:?}");
     });
     let incoming = {
         let _silent = UnixStream::connect(path(&listener)).unwrap();
