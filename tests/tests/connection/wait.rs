@@ -5,7 +5,7 @@ use mp::{Connection, Waitable};
 use mpserverd_tests::suite;
 use mpserverd_tests::suite::{PATIENCE, end};
 use std::cell::Cell;
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -156,11 +156,12 @@ struct Fussy {
     asked: Cell<u32>,
     after: u32,
     end: Connection,
+    hidden: bool,
 }
 
 impl Waitable for Fussy {
-    fn watch(&self) -> BorrowedFd<'_> {
-        self.end.as_fd()
+    fn watch(&self) -> io::Result<BorrowedFd<'_>> {
+        if self.hidden { Err(io::ErrorKind::Unsupported.into()) } else { Ok(self.end.as_fd()) }
     }
 
     fn is_ready(&self, _: bool) -> bool {
@@ -172,7 +173,7 @@ impl Waitable for Fussy {
 #[test]
 fn objects_that_know_better_than_their_descriptor_are_believed() {
     let (end, other) = pipe();
-    let ready = Fussy { asked: Cell::new(0), after: 0, end };
+    let ready = Fussy { asked: Cell::new(0), after: 0, end, hidden: false };
     let (a, b) = pipe();
     b.send(&1).unwrap();
     assert_eq!(mp::wait(&[&ready, &a], None), [0, 1], "others are looked at too");
@@ -184,6 +185,42 @@ fn objects_that_know_better_than_their_descriptor_are_believed() {
     assert!(never.asked.get() < 1000, "asked {} times", never.asked.get());
     let late = Fussy { asked: Cell::new(0), after: 5, ..never };
     assert_eq!(mp::wait(&[&late], Some(LONG)), [0]);
+
+    // Nor does one that has none.
+    let hidden = Fussy { asked: Cell::new(0), after: u32::MAX, hidden: true, ..late };
+    assert!(mp::wait(&[&hidden], Some(5 * SHORT)).is_empty());
+    assert!(hidden.asked.get() < 1000, "asked {} times", hidden.asked.get());
+    let late = Fussy { asked: Cell::new(0), after: 5, ..hidden };
+    assert_eq!(mp::wait(&[&late], Some(LONG)), [0]);
+}
+
+#[test]
+fn queues_are_waited_for_beside_connections() {
+    let (a, b) = pipe();
+    let (producer, consumer) = mp::Queue::<u32>::new().unwrap().split();
+    let joinable = mp::JoinableQueue::<u32>::new().unwrap();
+    let objects: [&dyn Waitable; 3] = [&a, &consumer, &joinable];
+    assert!(mp::wait(&objects, Some(5 * SHORT)).is_empty());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(SHORT);
+            producer.put(&1).unwrap();
+        });
+        assert_eq!(mp::wait(&objects, Some(LONG)), [1]);
+    });
+    joinable.put(&2).unwrap();
+    b.send(&3).unwrap();
+    assert_eq!(mp::wait(&objects, Some(LONG)), [0, 1, 2]);
+    assert_eq!(consumer.get().unwrap(), 1);
+    assert_eq!(mp::wait(&objects, Some(LONG)), [0, 2]);
+    assert!(mp::wait(&[&consumer], Some(SHORT)).is_empty());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(SHORT);
+            drop(producer);
+        });
+        assert_eq!(mp::wait(&[&consumer], Some(LONG)), [0], "no producer is left");
+    });
 }
 
 #[mp::task]
