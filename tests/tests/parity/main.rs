@@ -1,0 +1,6 @@
+//! The same scenarios here and under CPython: outcomes are equal, or differ on purpose.
+#![cfg(target_os = "linux")]
+
+mp::enable_in_tests!();
+
+mod sync;
