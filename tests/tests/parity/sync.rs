@@ -375,8 +375,8 @@ fn test_barrier(said: &mut Said) {
 
     let barrier = mp::Barrier::new(1, None).unwrap();
     let failed = std::panic::catch_unwind(|| barrier.wait_with(None, || panic!("KeyError")));
-    let panic = failed.map(|_| "passed").unwrap_or_else(|panic| panic.downcast_ref().unwrap());
-    said.say("barrier.action fails", panic);
+    let panic = failed.unwrap_err();
+    said.say("barrier.action fails", *panic.downcast_ref::<&str>().unwrap());
     said.say("barrier.broken by action", barrier.broken());
     let brief = mp::Barrier::new(2, Some(SHORT)).unwrap();
     said.say("barrier.default timeout", brief.wait(None));
