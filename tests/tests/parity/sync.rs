@@ -166,7 +166,10 @@ fn elsewhere(deed: Deed) -> String {
         Deed::AcquireAgain(lock) => lock.acquire(false, None).text(),
         Deed::Signal(semaphore) => semaphore.release().text(),
         Deed::ReleaseBounded(semaphore) => semaphore.release().text(),
-        Deed::Set(event) => event.set().text(),
+        Deed::Set(event) => {
+            event.set();
+            ().text()
+        }
         Deed::Meet(barrier) => barrier.wait(None).text(),
         Deed::DieWithLock(lock) => {
             let _ = lock.acquire(true, None);
@@ -310,14 +313,14 @@ fn test_condition(said: &mut Said) {
 }
 
 /// How many of so many waiters a notification wakes, and how many were there.
-fn woken(count: u32, notify: impl FnOnce(&mp::Condition)) -> String {
+fn woken(count: u32, notify: impl FnOnce(&mp::Condition) -> Result<usize, SyncError>) -> String {
     let condition = mp::Condition::new().unwrap();
     let [ready, through] = [(); 2].map(|()| mp::Semaphore::new(0).unwrap());
     let deed = Deed::Count(condition.clone(), ready.clone(), through.clone());
     let processes = (0..count).map(|_| start(deed.clone())).collect::<Vec<_>>();
     assert!((0..count).all(|_| ready.acquire(true, Some(PATIENCE)).unwrap()));
     let guard = condition.lock().unwrap();
-    notify(&condition);
+    notify(&condition).unwrap();
     drop(guard);
     std::thread::sleep(4 * SHORT);
     let result = through.get_value();
@@ -329,10 +332,10 @@ fn woken(count: u32, notify: impl FnOnce(&mp::Condition)) -> String {
 }
 
 fn test_notify(said: &mut Said) {
-    said.say("notify.one", woken(3, |condition| drop(condition.notify(1).unwrap())));
-    said.say("notify.two", woken(3, |condition| drop(condition.notify(2).unwrap())));
-    said.say("notify.all", woken(3, |condition| drop(condition.notify_all().unwrap())));
-    let many = woken(2, |condition| drop(condition.notify(9).unwrap()));
+    said.say("notify.one", woken(3, |condition| condition.notify(1)));
+    said.say("notify.two", woken(3, |condition| condition.notify(2)));
+    said.say("notify.all", woken(3, |condition| condition.notify_all()));
+    let many = woken(2, |condition| condition.notify(9));
     said.say("notify.more than there are", many);
 }
 
@@ -344,8 +347,10 @@ fn test_event(said: &mut Said) {
     said.say("event.set elsewhere", done(Deed::Set(event.clone())));
     said.say("event.wait set", event.wait(None));
     said.say("event.is_set then", event.is_set());
-    said.say("event.set twice", event.set());
-    said.say("event.clear", event.clear());
+    event.set();
+    said.say("event.set twice", ());
+    event.clear();
+    said.say("event.clear", ());
     said.say("event.wait cleared", event.wait(Some(Duration::ZERO)));
 }
 
