@@ -300,7 +300,8 @@ pub fn active_children() -> Vec<ActiveChild> {
     children().clone()
 }
 
-fn register_exit_handler() {
+/// What is to be done when this process ends normally will be.
+pub(crate) fn register_exit_handler() {
     static ONCE: Once = Once::new();
     ONCE.call_once(sys::early::register_exit_handler);
 }

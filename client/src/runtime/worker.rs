@@ -336,6 +336,7 @@ fn finish(shared: &Shared, loaded: &Loaded, completion: Completion) -> ! {
     loaded.before_exit();
     crate::current::run_exit_handlers();
     crate::process::end_children();
+    crate::shared::memory::let_go();
     flush();
     fork::exit_now(code)
 }

@@ -36,6 +36,11 @@ pub(crate) struct Child {
     state: Mutex<State>,
 }
 
+/// Whether it may have left undone what a process does at its end.
+fn was_killed(ending: Ending) -> bool {
+    !matches!(ending, Ending::Known(record) if record.code >= 0)
+}
+
 impl Child {
     pub(crate) fn new(lease: Lease) -> Self {
         let state = State {
@@ -76,6 +81,11 @@ impl Child {
                 Status::Child => self.reap(),
                 Status::Pipe(pipe) => self.read_status(pipe.as_fd(), &mut state.orphaned_since),
             };
+            if state.ending.is_some_and(|ending| self.is_own() && was_killed(ending)) {
+                drop(state);
+                crate::shared::memory::somebody_died();
+                return self.state().ending;
+            }
         }
         state.ending
     }

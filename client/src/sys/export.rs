@@ -150,6 +150,7 @@ unsafe extern "C" fn before_exit(_: *mut c_void, _: abi::Sink) -> c_int {
     let _ = crate::runtime::panics::catch(|| {
         crate::current::run_exit_handlers();
         crate::process::end_children();
+        crate::shared::memory::let_go();
     });
     flush_own_output();
     abi::OK

@@ -16,7 +16,9 @@ use std::ops::{Deref, Range};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
+use std::sync::atomic::{
+    AtomicI8, AtomicI16, AtomicI32, AtomicI64, AtomicU8, AtomicU16, AtomicU32, AtomicU64,
+};
 
 /// Types that may be viewed in memory which other processes change at any time.
 ///
@@ -25,12 +27,17 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64};
 /// a destructor.
 pub(crate) unsafe trait Shared: Sync {}
 
-// SAFETY: atomics of plain integers.
-unsafe impl Shared for AtomicU8 {}
-// SAFETY: as above.
-unsafe impl Shared for AtomicU32 {}
-// SAFETY: as above.
-unsafe impl Shared for AtomicU64 {}
+macro_rules! atomics_are_shared {
+    ($($atomic:ty),+) => {
+        $(
+            // SAFETY: an atomic of plain integers.
+            unsafe impl Shared for $atomic {}
+        )+
+    };
+}
+atomics_are_shared!(AtomicU8, AtomicU16, AtomicU32, AtomicU64);
+atomics_are_shared!(AtomicI8, AtomicI16, AtomicI32, AtomicI64);
+
 // SAFETY: an array is what its elements are.
 unsafe impl<T: Shared, const N: usize> Shared for [T; N] {}
 
@@ -178,11 +185,6 @@ impl<T: Shared> View<T> {
         let at = mapping.check(offset, size_of::<T>(), align_of::<T>())?.cast();
         Some(Self { mapping: mapping.clone(), at })
     }
-
-    /// The mapping that it lies in.
-    pub(crate) fn mapping(&self) -> &Arc<Mapping> {
-        &self.mapping
-    }
 }
 
 impl<T: Shared> Deref for View<T> {
@@ -240,9 +242,26 @@ impl Region {
         self.length
     }
 
-    /// The mapping that it lies in.
-    pub(crate) fn mapping(&self) -> &Arc<Mapping> {
-        &self.mapping
+    /// The first so many bytes and the rest; `None` if there are fewer.
+    pub(crate) fn split_at(&self, at: usize) -> Option<(Self, Self)> {
+        let rest = self.length.checked_sub(at)?;
+        // SAFETY: `at` is within the region, or its end.
+        let middle = unsafe { self.base.add(at) };
+        let part = |base, length| Self {
+            mapping: self.mapping.clone(),
+            base,
+            length,
+            _bytes: PhantomData,
+        };
+        Some((part(self.base, at), part(middle, rest)))
+    }
+
+    /// Gives the memory of a range back to the system, as [`Mapping::release`].
+    pub(crate) fn release(&self, range: Range<usize>) {
+        // SAFETY: both point into the same mapping; the base is not below its beginning.
+        let before = unsafe { self.base.offset_from(self.mapping.base) } as usize;
+        let end = range.end.min(self.length);
+        self.mapping.release(before + range.start.min(end)..before + end);
     }
 
     /// Copies bytes out. Whoever writes at the same time makes a mixture of old and new.
@@ -302,12 +321,6 @@ impl Region {
         unsafe { std::ptr::write_bytes(self.base.as_ptr(), 0, self.length) };
     }
 
-    /// The bytes as atomics: the one way to share them that needs no promise.
-    pub(crate) fn atomics(&self) -> &[AtomicU8] {
-        // SAFETY: AtomicU8 is Shared and has the size of a byte; the region keeps the memory.
-        unsafe { std::slice::from_raw_parts(self.base.as_ptr().cast(), self.length) }
-    }
-
     /// The bytes as a table of entries, as many as fit; none if they are not aligned for them.
     #[inline]
     pub(crate) fn entries<T: Shared>(&self) -> &[T] {
@@ -317,6 +330,20 @@ impl Region {
         // SAFETY: so many fit into the region and are aligned; `Shared` types are valid for any
         // bits; the region keeps the memory.
         unsafe { std::slice::from_raw_parts(at.as_ptr(), count) }
+    }
+
+    /// A `T` that begins at an offset; `None` if it is not all inside, or unaligned.
+    #[inline]
+    pub(crate) fn at<T: Shared>(&self, offset: usize) -> Option<&T> {
+        let end = offset.checked_add(size_of::<T>())?;
+        if end > self.length {
+            return None;
+        }
+        // SAFETY: inside the region, as just checked.
+        let at = unsafe { self.base.as_ptr().add(offset) };
+        // SAFETY: inside and aligned; `Shared` types are valid for any bits; the region keeps the
+        // memory for as long as it is borrowed.
+        at.addr().is_multiple_of(align_of::<T>()).then(|| unsafe { &*at.cast::<T>() })
     }
 
     /// Where they lie, for the fences that lend plain references.

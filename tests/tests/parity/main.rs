@@ -3,4 +3,5 @@
 
 mp::enable_in_tests!();
 
+mod queues;
 mod sync;

@@ -39,6 +39,42 @@ pub(crate) fn is_dead(bits: u64) -> bool {
     Identity::from_bits(bits).is_some_and(Identity::is_dead)
 }
 
+/// Makes a value visible, and that before anything is [looked](look) at afterwards: of two who
+/// publish and then look at what the other publishes, one at least sees the other's.
+#[inline]
+pub(crate) fn publish(word: &AtomicU64, value: u64) {
+    word.store(value, Ordering::SeqCst);
+}
+
+/// See [`publish`].
+#[inline]
+pub(crate) fn look(word: &AtomicU64) -> u64 {
+    word.load(Ordering::SeqCst)
+}
+
+/// [`look`] for a word on which one can sleep.
+#[inline]
+pub(crate) fn look_at_half(word: &AtomicU32) -> u32 {
+    word.load(Ordering::SeqCst)
+}
+
+/// [`publish`] for a word on which one can sleep: sets bits and gives the word as it is then.
+#[inline]
+pub(crate) fn publish_bits(word: &AtomicU32, bits: u32) -> u32 {
+    word.fetch_or(bits, Ordering::SeqCst) | bits
+}
+
+/// How many [pauses](pause) to make before a sleep: some two microseconds where others run beside
+/// this thread, none where they cannot.
+#[inline]
+pub(crate) fn pauses_before_sleep() -> u32 {
+    static PAUSES: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
+    *PAUSES.get_or_init(|| {
+        let beside = std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1);
+        if beside { 64 } else { 0 }
+    })
+}
+
 /// The pid in the bits of an identity.
 pub(crate) fn pid_of(bits: u64) -> u32 {
     Identity::from_bits(bits).map_or(0, Identity::pid)
@@ -76,11 +112,13 @@ impl Deadline {
     pub(crate) const NEVER: Self = Self(None);
 
     /// So long from now; a time beyond what the clock can express is for ever.
+    #[inline]
     pub(crate) fn within(timeout: Duration) -> Self {
         Self(Instant::now().checked_add(timeout))
     }
 
     /// So long from now, or for ever.
+    #[inline]
     pub(crate) fn of(timeout: Option<Duration>) -> Self {
         timeout.map_or(Self::NEVER, Self::within)
     }

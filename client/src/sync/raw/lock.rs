@@ -34,7 +34,7 @@ const INCONSISTENT: u64 = 1 << 30;
 const CONTENDED: u64 = 1 << 31;
 
 /// First nap of a waiter.
-const NAP_SHORTEST: Duration = Duration::from_millis(1);
+pub(crate) const NAP_SHORTEST: Duration = Duration::from_millis(1);
 /// Longest nap of a waiter, so that a death is noticed well within 100 ms.
 pub(crate) const NAP_LONGEST: Duration = Duration::from_millis(50);
 /// After so long a waiter insists on its turn.
@@ -65,10 +65,12 @@ shared_struct! {
     }
 }
 
+#[inline]
 fn is_free(word: u64) -> bool {
     word & IDENTITY_MASK == 0
 }
 
+#[inline]
 fn taken(word: u64) -> Taken {
     if word & INCONSISTENT == 0 { Taken::Clean } else { Taken::OwnerDied }
 }
@@ -191,6 +193,7 @@ impl RawLock {
         self.unlock_slow()
     }
 
+    #[inline]
     fn leave(&self, from: u64, to: u64) -> bool {
         self.word.compare_exchange(from, to, Ordering::Release, Ordering::Relaxed).is_ok()
     }
