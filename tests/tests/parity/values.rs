@@ -199,10 +199,10 @@ fn double_raw(
     array: RawArray<f64>,
     text: RawArray<u8>,
 ) {
-    let (x, y, foo) = scalars;
+    let (x, y, three) = scalars;
     x.set(x.get() * 2);
     y.set(y.get() * 2.0);
-    foo.set(doubled(foo.get()));
+    three.set(doubled(three.get()));
     array.cells().iter().for_each(|cell| cell.set(cell.get() * 2.0));
     text.set_value(&text.value().repeat(2)).unwrap();
 }
@@ -213,16 +213,18 @@ fn double(
     array: Array<f64>,
     text: Array<u8>,
 ) {
-    let (x, y, foo) = scalars;
+    let (x, y, three) = scalars;
     x.update(|x| x * 2);
     y.update(|y| y * 2.0);
-    foo.update(doubled);
-    (0..array.len()).for_each(|at| drop(array.update(at, |number| number * 2.0).unwrap()));
+    three.update(doubled);
+    (0..array.len()).for_each(|at| {
+        let _ = array.update(at, |number| number * 2.0).unwrap();
+    });
     text.set_value(&text.value().unwrap().repeat(2)).unwrap();
 }
 
-fn doubled(foo: Foo) -> Foo {
-    Foo { x: foo.x * 2, y: foo.y * 2.0, ..foo }
+fn doubled(three: Foo) -> Foo {
+    Foo { x: three.x * 2, y: three.y * 2.0, ..three }
 }
 
 fn raw<T: Plain>(value: T) -> RawValue<T> {
@@ -230,15 +232,15 @@ fn raw<T: Plain>(value: T) -> RawValue<T> {
 }
 
 fn test_sharedctypes(ctx: &mp::Context, said: &mut Said) {
-    let sentence = |x: i32, y: f64, foo: Foo, array: Vec<f64>, text: Vec<u8>| {
+    let sentence = |x: i32, y: f64, three: Foo, array: Vec<f64>, text: Vec<u8>| {
         let array = array.iter().map(|one| format!("{one:?}")).collect::<Vec<_>>().join(" ");
         let text = String::from_utf8(text).unwrap();
-        format!("{x} {y:?} {} {:?} {} {array} {text}", foo.x, foo.y, foo.z)
+        format!("{x} {y:?} {} {:?} {} {array} {text}", three.x, three.y, three.z)
     };
-    let foo = Foo { x: 3, y: 2.0, z: 1 };
+    let three = Foo { x: 3, y: 2.0, z: 1 };
     let numbers = [0.0, 1.0, 2.0, 3.0, 4.0];
 
-    let scalars = (raw(7), raw(0.25), raw(foo));
+    let scalars = (raw(7), raw(0.25), raw(three));
     let (array, text) = (RawArray::from_slice(&numbers).unwrap(), RawArray::zeroed(20).unwrap());
     text.set_value(b"hello").unwrap();
     value(ctx.process::<double_raw>((scalars.clone(), array.clone(), text.clone())));
@@ -246,7 +248,7 @@ fn test_sharedctypes(ctx: &mp::Context, said: &mut Said) {
     said.that("test_sharedctypes", sentence(x, y, changed, array.to_vec(), text.value()));
 
     let locked = |raw| Value::synchronized(raw, mp::RLock::new().unwrap());
-    let scalars = (Value::new(7).unwrap(), Value::new(0.25).unwrap(), locked(raw(foo)));
+    let scalars = (Value::new(7).unwrap(), Value::new(0.25).unwrap(), locked(raw(three)));
     let array = Array::synchronized(RawArray::from_slice(&numbers).unwrap(), Lock::new().unwrap());
     let text = Array::zeroed(20).unwrap();
     text.set_value(b"hello").unwrap();
@@ -257,9 +259,9 @@ fn test_sharedctypes(ctx: &mp::Context, said: &mut Said) {
 }
 
 fn test_copy(said: &mut Said) {
-    let foo = RawValue::new(Foo { x: 2, y: 5.0, z: 1 << 33 }).unwrap();
-    let bar = foo.copy().unwrap();
-    foo.set(Foo { x: 0, y: 0.0, z: 0 });
+    let three = RawValue::new(Foo { x: 2, y: 5.0, z: 1 << 33 }).unwrap();
+    let bar = three.copy().unwrap();
+    three.set(Foo { x: 0, y: 0.0, z: 0 });
     let Foo { x, y, z } = bar.get();
     said.that("test_copy", format!("{x} {y:?} {z}"));
 }

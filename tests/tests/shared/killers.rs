@@ -69,16 +69,15 @@ fn values(count: u64) {
         total: Value::zeroed().unwrap(),
         done: RawArray::zeroed(CREW).unwrap(),
     };
-    let check = |deaths: u64| {
+    let check = |_| {
         values.locked.value().number();
         values.raw.get().number();
         // Added before it was told: read in the other order.
         let told = values.done.iter().sum::<u64>();
         assert!(values.total.value() >= told, "an addition is lost");
-        deaths
     };
     let start = |ctx: &mp::Context, place| ctx.process::<work_on_values>((values.clone(), place));
-    let lived = rounds(count, start, |round| drop(check(round)), || values.stop.set(1));
+    let lived = rounds(count, start, check, || values.stop.set(1));
     let (total, told) = (values.total.value(), values.done.iter().sum::<u64>());
     assert!(told <= total && total <= told + count, "{told} told, {total} added, {count} deaths");
     assert!(lived.len() == CREW && told >= lived.iter().sum());
