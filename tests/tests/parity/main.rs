@@ -5,3 +5,4 @@ mp::enable_in_tests!();
 
 mod queues;
 mod sync;
+mod values;
