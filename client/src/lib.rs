@@ -140,7 +140,6 @@ pub use sys::cell::SharedCell;
 pub use task::{Task, TaskError};
 
 /// The crate whose traits say what is plain data, for [`derive`](bytemuck::Pod)s.
-#[cfg(target_os = "linux")]
 pub use bytemuck;
 
 static FROZEN: AtomicBool = AtomicBool::new(false);

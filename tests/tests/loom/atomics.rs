@@ -322,6 +322,29 @@ pub(crate) fn pause() {
     loom::thread::yield_now();
 }
 
+/// A store and what is looked at after it, as the real ones order them; loom knows fences better
+/// than it knows `SeqCst` accesses.
+pub(crate) fn publish(word: &AtomicU64, value: u64) {
+    word.store(value, Ordering::Release);
+    atomic::fence(Ordering::SeqCst);
+}
+
+pub(crate) fn look(word: &AtomicU64) -> u64 {
+    atomic::fence(Ordering::SeqCst);
+    word.load(Ordering::Acquire)
+}
+
+pub(crate) fn look_at_half(word: &AtomicU32) -> u32 {
+    atomic::fence(Ordering::SeqCst);
+    word.load(Ordering::Acquire)
+}
+
+pub(crate) fn publish_bits(word: &AtomicU32, bits: u32) -> u32 {
+    let before = word.fetch_or(bits, Ordering::AcqRel);
+    atomic::fence(Ordering::SeqCst);
+    before | bits
+}
+
 /// Until which tick to wait.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline(Option<u64>);
@@ -368,6 +391,12 @@ impl Patience {
 /// What zeroed memory holds.
 pub(crate) trait Zeroed {
     fn zeroed() -> Self;
+}
+
+impl<T: Zeroed, const N: usize> Zeroed for [T; N] {
+    fn zeroed() -> Self {
+        std::array::from_fn(|_| T::zeroed())
+    }
 }
 
 /// Defines a struct of atomics that can be made of zeros.
@@ -424,6 +453,11 @@ macro_rules! atomic {
             pub(crate) fn fetch_add(&self, value: $value, order: Ordering) -> $value {
                 step();
                 self.0.fetch_add(value, order)
+            }
+
+            pub(crate) fn fetch_or(&self, value: $value, order: Ordering) -> $value {
+                step();
+                self.0.fetch_or(value, order)
             }
 
             pub(crate) fn fetch_and(&self, value: $value, order: Ordering) -> $value {

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `raw` | the algorithms, as they stand in the client |
 //! | `atomics` | the machine: atomics, sleeping, processes that die |
-//! | `lock`, `rlock`, `event`, `semaphore`, `condition`, `barrier` | a model of each |
+//! | `lock`, `rlock`, `event`, `semaphore`, `condition`, `barrier`, `ring` | a model of each |
 //!
 //! A model of another algorithm is one more file: include its source in `raw`, and say in a
 //! [`Model`](raw::atomics::Model) what its processes do.
@@ -16,5 +16,6 @@ mod condition;
 mod event;
 mod lock;
 mod raw;
+mod ring;
 mod rlock;
 mod semaphore;

@@ -1,7 +1,9 @@
-//! The same scenarios here and under CPython, and what is different on purpose.
+//! The same scenarios here and under CPython: outcomes are equal, or differ on purpose.
 #![cfg(target_os = "linux")]
 
 mp::enable_in_tests!();
 
 mod connection;
 mod queues;
+mod sync;
+mod values;

@@ -68,6 +68,7 @@ suite![
     a_killed_receiver_leaves_nothing,
     a_look_without_tracking_changes_nothing,
     what_is_never_dropped_goes_with_the_process,
+    a_fork_holds_what_it_copied,
 ];
 
 fn a_child_reads_and_writes(ctx: &mp::Context) {
@@ -173,6 +174,29 @@ fn a_look_without_tracking_changes_nothing(ctx: &mp::Context) {
     drop(segment);
     assert!(is_gone(&name));
     assert!(looker.unlink().is_err());
+}
+
+/// What a closure takes along is in both processes until each lets go of it.
+fn a_fork_holds_what_it_copied(ctx: &mp::Context) {
+    if ctx.method() != mp::StartMethod::Fork {
+        return;
+    }
+    let segment = SharedMemory::create(None, 100).unwrap();
+    let name = segment.name().to_owned();
+    let (step, said) = (RawValue::zeroed().unwrap(), RawValue::new(0u8).unwrap());
+    let (theirs, answer) = (step.clone(), said.clone());
+    let process = ctx.process_fn(move || {
+        assert!(eventually(PATIENCE, || theirs.get() == 1u8));
+        answer.set(segment.cells::<u8>(0, 1).unwrap()[0].get() + 1);
+    });
+    let process = process.start().unwrap();
+    // The closure is gone here, and so is this process's handle.
+    assert!(path(&name).exists());
+    assert!(!SharedMemory::options().tracked(false).attach(&name).unwrap().is_tracked());
+    step.set(1);
+    outcome(&process).unwrap();
+    assert_eq!((end(&process), said.get()), (0, 1));
+    assert!(is_gone(&name));
 }
 
 fn what_is_never_dropped_goes_with_the_process(ctx: &mp::Context) {

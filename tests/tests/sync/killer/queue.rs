@@ -59,7 +59,7 @@ fn use_queue(queue: Queue, member: Member) {
     member.work(|_| {
         let waited = queue.enter(words);
         // One more or less is one write, so whatever a dead one left is whole.
-        if member.place % 2 == 0 {
+        if member.place.is_multiple_of(2) {
             queue
                 .wait(&queue.room, words, || words.get(ITEMS) < ROOM || words.get(super::STOP) > 0);
             words.add(ITEMS, 1);

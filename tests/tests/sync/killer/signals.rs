@@ -50,7 +50,7 @@ pub(super) fn semaphore(rounds: u64, ctx: &mp::Context) {
 #[mp::task]
 fn use_event(event: mp::Event, member: Member) {
     member.work(|moments| {
-        if member.place % 2 == 0 {
+        if member.place.is_multiple_of(2) {
             event.set();
             event.clear();
             std::thread::sleep(Duration::from_micros(moments.below(300)));
