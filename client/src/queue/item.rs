@@ -97,7 +97,7 @@ impl Core {
         items: &mut impl Iterator<Item = &'a T>,
         bytes: &mut Vec<u8>,
         ends: &mut Vec<usize>,
-    ) -> (Next, Option<(Vec<u8>, Vec<SharedFd>)>) {
+    ) -> (Next, Option<Special>) {
         bytes.clear();
         ends.clear();
         while bytes.len() < BATCH_BYTES {
@@ -181,6 +181,9 @@ impl Core {
         decoded.map_err(|source| GetError::Decode { queue, source, bytes: bytes.to_vec() })
     }
 }
+
+/// An item that does not simply go into the ring: its bytes, and its descriptors.
+type Special = (Vec<u8>, Vec<SharedFd>);
 
 /// How a batch ended.
 enum Next {
