@@ -3,6 +3,7 @@
 
 mp::enable_in_tests!();
 
+mod connection;
 mod queues;
 mod sync;
 mod values;
