@@ -10,11 +10,12 @@
 
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Error as _, Serialize, Serializer};
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread::LocalKey;
 
 /// A descriptor that travels inside values: as an argument or result of a task, an item of a
 /// queue, a message on a connection. Clones are one descriptor, also after a journey.
@@ -74,26 +75,49 @@ impl fmt::Debug for SharedFd {
 }
 
 thread_local! {
-    /// Lists that are being filled, the innermost last.
-    static OUTGOING: RefCell<Vec<Vec<SharedFd>>> = const { RefCell::new(Vec::new()) };
-    /// Lists that are being read, the innermost last.
-    static INCOMING: RefCell<Vec<Vec<SharedFd>>> = const { RefCell::new(Vec::new()) };
+    /// The list that is being filled.
+    static OUTGOING: List = const { Cell::new(None) };
+    /// The list that is being read.
+    static INCOMING: List = const { Cell::new(None) };
 }
 
-/// Ends a scope, also when the closure inside it panics.
-struct Scope(&'static std::thread::LocalKey<RefCell<Vec<Vec<SharedFd>>>>);
+type List = Cell<Option<Vec<SharedFd>>>;
+
+/// Puts the list of before back in its place, also when the closure in between panics.
+struct Scope {
+    key: &'static LocalKey<List>,
+    before: Option<Vec<SharedFd>>,
+}
 
 impl Scope {
-    fn enter(key: &'static std::thread::LocalKey<RefCell<Vec<Vec<SharedFd>>>>) -> Self {
-        key.with_borrow_mut(|stack| stack.push(Vec::new()));
-        Self(key)
+    #[inline]
+    fn enter(key: &'static LocalKey<List>, list: Vec<SharedFd>) -> Self {
+        Self { key, before: key.replace(Some(list)) }
+    }
+
+    #[inline]
+    fn leave(mut self) -> Vec<SharedFd> {
+        let list = self.key.replace(self.before.take());
+        std::mem::forget(self);
+        list.unwrap_or_default()
     }
 }
 
 impl Drop for Scope {
     fn drop(&mut self) {
-        self.0.with_borrow_mut(Vec::pop);
+        self.key.set(self.before.take());
     }
+}
+
+/// Runs something with the list of the innermost scope, if there is one.
+fn with_list<R>(
+    key: &'static LocalKey<List>,
+    run: impl FnOnce(&mut Vec<SharedFd>) -> R,
+) -> Option<R> {
+    let mut list = key.take();
+    let result = list.as_mut().map(run);
+    key.set(list);
+    result
 }
 
 /// Runs `encode`, in which handles may be serialised, and returns their descriptors in the order
@@ -101,30 +125,27 @@ impl Drop for Scope {
 ///
 /// The library does this itself for arguments, results, items and messages. Use it to carry
 /// handles by a way of your own.
+#[inline]
 pub fn collect<R>(encode: impl FnOnce() -> R) -> (R, Vec<SharedFd>) {
-    let scope = Scope::enter(&OUTGOING);
+    let scope = Scope::enter(&OUTGOING, Vec::new());
     let result = encode();
-    let fds = OUTGOING.with_borrow_mut(|stack| stack.last_mut().map(std::mem::take));
-    drop(scope);
-    (result, fds.unwrap_or_default())
+    (result, scope.leave())
 }
 
 /// Runs `decode`, in which handles may be deserialised, with the descriptors that came along.
+#[inline]
 pub fn provide<R>(fds: impl IntoIterator<Item = SharedFd>, decode: impl FnOnce() -> R) -> R {
-    let _scope = Scope::enter(&INCOMING);
-    INCOMING.with_borrow_mut(|stack| {
-        if let Some(list) = stack.last_mut() {
-            list.extend(fds);
-        }
-    });
-    decode()
+    let scope = Scope::enter(&INCOMING, fds.into_iter().collect());
+    let result = decode();
+    scope.leave();
+    result
 }
 
 /// Whether a value is being encoded for another process by this thread just now: the counterpart
 /// of `get_spawning_popen() is not None`.
 #[must_use]
 pub fn is_spawning() -> bool {
-    OUTGOING.with_borrow(|stack| !stack.is_empty())
+    with_list(&OUTGOING, |_| ()).is_some()
 }
 
 /// What serialising a handle outside a journey gives.
@@ -149,12 +170,11 @@ pub fn assert_spawning(object: &'static str) -> Result<(), NotSpawning> {
 impl Serialize for SharedFd {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         assert_spawning("SharedFd").map_err(S::Error::custom)?;
-        let slot = OUTGOING.with_borrow_mut(|stack| {
-            let list = stack.last_mut()?;
-            Some(list.iter().position(|known| known.is(self)).unwrap_or_else(|| {
+        let slot = with_list(&OUTGOING, |list| {
+            list.iter().position(|known| known.is(self)).unwrap_or_else(|| {
                 list.push(self.clone());
                 list.len() - 1
-            }))
+            })
         });
         match slot.and_then(|slot| u16::try_from(slot).ok()) {
             Some(slot) => serializer.serialize_u16(slot),
@@ -166,9 +186,35 @@ impl Serialize for SharedFd {
 impl<'de> Deserialize<'de> for SharedFd {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let slot = u16::deserialize(deserializer)?;
-        INCOMING
-            .with_borrow(|stack| stack.last()?.get(usize::from(slot)).cloned())
+        with_list(&INCOMING, |list| list.get(usize::from(slot)).cloned())
+            .flatten()
             .ok_or_else(|| D::Error::custom(format!("descriptor {slot} did not come along")))
+    }
+}
+
+/// Descriptors whose last copy tells others that nobody is left, so that forks must not keep any.
+static ENDS: Mutex<Vec<Weak<OwnedFd>>> = Mutex::new(Vec::new());
+
+/// Says that those who have the other end of a socket or pipe learn from this one that nobody is
+/// left. A process that was forked for a task has what came with its arguments; the copies that
+/// it inherited by accident would keep up the end of somebody who is gone.
+pub(crate) fn tells_who_is_left(fd: &SharedFd) {
+    let mut ends = ENDS.lock().unwrap_or_else(PoisonError::into_inner);
+    if ends.len() == ends.capacity() {
+        ends.retain(|end| end.strong_count() > 0);
+    }
+    ends.push(Arc::downgrade(&fd.0));
+}
+
+/// In a fork that runs a task: lets go of those. Their numbers stay taken, by `/dev/null`, for the
+/// sake of values that the fork inherited and will drop.
+#[cfg(target_os = "linux")]
+pub(crate) fn let_go_of_ends() {
+    // A thread that the fork does not have may have held it.
+    let Ok(mut ends) = ENDS.try_lock() else { return };
+    let Ok(null) = std::fs::File::open("/dev/null") else { return };
+    for end in ends.drain(..).filter_map(|end| end.upgrade()) {
+        crate::sys::fd::cover(null.as_fd(), end.as_raw_fd());
     }
 }
 

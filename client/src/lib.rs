@@ -22,6 +22,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | `connection` | messages between processes: pipes, listeners, clients |
 //! | `context` | start methods and contexts |
 //! | `process` | builders, processes, active children |
 //! | `current` | who this process is |
@@ -33,6 +34,7 @@
 //! | [`daemon`] | the connection to the daemon |
 //! | `shared` | memory that processes share |
 //! | [`sync`] | locks and what is built on them |
+//! | [`queue`] | queues in shared memory |
 //! | `sys` | everything that needs `unsafe` |
 //!
 //! # Invariants
@@ -46,6 +48,7 @@
 )]
 
 mod codec;
+mod connection;
 mod context;
 mod count;
 mod current;
@@ -64,6 +67,8 @@ pub mod task;
 #[cfg(target_os = "linux")]
 pub mod daemon;
 #[cfg(target_os = "linux")]
+pub mod queue;
+#[cfg(target_os = "linux")]
 mod shared;
 #[cfg(target_os = "linux")]
 mod start;
@@ -78,6 +83,12 @@ use mpserverd_proto::job as job_types;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use codec::{Codec, CodecError};
+pub use connection::{
+    Address, Client, ClientBuilder, Connection, ConnectionError, Family, Incoming, Listener,
+    ListenerBuilder, pipe,
+};
+#[cfg(target_os = "linux")]
+pub use connection::{Waitable, wait};
 pub use context::{
     Context, Fallback, OnPreloadError, StartMethod, fixed_start_method, force_start_method,
     get_all_start_methods, get_context, get_start_method, set_executable, set_forkserver_preload,
@@ -106,6 +117,11 @@ pub use process::{
     ActiveChild, Handle, Process, ProcessBuilder, Resource, StillRunning, Stream, active_children,
 };
 #[cfg(target_os = "linux")]
+pub use queue::{
+    Consumer, GetError, GetManyError, JoinError, JoinableConsumer, JoinableQueue, Producer,
+    PutError, PutManyError, Queue, QueueOptions, SimpleQueue, TooManyTasksDone,
+};
+#[cfg(target_os = "linux")]
 pub use runtime::{BOOTSTRAP, ROLE_TEMPLATE};
 #[cfg(target_os = "linux")]
 pub use shared::{
@@ -115,7 +131,10 @@ pub use shared::{
 #[cfg(target_os = "linux")]
 pub use sync::{Acquired, Lock, LockGuard, OwnerDied, SyncError, TryLockError};
 #[cfg(target_os = "linux")]
-pub use sync::{RLock, RLockGuard};
+pub use sync::{
+    Barrier, BoundedSemaphore, BrokenBarrier, Condition, ConditionGuard, ConditionLock, Event,
+    Permit, RLock, RLockGuard, Semaphore,
+};
 #[cfg(target_os = "linux")]
 pub use sys::cell::SharedCell;
 pub use task::{Task, TaskError};

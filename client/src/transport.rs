@@ -20,13 +20,13 @@ const SUN_PATH_MAX: usize = 107;
 const NAME_MAX: usize = SUN_PATH_MAX - "/proc/self/fd/2147483647/".len();
 
 /// A path that the kernel takes, and the directory that must stay open meanwhile.
-struct Short {
-    path: PathBuf,
+pub(crate) struct Short {
+    pub(crate) path: PathBuf,
     _directory: Option<OwnedFd>,
 }
 
 /// Makes a path short enough for a socket address, by way of its directory's descriptor.
-fn shorten(path: &Path) -> io::Result<Short> {
+pub(crate) fn shorten(path: &Path) -> io::Result<Short> {
     if path.as_os_str().len() <= SUN_PATH_MAX {
         return Ok(Short { path: path.to_owned(), _directory: None });
     }

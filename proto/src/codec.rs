@@ -70,16 +70,21 @@ pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, CodecError> 
     all_used(value, used, bytes)
 }
 
+/// Room for a value before anything of it is written: most need no more, and each growth costs.
+const FIRST_BYTES: usize = 256;
+
 /// A writer that refuses to grow past the payload limit, so that an argument that is too large is
 /// refused before its memory is taken twice.
-struct Bounded {
-    bytes: Vec<u8>,
+struct Bounded<'a> {
+    bytes: &'a mut Vec<u8>,
+    before: usize,
     overflow: bool,
 }
 
-impl bincode::enc::write::Writer for Bounded {
+impl bincode::enc::write::Writer for Bounded<'_> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), bincode::error::EncodeError> {
-        if self.bytes.len() as u64 + bytes.len() as u64 > crate::limits::PAYLOAD_BYTES_MAX {
+        let length = self.bytes.len() - self.before + bytes.len();
+        if length as u64 > crate::limits::PAYLOAD_BYTES_MAX {
             self.overflow = true;
             return Err(bincode::error::EncodeError::Other("payload limit"));
         }
@@ -94,15 +99,28 @@ impl bincode::enc::write::Writer for Bounded {
 /// [`CodecError::TooLarge`] past [`PAYLOAD_BYTES_MAX`](crate::limits::PAYLOAD_BYTES_MAX), or
 /// [`CodecError::Unserializable`] when the value's own `Serialize` fails.
 pub fn encode_payload<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
-    let mut writer = Bounded { bytes: Vec::new(), overflow: false };
+    let mut bytes = Vec::with_capacity(FIRST_BYTES);
+    encode_payload_into(value, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Appends a user's encoded value to bytes, which after an error are as they were.
+///
+/// # Errors
+/// As [`encode_payload`].
+pub fn encode_payload_into<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
+    let before = bytes.len();
+    let mut writer = Bounded { bytes, before, overflow: false };
     let done = bincode::serde::encode_into_writer(value, &mut writer, config::<PAYLOAD_LIMIT>());
-    match done {
-        Ok(()) => Ok(writer.bytes),
-        Err(_) if writer.overflow => {
-            Err(CodecError::TooLarge { limit: crate::limits::PAYLOAD_BYTES_MAX })
+    let overflow = writer.overflow;
+    done.map_err(|error| {
+        bytes.truncate(before);
+        if overflow {
+            CodecError::TooLarge { limit: crate::limits::PAYLOAD_BYTES_MAX }
+        } else {
+            unserializable(&error)
         }
-        Err(error) => Err(unserializable(&error)),
-    }
+    })
 }
 
 /// Decodes a user's value; all bytes must belong to it.

@@ -67,6 +67,11 @@ impl<T: Object> Shareable<T> {
         self.place.bytes(skip, length, align.min(ALIGN))
     }
 
+    /// The whole tail with that alignment; `None` if it cannot be had.
+    pub(crate) fn whole_tail(&self, align: usize) -> Option<Region> {
+        self.tail(self.tail_bytes(align), align)
+    }
+
     /// Whether both are the same object.
     pub(crate) fn is(&self, other: &Self) -> bool {
         self.place.is(&other.place)

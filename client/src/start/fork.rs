@@ -54,6 +54,9 @@ fn refuse_threads() -> Result<(), StartError> {
 
 fn grow_up(job: OwnedFd, closure: Option<worker::Closure>) -> ! {
     crate::process::forget_inherited();
+    if closure.is_none() {
+        crate::handles::let_go_of_ends();
+    }
     attributes::reset_signals(&attributes::changed_signals());
     worker::serve(job, Box::leak(Box::new(Loaded::program())), closure)
 }

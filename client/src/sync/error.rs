@@ -95,4 +95,61 @@ pub enum SyncError {
         /// The type of the object.
         object: &'static str,
     },
+    /// Released more often than acquired, beyond the largest value.
+    #[error("{object}: released too often: its value would exceed {limit}")]
+    OverRelease {
+        /// The type of the object.
+        object: &'static str,
+        /// The largest value.
+        limit: u32,
+    },
+    /// More processes hold a permit than it can remember.
+    #[error("{object}: {limit} processes hold permits of it, which is the limit")]
+    TooManyHolders {
+        /// The type of the object.
+        object: &'static str,
+        /// How many processes may hold permits at once.
+        limit: usize,
+    },
+    /// More threads wait than it can remember.
+    #[error("{object}: {limit} threads wait for it, which is the limit")]
+    TooManyWaiters {
+        /// The type of the object.
+        object: &'static str,
+        /// How many threads may wait at once.
+        limit: usize,
+    },
+    /// A process died with the lock. The lock is held by the caller, as before.
+    #[error(
+        "{object}: a process died while it held the lock: what it protects may be half-changed; \
+         the lock is held now"
+    )]
+    OwnerDied {
+        /// The type of the object.
+        object: &'static str,
+    },
+}
+
+/// Why a barrier does not let anybody through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BrokenBarrier {
+    /// The time of a waiter passed, this one or another.
+    #[error("Barrier: broken: the time of a waiter passed")]
+    TimedOut,
+    /// Somebody called `abort`.
+    #[error("Barrier: broken: it was aborted")]
+    Aborted,
+    /// Somebody called `reset` meanwhile. It can be used again.
+    #[error("Barrier: it was reset while this thread waited")]
+    Reset,
+    /// The action panicked.
+    #[error("Barrier: broken: the action panicked")]
+    ActionFailed,
+    /// The process of a waiter, or of the one that ran the action, died.
+    #[error("Barrier: broken: process {pid}, which waited, died")]
+    ParticipantDied {
+        /// Its pid.
+        pid: u32,
+    },
 }

@@ -38,7 +38,7 @@ impl Object for LockState {
 ///
 /// let lock = mp::Lock::new()?;
 /// {
-///     let _guard = lock.lock()?;
+///     let _guard = lock.lock().unwrap();
 ///     assert!(lock.locked());
 /// }
 /// assert!(lock.acquire(true, None).is_held());
@@ -66,6 +66,10 @@ impl Lock {
     /// [`ShareError`] when the system has no memory or descriptor for it.
     pub fn new() -> Result<Self, ShareError> {
         Shareable::new(|_| ()).map(Self)
+    }
+
+    pub(super) fn raw(&self) -> &RawLock {
+        &self.0.raw
     }
 
     fn guard(&self) -> LockGuard<'_> {

@@ -6,15 +6,29 @@
 //! | `raw` | the algorithms, without the memory that they work in |
 //! | `lock` | [`Lock`] and its guard |
 //! | `rlock` | [`RLock`] and its guard |
+//! | `semaphore` | [`Semaphore`], [`BoundedSemaphore`] and their permits |
+//! | `condition` | [`Condition`] and the guard of its lock |
+//! | `event` | [`Event`] |
+//! | `barrier` | [`Barrier`] |
 //! | `error` | what can go wrong |
 //!
 //! What must never be in here: `unsafe`, or a state that the death of one process leaves for ever.
 
+mod barrier;
+mod condition;
 mod error;
+mod event;
 mod lock;
 pub(crate) mod raw;
 mod rlock;
+mod semaphore;
+#[cfg(test)]
+mod tests;
 
-pub use error::{Acquired, OwnerDied, SyncError, TryLockError};
+pub use barrier::Barrier;
+pub use condition::{Condition, ConditionGuard, ConditionLock};
+pub use error::{Acquired, BrokenBarrier, OwnerDied, SyncError, TryLockError};
+pub use event::Event;
 pub use lock::{Lock, LockGuard};
 pub use rlock::{RLock, RLockGuard};
+pub use semaphore::{BoundedSemaphore, Permit, Semaphore};

@@ -36,9 +36,9 @@ impl Object for RLockState {
 /// use mpserverd_client as mp;
 ///
 /// let lock = mp::RLock::new()?;
-/// let outer = lock.lock()?;
+/// let outer = lock.lock().unwrap();
 /// {
-///     let _inner = lock.lock()?;
+///     let _inner = lock.lock().unwrap();
 /// }
 /// assert!(lock.locked());
 /// drop(outer);

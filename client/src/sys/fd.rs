@@ -158,6 +158,54 @@ pub fn read_memfd(fd: &OwnedFd, length: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Reads what there is, at most `most` bytes and what `bytes` has room for, and appends it; nothing
+/// is zeroed. 0 is the end.
+///
+/// # Errors
+/// As `read(2)`.
+pub(crate) fn append(fd: BorrowedFd<'_>, bytes: &mut Vec<u8>, most: usize) -> io::Result<usize> {
+    let before = bytes.len();
+    let room = bytes.spare_capacity_mut();
+    let most = most.min(room.len());
+    loop {
+        // SAFETY: the kernel writes at most `most` bytes to the spare room, which has them.
+        let got = unsafe { libc::read(fd.as_raw_fd(), room.as_mut_ptr().cast(), most) };
+        if let Ok(got) = usize::try_from(got) {
+            // SAFETY: so many bytes from the start of the spare room on are written now.
+            unsafe { bytes.set_len(before + got) };
+            return Ok(got);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// What a number refers to when what it belonged to is closed before its owner goes: nothing that
+/// can be read, written or waited for.
+fn nowhere() -> Option<BorrowedFd<'static>> {
+    static NOWHERE: std::sync::OnceLock<OwnedFd> = std::sync::OnceLock::new();
+    if let Some(known) = NOWHERE.get() {
+        return Some(known.as_fd());
+    }
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+    let opened = nix::fcntl::open("/", flags, nix::sys::stat::Mode::empty()).ok();
+    match opened.and_then(|fd| above_standard(fd).ok()) {
+        Some(fd) => Some(NOWHERE.get_or_init(|| fd).as_fd()),
+        // The table is full. Nobody uses the number for anything but to give it back.
+        None => (0..=2).find_map(standard),
+    }
+}
+
+/// Closes what a descriptor refers to while its owner, and whoever borrows it, keeps the number.
+/// Calls of other threads that are under way go on with what it referred to.
+pub(crate) fn hollow_out(fd: BorrowedFd<'_>) {
+    if let Some(nowhere) = nowhere() {
+        cover(nowhere, fd.as_raw_fd());
+    }
+}
+
 /// The current directory, as a descriptor that `fchdir(2)` takes; works for a deleted one too.
 ///
 /// # Errors

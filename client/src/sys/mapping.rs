@@ -185,11 +185,6 @@ impl<T: Shared> View<T> {
         let at = mapping.check(offset, size_of::<T>(), align_of::<T>())?.cast();
         Some(Self { mapping: mapping.clone(), at })
     }
-
-    /// The mapping that it lies in.
-    pub(crate) fn mapping(&self) -> &Arc<Mapping> {
-        &self.mapping
-    }
 }
 
 impl<T: Shared> Deref for View<T> {
@@ -247,9 +242,26 @@ impl Region {
         self.length
     }
 
-    /// The mapping that it lies in.
-    pub(crate) fn mapping(&self) -> &Arc<Mapping> {
-        &self.mapping
+    /// The first so many bytes and the rest; `None` if there are fewer.
+    pub(crate) fn split_at(&self, at: usize) -> Option<(Self, Self)> {
+        let rest = self.length.checked_sub(at)?;
+        // SAFETY: `at` is within the region, or its end.
+        let middle = unsafe { self.base.add(at) };
+        let part = |base, length| Self {
+            mapping: self.mapping.clone(),
+            base,
+            length,
+            _bytes: PhantomData,
+        };
+        Some((part(self.base, at), part(middle, rest)))
+    }
+
+    /// Gives the memory of a range back to the system, as [`Mapping::release`].
+    pub(crate) fn release(&self, range: Range<usize>) {
+        // SAFETY: both point into the same mapping; the base is not below its beginning.
+        let before = unsafe { self.base.offset_from(self.mapping.base) } as usize;
+        let end = range.end.min(self.length);
+        self.mapping.release(before + range.start.min(end)..before + end);
     }
 
     /// Copies bytes out. Whoever writes at the same time makes a mixture of old and new.
@@ -309,10 +321,15 @@ impl Region {
         unsafe { std::ptr::write_bytes(self.base.as_ptr(), 0, self.length) };
     }
 
-    /// The bytes as atomics: the one way to share them that needs no promise.
-    pub(crate) fn atomics(&self) -> &[AtomicU8] {
-        // SAFETY: AtomicU8 is Shared and has the size of a byte; the region keeps the memory.
-        unsafe { std::slice::from_raw_parts(self.base.as_ptr().cast(), self.length) }
+    /// The bytes as a table of entries, as many as fit; none if they are not aligned for them.
+    #[inline]
+    pub(crate) fn entries<T: Shared>(&self) -> &[T] {
+        const { assert!(size_of::<T>() > 0) };
+        let at = self.base.cast::<T>();
+        let count = if at.is_aligned() { self.length / size_of::<T>() } else { 0 };
+        // SAFETY: so many fit into the region and are aligned; `Shared` types are valid for any
+        // bits; the region keeps the memory.
+        unsafe { std::slice::from_raw_parts(at.as_ptr(), count) }
     }
 
     /// A `T` that begins at an offset; `None` if it is not all inside, or unaligned.

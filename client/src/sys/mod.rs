@@ -12,6 +12,7 @@
 //! | `object` | loading a module and calling through its ABI |
 //! | `export` | a module's own side of that ABI |
 //! | `early` | code before `main` and at `exit` |
+//! | `clock` | the clock that processes share |
 //! | `cell` | plain data that processes change under each other's eyes |
 //! | `lend` | references to such data, for who vouches that nobody writes |
 //! | `flock` | who holds a file, as the kernel knows it |
@@ -19,6 +20,7 @@
 //! | `halves` | the half of a 64-bit atomic that a futex watches |
 //! | `identity` | who a process is, whatever happens to its pid |
 //! | `mapping` | sealed shared memory, and views of what lies in it |
+//! | `room` | huge pages for large messages |
 //!
 //! What must never be in here: policy. These functions do one thing and report what the kernel
 //! said; who calls them when is decided outside.
@@ -26,6 +28,7 @@
 
 pub mod attributes;
 pub(crate) mod cell;
+pub(crate) mod clock;
 pub(crate) mod early;
 pub(crate) mod environ;
 pub(crate) mod export;
@@ -39,5 +42,6 @@ pub(crate) mod lend;
 pub(crate) mod mapping;
 pub(crate) mod object;
 pub mod packet;
+pub(crate) mod room;
 pub mod scm;
 pub mod wait;

@@ -68,18 +68,23 @@ pub fn send(
             }
         }
     }
-    let flags = libc::MSG_NOSIGNAL | if nonblocking { libc::MSG_DONTWAIT } else { 0 };
-    loop {
+    let flags = libc::MSG_NOSIGNAL | dont_wait(nonblocking);
+    uninterrupted(|| {
         // SAFETY: vectors and control outlive the call; both are only read.
-        let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, flags) };
-        match usize::try_from(sent) {
-            Ok(sent) => return Ok(sent),
-            Err(_) => {
-                let error = io::Error::last_os_error();
-                if error.kind() != io::ErrorKind::Interrupted {
-                    return Err(error);
-                }
-            }
+        unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, flags) }
+    })
+}
+
+/// Makes a call that returns a count, again if a signal interrupted it.
+#[inline]
+fn uninterrupted(mut call: impl FnMut() -> isize) -> io::Result<usize> {
+    loop {
+        if let Ok(count) = usize::try_from(call()) {
+            return Ok(count);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
         }
     }
 }
@@ -99,7 +104,7 @@ pub fn receive(
     // SAFETY: a slice of bytes is one of bytes that need not be initialised; the kernel only
     // writes to it.
     let room = unsafe { &mut *(std::ptr::from_mut(bytes) as *mut [MaybeUninit<u8>]) };
-    receive_raw(socket, room, fds, nonblocking)
+    receive_raw(socket, room, fds, dont_wait(nonblocking))
 }
 
 /// The same, into the room that `bytes` has; what was in it is gone. Memory that the message does
@@ -114,19 +119,187 @@ pub fn receive_into(
     nonblocking: bool,
 ) -> io::Result<usize> {
     bytes.clear();
-    let got = receive_raw(socket, bytes.spare_capacity_mut(), fds, nonblocking)?;
+    let got = receive_raw(socket, bytes.spare_capacity_mut(), fds, dont_wait(nonblocking))?;
     // SAFETY: the kernel has written so many bytes from the start of the spare room on, and never
     // more than there was room for.
     unsafe { bytes.set_len(got) };
     Ok(got)
 }
 
-fn receive_raw(
+/// The same as [`receive`], without waiting, and without taking the message: the next one who
+/// receives gets it again, with descriptors of his own.
+///
+/// # Errors
+/// As [`receive`].
+pub fn peek(socket: BorrowedFd<'_>, bytes: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::Result<usize> {
+    // SAFETY: as in `receive`.
+    let room = unsafe { &mut *(std::ptr::from_mut(bytes) as *mut [MaybeUninit<u8>]) };
+    receive_raw(socket, room, fds, libc::MSG_DONTWAIT | libc::MSG_PEEK)
+}
+
+fn dont_wait(nonblocking: bool) -> libc::c_int {
+    if nonblocking { libc::MSG_DONTWAIT } else { 0 }
+}
+
+/// Sends bytes of a stream without descriptors, by the cheapest call there is; never raises
+/// `SIGPIPE`. Returns how many bytes were taken.
+///
+/// # Errors
+/// As `send(2)`.
+pub(crate) fn send_plain(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    nonblocking: bool,
+) -> io::Result<usize> {
+    let flags = libc::MSG_NOSIGNAL | dont_wait(nonblocking);
+    uninterrupted(|| {
+        // SAFETY: the kernel reads so many bytes of a slice that outlives the call.
+        unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) }
+    })
+}
+
+/// Receives bytes of a stream. Descriptors that came with them are closed by the kernel before
+/// they are anybody's. 0 is the end.
+///
+/// # Errors
+/// As `recv(2)`.
+pub(crate) fn receive_plain(
+    socket: BorrowedFd<'_>,
+    bytes: &mut [u8],
+    nonblocking: bool,
+) -> io::Result<usize> {
+    let flags = dont_wait(nonblocking);
+    uninterrupted(|| {
+        // SAFETY: the kernel writes at most so many bytes to a slice that outlives the call.
+        unsafe { libc::recv(socket.as_raw_fd(), bytes.as_mut_ptr().cast(), bytes.len(), flags) }
+    })
+}
+
+/// The same, appended to `bytes`: at most `most`, and never more than it has room for. Nothing is
+/// zeroed.
+///
+/// # Errors
+/// As [`receive_plain`].
+pub(crate) fn append_plain(
+    socket: BorrowedFd<'_>,
+    bytes: &mut Vec<u8>,
+    most: usize,
+    nonblocking: bool,
+) -> io::Result<usize> {
+    let before = bytes.len();
+    let room = bytes.spare_capacity_mut();
+    let most = most.min(room.len());
+    let flags = dont_wait(nonblocking);
+    let got = uninterrupted(|| {
+        // SAFETY: the kernel writes at most `most` bytes to the spare room, which has them.
+        unsafe { libc::recv(socket.as_raw_fd(), room.as_mut_ptr().cast(), most, flags) }
+    })?;
+    // SAFETY: so many bytes from the start of the spare room on are written now.
+    unsafe { bytes.set_len(before + got) };
+    Ok(got)
+}
+
+/// What one call took from a stream that carries descriptors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// How many bytes; 0 is the end.
+    pub(crate) bytes: usize,
+    /// Descriptors came with them for which there was no room in this process.
+    pub(crate) lost: bool,
+}
+
+/// Receives bytes of a stream, and appends the descriptors that came with them. Bytes are never
+/// lost on the way.
+///
+/// # Errors
+/// As `recvmsg(2)`.
+pub(crate) fn receive_part(
+    socket: BorrowedFd<'_>,
+    bytes: &mut [u8],
+    fds: &mut Vec<OwnedFd>,
+    nonblocking: bool,
+) -> io::Result<Part> {
+    // SAFETY: a slice of bytes is one of bytes that need not be initialised; the kernel only
+    // writes to it.
+    let room = unsafe { &mut *(std::ptr::from_mut(bytes) as *mut [MaybeUninit<u8>]) };
+    receive_some(socket, room, fds, nonblocking)
+}
+
+/// The same, appended to `bytes`: at most `most`, and never more than it has room for. Nothing is
+/// zeroed.
+///
+/// # Errors
+/// As [`receive_part`].
+pub(crate) fn append_part(
+    socket: BorrowedFd<'_>,
+    bytes: &mut Vec<u8>,
+    most: usize,
+    fds: &mut Vec<OwnedFd>,
+    nonblocking: bool,
+) -> io::Result<Part> {
+    let before = bytes.len();
+    let room = bytes.spare_capacity_mut();
+    let most = most.min(room.len());
+    let part = receive_some(socket, &mut room[..most], fds, nonblocking)?;
+    // SAFETY: the kernel has written so many bytes from the start of the spare room on, and never
+    // more than there was room for.
+    unsafe { bytes.set_len(before + part.bytes) };
+    Ok(part)
+}
+
+fn receive_some(
     socket: BorrowedFd<'_>,
     bytes: &mut [MaybeUninit<u8>],
     fds: &mut Vec<OwnedFd>,
     nonblocking: bool,
+) -> io::Result<Part> {
+    let before = fds.len();
+    let (bytes, flags) = receive_message(socket, bytes, fds, dont_wait(nonblocking))?;
+    let mut lost = flags & libc::MSG_CTRUNC != 0;
+    lost = lost || raise_low(&mut fds[before..]).is_err();
+    if lost {
+        fds.truncate(before);
+    }
+    Ok(Part { bytes, lost })
+}
+
+fn receive_raw(
+    socket: BorrowedFd<'_>,
+    bytes: &mut [MaybeUninit<u8>],
+    fds: &mut Vec<OwnedFd>,
+    flags: libc::c_int,
 ) -> io::Result<usize> {
+    let before = fds.len();
+    let (got, flags) = receive_message(socket, bytes, fds, flags)?;
+    if flags & (libc::MSG_CTRUNC | libc::MSG_TRUNC) != 0 {
+        fds.truncate(before);
+        let lost = flags & libc::MSG_CTRUNC != 0;
+        let what: Box<dyn std::error::Error + Send + Sync> = if lost {
+            DescriptorsLost.into()
+        } else {
+            "message longer than any of this protocol".into()
+        };
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    }
+    raise_low(&mut fds[before..])?;
+    Ok(got)
+}
+
+/// In a process that has closed its standard streams, the kernel gives out their numbers.
+fn raise_low(fds: &mut [OwnedFd]) -> io::Result<()> {
+    for low in fds.iter_mut().filter(|fd| fd.as_raw_fd() < 3) {
+        *low = super::fd::duplicate_from(low.as_fd(), 3)?;
+    }
+    Ok(())
+}
+
+/// One `recvmsg(2)`: how many bytes came, and the flags of the message.
+fn receive_message(
+    socket: BorrowedFd<'_>,
+    bytes: &mut [MaybeUninit<u8>],
+    fds: &mut Vec<OwnedFd>,
+    flags: libc::c_int,
+) -> io::Result<(usize, libc::c_int)> {
     let mut control = [MaybeUninit::<u64>::uninit(); CONTROL_WORDS];
     let mut vector = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
     // SAFETY: an all-zero msghdr is valid.
@@ -135,38 +308,14 @@ fn receive_raw(
     message.msg_iovlen = 1;
     message.msg_control = control.as_mut_ptr().cast();
     message.msg_controllen = size_of_val(&control) as _;
-    let flags = libc::MSG_CMSG_CLOEXEC | if nonblocking { libc::MSG_DONTWAIT } else { 0 };
-    let got = loop {
+    let flags = libc::MSG_CMSG_CLOEXEC | flags;
+    let got = uninterrupted(|| {
         // SAFETY: the kernel writes at most iov_len bytes to `bytes` and msg_controllen bytes to
         // `control`, both of which outlive the call.
-        let got = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
-        match usize::try_from(got) {
-            Ok(got) => break got,
-            Err(_) => {
-                let error = io::Error::last_os_error();
-                if error.kind() != io::ErrorKind::Interrupted {
-                    return Err(error);
-                }
-            }
-        }
-    };
-    let before = fds.len();
+        unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) }
+    })?;
     collect(&message, fds);
-    if message.msg_flags & (libc::MSG_CTRUNC | libc::MSG_TRUNC) != 0 {
-        fds.truncate(before);
-        let lost = message.msg_flags & libc::MSG_CTRUNC != 0;
-        let what: Box<dyn std::error::Error + Send + Sync> = if lost {
-            DescriptorsLost.into()
-        } else {
-            "message longer than any of this protocol".into()
-        };
-        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
-    }
-    // In a process that has closed its standard streams, the kernel gives out their numbers.
-    for low in fds[before..].iter_mut().filter(|fd| fd.as_raw_fd() < 3) {
-        *low = super::fd::duplicate_from(low.as_fd(), 3)?;
-    }
-    Ok(got)
+    Ok((got, message.msg_flags))
 }
 
 /// Takes ownership of every descriptor in the control data of a received message.

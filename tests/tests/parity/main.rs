@@ -1,6 +1,8 @@
-//! The same scenarios here and under CPython, with the names of the reference's own tests.
+//! The same scenarios here and under CPython: outcomes are equal, or differ on purpose.
 #![cfg(target_os = "linux")]
 
 mp::enable_in_tests!();
 
+mod queues;
+mod sync;
 mod values;

@@ -4,6 +4,14 @@
 use crate::sys::identity::Identity;
 use std::time::{Duration, Instant};
 
+/// How often a lock is looked at before a waiter sleeps.
+pub(crate) const SPINS: u32 = 40;
+/// How often this process looks whether one and the same process is dead, if it only looks in
+/// passing.
+const PASSING: Duration = Duration::from_millis(10);
+
+pub(crate) use std::hint::spin_loop as pause;
+
 pub(crate) use crate::sys::futex::{Woken, wait, wake};
 pub(crate) use crate::sys::mapping::shared_struct;
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -31,6 +39,67 @@ pub(crate) fn is_dead(bits: u64) -> bool {
     Identity::from_bits(bits).is_some_and(Identity::is_dead)
 }
 
+/// Makes a value visible, and that before anything is [looked](look) at afterwards: of two who
+/// publish and then look at what the other publishes, one at least sees the other's.
+#[inline]
+pub(crate) fn publish(word: &AtomicU64, value: u64) {
+    word.store(value, Ordering::SeqCst);
+}
+
+/// See [`publish`].
+#[inline]
+pub(crate) fn look(word: &AtomicU64) -> u64 {
+    word.load(Ordering::SeqCst)
+}
+
+/// [`look`] for a word on which one can sleep.
+#[inline]
+pub(crate) fn look_at_half(word: &AtomicU32) -> u32 {
+    word.load(Ordering::SeqCst)
+}
+
+/// [`publish`] for a word on which one can sleep: sets bits and gives the word as it is then.
+#[inline]
+pub(crate) fn publish_bits(word: &AtomicU32, bits: u32) -> u32 {
+    word.fetch_or(bits, Ordering::SeqCst) | bits
+}
+
+/// How many [pauses](pause) to make before a sleep: some two microseconds where others run beside
+/// this thread, none where they cannot.
+#[inline]
+pub(crate) fn pauses_before_sleep() -> u32 {
+    static PAUSES: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
+    *PAUSES.get_or_init(|| {
+        let beside = std::thread::available_parallelism().is_ok_and(|cpus| cpus.get() > 1);
+        if beside { 64 } else { 0 }
+    })
+}
+
+/// The pid in the bits of an identity.
+pub(crate) fn pid_of(bits: u64) -> u32 {
+    Identity::from_bits(bits).map_or(0, Identity::pid)
+}
+
+/// Whether that process has ended, for who asks often without waiting: looks once in a while only.
+#[cold]
+pub(crate) fn seems_dead(bits: u64) -> bool {
+    static WHO: AtomicU64 = AtomicU64::new(0);
+    static LOOKED: AtomicU64 = AtomicU64::new(0);
+    let known = WHO.swap(bits & IDENTITY_MASK, Ordering::Relaxed) == bits & IDENTITY_MASK;
+    let due = is_due(&LOOKED, PASSING);
+    (due || !known) && is_dead(bits)
+}
+
+/// Whether so long has passed since this last was true, for any process that shares the word. One
+/// caller only gets the answer yes.
+pub(crate) fn is_due(last: &AtomicU64, period: Duration) -> bool {
+    let now = crate::sys::clock::monotonic_millis();
+    let before = last.load(Ordering::Relaxed);
+    // A time in the future is that of a machine that has started since, or nonsense.
+    u128::from(now.wrapping_sub(before)) >= period.as_millis()
+        && last.compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+}
+
 /// Bits of a word that say which process.
 pub(crate) use crate::sys::identity::IDENTITY_MASK;
 
@@ -43,13 +112,20 @@ impl Deadline {
     pub(crate) const NEVER: Self = Self(None);
 
     /// So long from now; a time beyond what the clock can express is for ever.
+    #[inline]
     pub(crate) fn within(timeout: Duration) -> Self {
         Self(Instant::now().checked_add(timeout))
     }
 
     /// So long from now, or for ever.
+    #[inline]
     pub(crate) fn of(timeout: Option<Duration>) -> Self {
         timeout.map_or(Self::NEVER, Self::within)
+    }
+
+    /// The same, but not before so long from now.
+    pub(crate) fn at_least(self, time: Duration) -> Self {
+        Self(self.0.map(|at| at.max(Instant::now() + time)))
     }
 
     /// How long one may sleep now: not longer than `nap`; `None` when the time has passed.

@@ -13,6 +13,10 @@
 //! Waiters sleep in naps that grow to [`NAP_LONGEST`]; after each they look whether the owner is
 //! dead, and take the lock from it with one compare-and-swap, which only one of them wins.
 //!
+//! Before its first nap a waiter looks a few dozen times, some two microseconds in all, whether the
+//! lock becomes free: going to sleep and being woken costs more than most critical sections. It
+//! goes to sleep at once when somebody starves.
+//!
 //! **Fairness**: the kernel wakes the longest sleeper first, but a running thread may be faster
 //! than a woken one. A waiter that lost its turn for [`STARVED_AFTER`] sets `STARVING`. A release
 //! then leaves the lock reserved for those who have slept, so the one that the kernel wakes next
@@ -20,8 +24,8 @@
 //! before it. A reservation whose taker dies is void when the next sleeper's nap ends.
 
 use super::atomics::{
-    AtomicU64, Deadline, IDENTITY_MASK, Ordering, Patience, Woken, is_dead, low_half, own_identity,
-    shared_struct, wait, wake,
+    AtomicU64, Deadline, IDENTITY_MASK, Ordering, Patience, SPINS, Woken, is_dead, low_half,
+    own_identity, pause, seems_dead, shared_struct, wait, wake,
 };
 use std::time::Duration;
 
@@ -30,11 +34,11 @@ const INCONSISTENT: u64 = 1 << 30;
 const CONTENDED: u64 = 1 << 31;
 
 /// First nap of a waiter.
-const NAP_SHORTEST: Duration = Duration::from_millis(1);
+pub(crate) const NAP_SHORTEST: Duration = Duration::from_millis(1);
 /// Longest nap of a waiter, so that a death is noticed well within 100 ms.
 pub(crate) const NAP_LONGEST: Duration = Duration::from_millis(50);
 /// After so long a waiter insists on its turn.
-const STARVED_AFTER: Duration = Duration::from_millis(1);
+pub(crate) const STARVED_AFTER: Duration = Duration::from_millis(1);
 
 /// How a lock was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,32 +65,43 @@ shared_struct! {
     }
 }
 
+#[inline]
 fn is_free(word: u64) -> bool {
     word & IDENTITY_MASK == 0
 }
 
+#[inline]
 fn taken(word: u64) -> Taken {
     if word & INCONSISTENT == 0 { Taken::Clean } else { Taken::OwnerDied }
 }
 
 impl RawLock {
-    /// A free lock.
-    pub(crate) fn new() -> Self {
-        Self { word: AtomicU64::new(0) }
-    }
-
     /// Takes it if that needs no waiting.
     #[inline]
     pub(crate) fn try_lock(&self) -> Option<Taken> {
         let own = own_identity();
-        if self.exchange(0, own) {
-            return Some(Taken::Clean);
-        }
+        if self.exchange(0, own) { Some(Taken::Clean) } else { self.try_slow(own) }
+    }
+
+    #[cold]
+    fn try_slow(&self, own: u64) -> Option<Taken> {
         let word = self.word.load(Ordering::Relaxed);
-        if !is_free(word) || word & STARVING != 0 {
-            return None;
+        if !is_free(word) {
+            return self.inherit(own, word);
+        }
+        if word & STARVING != 0 {
+            // It is kept for somebody who was woken. If that one is dead, somebody who only ever
+            // tries must be able to get it too.
+            return self.lock_slow(own, Deadline::within(NAP_SHORTEST)).ok();
         }
         self.exchange(word, own | word & (INCONSISTENT | CONTENDED)).then(|| taken(word))
+    }
+
+    /// Takes it from an owner that has died, for who does not wait: looks once in a while only.
+    fn inherit(&self, own: u64, word: u64) -> Option<Taken> {
+        let to = own | INCONSISTENT | word & (CONTENDED | STARVING);
+        let inherited = !is_free(word) && seems_dead(word) && self.exchange(word, to);
+        inherited.then_some(Taken::OwnerDied)
     }
 
     /// Takes it, waiting until the deadline.
@@ -101,8 +116,27 @@ impl RawLock {
         self.word.compare_exchange(from, to, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
+    /// Looks for a short time whether it becomes free.
+    fn spin(&self, own: u64) -> Option<Taken> {
+        for _ in 0..SPINS {
+            let word = self.word.load(Ordering::Relaxed);
+            if word & STARVING != 0 {
+                return None;
+            }
+            if !is_free(word) {
+                pause();
+            } else if self.exchange(word, own | word & (INCONSISTENT | CONTENDED)) {
+                return Some(taken(word));
+            }
+        }
+        None
+    }
+
     #[cold]
     fn lock_slow(&self, own: u64, deadline: Deadline) -> Result<Taken, TimedOut> {
+        if let Some(taken) = self.spin(own) {
+            return Ok(taken);
+        }
         let patience = Patience::begin();
         let mut nap = NAP_SHORTEST;
         let mut slept = false;
@@ -127,18 +161,22 @@ impl RawLock {
             if announced != word && !self.exchange(word, announced) {
                 continue;
             }
-            let Some(time) = deadline.nap(nap) else { return Err(TimedOut) };
+            let Some(time) = deadline.nap(nap) else {
+                return self.inherit(own, announced).ok_or(TimedOut);
+            };
             match wait(low_half(&self.word), announced as u32, time) {
                 Woken::Changed => {}
                 Woken::Perhaps => slept = true,
                 Woken::TimedOut => {
                     slept = true;
                     nap = (nap * 2).min(NAP_LONGEST);
-                    if !is_free(announced) && is_dead(announced) {
-                        let to = own | CONTENDED | INCONSISTENT | announced & STARVING;
-                        if self.exchange(announced, to) {
-                            return Ok(Taken::OwnerDied);
-                        }
+                    // Who holds it *now* counts: it may have changed hands since the nap began.
+                    let word = self.word.load(Ordering::Relaxed);
+                    if !is_free(word)
+                        && is_dead(word)
+                        && self.exchange(word, own | INCONSISTENT | CONTENDED | word & STARVING)
+                    {
+                        return Ok(Taken::OwnerDied);
                     }
                 }
             }
@@ -155,6 +193,7 @@ impl RawLock {
         self.unlock_slow()
     }
 
+    #[inline]
     fn leave(&self, from: u64, to: u64) -> bool {
         self.word.compare_exchange(from, to, Ordering::Release, Ordering::Relaxed).is_ok()
     }
@@ -202,8 +241,10 @@ impl RawLock {
         self.word.load(Ordering::Relaxed) & IDENTITY_MASK == own_identity()
     }
 
-    /// Who holds it: the bits of an identity, 0 for nobody.
-    pub(crate) fn owner(&self) -> u64 {
-        self.word.load(Ordering::Relaxed) & IDENTITY_MASK
+    /// Whether its owner died and nobody has made good for that: it holds it still, or those after
+    /// it have said nothing.
+    pub(crate) fn is_orphaned(&self) -> bool {
+        let word = self.word.load(Ordering::Relaxed);
+        word & INCONSISTENT != 0 || !is_free(word) && seems_dead(word)
     }
 }

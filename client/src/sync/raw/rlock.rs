@@ -24,11 +24,6 @@ shared_struct! {
 }
 
 impl RawRLock {
-    /// A free lock.
-    pub(crate) fn new() -> Self {
-        Self { lock: RawLock::new(), owner: AtomicU64::new(0), depth: AtomicU64::new(0) }
-    }
-
     /// Whether this thread holds it.
     #[inline]
     pub(crate) fn is_own(&self) -> bool {

@@ -1,0 +1,109 @@
+//! `wait`: which of several objects are ready.
+
+use super::deadline::Deadline;
+use super::wire::ready_any;
+use crate::process::{Handle, Process};
+use nix::poll::{PollFd, PollFlags};
+use std::collections::{HashMap, HashSet};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::time::Duration;
+
+/// How long to sleep when a descriptor said that its object is ready and the object denies it, or
+/// the system cannot watch: neither may cost a processor.
+const NAP: Duration = Duration::from_millis(1);
+
+/// What [`wait`] can wait for: everything with a descriptor (connections, listeners, sockets,
+/// pipes), processes, and objects that know themselves whether they are ready.
+pub trait Waitable {
+    /// What the system watches: it becomes readable, or is at its end, when this may be ready.
+    fn watch(&self) -> BorrowedFd<'_>;
+
+    /// Whether it is ready, given whether its descriptor is. It is asked before every sleep, with
+    /// `false` as long as nobody has looked at the descriptor, and again for each descriptor that
+    /// has become ready. Whoever answers `true` to `false` need not be watched; whoever answers
+    /// `false` to `true` should have made the descriptor unreadable.
+    fn is_ready(&self, signalled: bool) -> bool {
+        signalled
+    }
+}
+
+impl<T: AsFd + ?Sized> Waitable for T {
+    fn watch(&self) -> BorrowedFd<'_> {
+        self.as_fd()
+    }
+}
+
+impl Waitable for Handle {
+    fn watch(&self) -> BorrowedFd<'_> {
+        self.sentinel()
+    }
+}
+
+impl<R> Waitable for Process<R> {
+    fn watch(&self) -> BorrowedFd<'_> {
+        self.sentinel()
+    }
+}
+
+/// Waits until one of these is ready, or the time passes, and gives the places of all that are
+/// ready, in order; none when the time passes first. Without a timeout it waits for ever; a timeout
+/// of zero only looks. As `multiprocessing.connection.wait`.
+///
+/// A connection or socket is ready when something can be read or the peer is gone, a listener when
+/// somebody has called, a process when it has ended. What is closed counts as ready: the next call
+/// says so. An empty list has nothing to wait for, and gives none at once. There may be any number
+/// of objects, and one may be there twice.
+///
+/// ```
+/// use mpserverd_client as mp;
+/// use std::time::Duration;
+///
+/// let (a, b) = mp::pipe(true)?;
+/// let (c, d) = mp::pipe(true)?;
+/// assert!(mp::wait(&[&a, &c], Some(Duration::ZERO)).is_empty());
+/// d.send(&1)?;
+/// drop(b);
+/// assert_eq!(mp::wait(&[&a, &c], None), [0, 1]);
+/// # Ok::<(), mp::ConnectionError>(())
+/// ```
+pub fn wait(objects: &[&dyn Waitable], timeout: Option<Duration>) -> Vec<usize> {
+    let deadline = Deadline::of(timeout);
+    let mut ready = ready_among(objects, &HashSet::new());
+    loop {
+        // What is ready by itself does not keep others that are from being found.
+        let look = Deadline::within(Duration::ZERO);
+        let signalled = signalled(objects, if ready.is_empty() { &deadline } else { &look });
+        let late = deadline.left().is_some_and(|left| left.is_zero());
+        if let Some(signalled) = &signalled {
+            ready = ready_among(objects, signalled);
+        }
+        if !ready.is_empty() || objects.is_empty() || late {
+            return ready;
+        }
+        let fruitless = signalled.is_none_or(|signalled| !signalled.is_empty());
+        if fruitless {
+            std::thread::sleep(deadline.left().map_or(NAP, |left| left.min(NAP)));
+        }
+    }
+}
+
+fn ready_among(objects: &[&dyn Waitable], signalled: &HashSet<RawFd>) -> Vec<usize> {
+    let is_ready =
+        |object: &dyn Waitable| object.is_ready(signalled.contains(&object.watch().as_raw_fd()));
+    (0..objects.len()).filter(|at| is_ready(objects[*at])).collect()
+}
+
+/// Descriptors that are ready, after waiting for one of them; `None` if the system cannot watch.
+fn signalled(objects: &[&dyn Waitable], deadline: &Deadline) -> Option<HashSet<RawFd>> {
+    // Each once: the system refuses lists longer than a process may have descriptors.
+    let watched = objects.iter().map(|object| object.watch());
+    let unique = watched.map(|fd| (fd.as_raw_fd(), fd)).collect::<HashMap<_, _>>();
+    let mut fds =
+        unique.into_values().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect::<Vec<_>>();
+    if fds.is_empty() {
+        return Some(HashSet::new());
+    }
+    ready_any(&mut fds, deadline).ok()?;
+    let ready = fds.iter().filter(|fd| fd.any().unwrap_or(true));
+    Some(ready.map(|fd| fd.as_fd().as_raw_fd()).collect())
+}

@@ -1,0 +1,226 @@
+//! Putting bytes and descriptors into a queue.
+
+use super::carry::{self, Cargo, TAG_BYTES};
+use super::core::{Core, Naps, Wait};
+use super::error::PutError;
+use super::memory::Blocks;
+use super::take::INHERITED;
+use crate::handles::SharedFd;
+use crate::sync::raw::counters::UNIT;
+use crate::sync::raw::lock::Taken;
+use crate::sync::raw::ring::{Refused, Shape, Writer};
+use crate::sys::fd::sealed_memfd;
+use mpserverd_proto::limits::JOB_FDS_MAX;
+use std::io;
+use std::os::fd::AsFd;
+
+/// What keeps an item out.
+enum Obstacle {
+    /// The ring has no room for an item of so many units.
+    Ring(u32),
+    /// The socket has no room for a packet.
+    Socket,
+    /// An item that is larger than the ring waits until that is empty.
+    Items,
+}
+
+impl Core {
+    /// Puts one item.
+    #[inline]
+    pub(super) fn put(
+        &self,
+        parts: &[&[u8]],
+        fds: Vec<SharedFd>,
+        wait: Wait,
+    ) -> Result<(), PutError> {
+        if self.is_closed() {
+            return Err(self.put_closed());
+        }
+        let length = parts.iter().map(|part| part.len()).sum::<usize>();
+        match self.units_inside(length) {
+            Some(units) if fds.is_empty() => self.put_plain(parts, units, wait),
+            _ => self.put_carried(parts, length, fds, wait),
+        }
+    }
+
+    /// Units of an item with so many bytes; `None` if the ring is too small for it.
+    #[inline]
+    pub(super) fn units_inside(&self, length: usize) -> Option<u32> {
+        Shape::units_of(length).filter(|units| *units <= self.memory.shape.units_max)
+    }
+
+    #[inline]
+    fn put_plain(&self, parts: &[&[u8]], units: u32, wait: Wait) -> Result<(), PutError> {
+        let mut naps = Naps::new();
+        loop {
+            let refused = self.fill(wait, |writer| writer.push(parts, 0))?;
+            match refused {
+                Ok(()) => return Ok(()),
+                Err(Refused::Damaged) => return Err(PutError::Damaged { queue: self.name }),
+                Err(Refused::Full) => self.wait_for(&Obstacle::Ring(units), wait, &mut naps)?,
+            }
+        }
+    }
+
+    /// Puts items that have no descriptors: so many as there are ends of them in `bytes`. Returns
+    /// how many were put, all of them if there is no error.
+    pub(super) fn put_batch(
+        &self,
+        bytes: &[u8],
+        ends: &[usize],
+        wait: Wait,
+    ) -> (usize, Result<(), PutError>) {
+        if self.is_closed() {
+            return (0, Err(self.put_closed()));
+        }
+        let mut naps = Naps::new();
+        let mut done = 0;
+        while done < ends.len() {
+            let before = done;
+            let from = |at: usize| if at == 0 { 0 } else { ends[at - 1] };
+            let refused = self.fill(wait, |writer| {
+                while done < ends.len() {
+                    writer.push(&[&bytes[from(done)..ends[done]]], 0)?;
+                    done += 1;
+                }
+                Ok(())
+            });
+            let result = match refused {
+                Err(error) => return (before, Err(error)),
+                Ok(Ok(())) => return (done, Ok(())),
+                Ok(Err(Refused::Damaged)) => Err(PutError::Damaged { queue: self.name }),
+                Ok(Err(Refused::Full)) => {
+                    let length = ends[done] - from(done);
+                    let units = Shape::units_of(length).unwrap_or(u32::MAX);
+                    self.wait_for(&Obstacle::Ring(units), wait, &mut naps)
+                }
+            };
+            if let Err(error) = result {
+                return (done, Err(error));
+            }
+        }
+        (done, Ok(()))
+    }
+
+    /// Runs something at the filling end and shows what it pushed, also if it ended early.
+    #[inline]
+    fn fill<R>(
+        &self,
+        wait: Wait,
+        push: impl FnOnce(&mut Writer<'_, Blocks>) -> R,
+    ) -> Result<R, PutError> {
+        let ring = self.memory.ring();
+        let lock = &ring.raw.fill.lock;
+        match lock.lock(wait.for_lock()) {
+            Ok(Taken::Clean) => {}
+            // What it had not shown is not there; what it had is whole.
+            Ok(Taken::OwnerDied) => lock.make_consistent(),
+            Err(_) => return Err(PutError::Full { queue: self.name }),
+        }
+        let mut writer = ring.writer();
+        let result = push(&mut writer);
+        let added = writer.publish();
+        let awaited = self.is_watched() && ring.items() <= added;
+        let _ = lock.unlock();
+        if added > 0 {
+            self.memory.state.items.ring(added);
+            if awaited {
+                self.signal();
+            }
+        }
+        Ok(result)
+    }
+
+    #[cold]
+    fn wait_for(&self, obstacle: &Obstacle, wait: Wait, naps: &mut Naps) -> Result<(), PutError> {
+        let full = PutError::Full { queue: self.name };
+        let Some(nap) = naps.next(wait) else { return Err(full) };
+        if self.is_closed() {
+            return Err(self.put_closed());
+        }
+        if self.consumers_gone() {
+            return Err(PutError::ConsumersGone { queue: self.name });
+        }
+        let ring = self.memory.ring();
+        let space = &self.memory.state.space;
+        match obstacle {
+            Obstacle::Ring(units) => self.sleep(space, nap, || ring.has_room(*units)),
+            Obstacle::Items => self.sleep(space, nap, || ring.items() == 0),
+            Obstacle::Socket => match self.put_end() {
+                Some(end) => carry::wait_for_room(end.as_fd(), nap),
+                None => return Err(self.put_closed()),
+            },
+        }
+        Ok(())
+    }
+
+    /// Puts an item with descriptors, or one whose body goes beside the ring.
+    #[cold]
+    fn put_carried(
+        &self,
+        parts: &[&[u8]],
+        length: usize,
+        mut fds: Vec<SharedFd>,
+        wait: Wait,
+    ) -> Result<(), PutError> {
+        let queue = self.name;
+        let beside = self.units_inside(TAG_BYTES + length).is_none();
+        let system = |call| move |source| PutError::System { queue, call, source };
+        if beside {
+            let body = sealed_memfd(parts).map_err(system("memfd_create"))?;
+            fds.push(body.into());
+        }
+        if fds.len() > JOB_FDS_MAX {
+            return Err(PutError::TooManyFds { queue, count: fds.len(), limit: JOB_FDS_MAX });
+        }
+        let end = self.put_end().ok_or_else(|| self.put_closed())?;
+        let cargo = Cargo::new(fds, beside).map_err(system("sendmsg"))?;
+        let size = (length as u64).to_le_bytes();
+        let mut item = vec![&cargo.tag.0[..]];
+        if beside {
+            item.push(&size);
+        } else {
+            item.extend(parts);
+        }
+        let bytes = item.iter().map(|part| part.len()).sum::<usize>();
+        let units = self.units_inside(bytes).unwrap_or(u32::MAX);
+        let mut naps = Naps::new();
+        loop {
+            let sent = self.fill(wait, |writer| {
+                if beside && self.items() > 0 {
+                    return Err(Ok(Obstacle::Items));
+                }
+                let number = writer.next_item();
+                writer.push_after(&item, cargo.kind, || cargo.send(end.as_fd(), number)).map_err(
+                    |refused| match refused {
+                        Ok(Refused::Full) => Ok(Obstacle::Ring(units)),
+                        Ok(Refused::Damaged) => Err(PutError::Damaged { queue }),
+                        Err(error) => self.not_sent(error),
+                    },
+                )
+            })?;
+            match sent {
+                Ok(()) => return Ok(()),
+                Err(Err(error)) => return Err(error),
+                Err(Ok(obstacle)) => self.wait_for(&obstacle, wait, &mut naps)?,
+            }
+        }
+    }
+
+    fn not_sent(&self, error: io::Error) -> Result<Obstacle, PutError> {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => Ok(Obstacle::Socket),
+            io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::NotConnected => Err(PutError::ConsumersGone { queue: self.name }),
+            // Also when the system has no room for another descriptor in flight (`ETOOMANYREFS`).
+            _ => {
+                let inherited = error.raw_os_error() == Some(nix::libc::ENOTSOCK);
+                let source = if inherited { io::Error::other(INHERITED) } else { error };
+                Err(PutError::System { queue: self.name, call: "sendmsg", source })
+            }
+        }
+    }
+}
+
+const _: () = assert!(TAG_BYTES.is_multiple_of(UNIT));
