@@ -29,6 +29,7 @@
 //! | [`task`](mod@task) | what a task is, and how its result travels |
 //! | `registry` | the tasks of this process |
 //! | [`handles`] | objects of the kernel and shared objects inside values |
+//! | `connection` | messages over sockets and pipes |
 //! | `start` | the three ways to a worker |
 //! | `runtime` | what templates and workers run |
 //! | [`daemon`] | the connection to the daemon |

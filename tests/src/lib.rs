@@ -57,3 +57,8 @@ pub fn eventually(within: Duration, mut condition: impl FnMut() -> bool) -> bool
 pub fn skip(reason: &str) {
     println!("skipped: {reason}");
 }
+
+/// The programs in the README compile.
+#[cfg(all(doctest, target_os = "linux"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;

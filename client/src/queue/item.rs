@@ -1,8 +1,9 @@
 //! Items as bytes, and the buffers for them.
 //!
 //! A `Vec<u8>` is copied straight into the ring and out of it; its bytes there are those that it
-//! would have as any other value: a length of eight bytes before its own. Everything else is
-//! encoded first, in a buffer that a thread keeps.
+//! would have as any other value: a length of eight bytes before its own. So does a number, whose
+//! bytes are those that the codec would write. Everything else is encoded first, in a buffer that
+//! a thread keeps.
 
 use super::core::{Core, Wait};
 use super::error::{GetError, GetManyError, PutError, PutManyError};
@@ -32,7 +33,41 @@ thread_local! {
     static TAKEN: Cell<Haul> = const { Cell::new(Haul::new()) };
 }
 
-fn encode<T: Serialize>(item: &T, bytes: &mut Vec<u8>) -> Result<Vec<SharedFd>, CodecError> {
+macro_rules! numbers {
+    ($($number:ty),+) => {
+        /// The bytes of a number, and how many of the eight they are. The compiler knows which
+        /// type it is, so nothing is left of this for all others.
+        #[inline]
+        fn bytes_of_number<T: 'static>(item: &T) -> Option<([u8; 8], usize)> {
+            let item = item as &dyn Any;
+            let mut bytes = [0; 8];
+            $(if let Some(number) = item.downcast_ref::<$number>() {
+                let (own, _) = bytes.split_at_mut(size_of::<$number>());
+                own.copy_from_slice(&number.to_le_bytes());
+                return Some((bytes, size_of::<$number>()));
+            })+
+            None
+        }
+
+        /// The number that has these bytes.
+        #[inline]
+        fn number_of_bytes<T: 'static>(bytes: &[u8]) -> Option<T> {
+            let mut item = None::<T>;
+            $(if let Some(item) = (&mut item as &mut dyn Any).downcast_mut::<Option<$number>>() {
+                *item = Some(<$number>::from_le_bytes(bytes.try_into().ok()?));
+            })+
+            item
+        }
+    };
+}
+numbers!(u8, u16, u32, u64, i8, i16, i32, i64, f32, f64);
+
+#[inline]
+fn encode<T: QueueItem>(item: &T, bytes: &mut Vec<u8>) -> Result<Vec<SharedFd>, CodecError> {
+    if let Some((number, length)) = bytes_of_number(item) {
+        bytes.extend_from_slice(&number[..length]);
+        return Ok(Vec::new());
+    }
     let (done, fds) = collect(|| wire::encode_payload_into(item, bytes));
     done.map(|()| fds)
 }
@@ -53,6 +88,9 @@ impl Core {
         if let Some(bytes) = (item as &dyn Any).downcast_ref::<Vec<u8>>() {
             let length = (bytes.len() as u64).to_le_bytes();
             return self.put(&[&length, bytes], Vec::new(), wait);
+        }
+        if let Some((bytes, length)) = bytes_of_number(item) {
+            return self.put(&[&bytes[..length]], Vec::new(), wait);
         }
         with_buffer(|bytes| {
             let queue = self.name;
@@ -97,7 +135,7 @@ impl Core {
         items: &mut impl Iterator<Item = &'a T>,
         bytes: &mut Vec<u8>,
         ends: &mut Vec<usize>,
-    ) -> (Next, Option<(Vec<u8>, Vec<SharedFd>)>) {
+    ) -> (Next, Option<Special>) {
         bytes.clear();
         ends.clear();
         while bytes.len() < BATCH_BYTES {
@@ -158,29 +196,50 @@ impl Core {
     fn decode_all<T: QueueItem>(&self, haul: &mut Haul) -> Result<Vec<T>, GetManyError<T>> {
         let mut items = Vec::with_capacity(haul.ends.len());
         let mut first_error = None;
-        let mut from = 0;
-        for &end in &haul.ends {
-            let fds = std::mem::take(&mut haul.fds);
-            match self.decode(&haul.bytes[from..end], fds) {
-                Ok(item) => items.push(item),
-                Err(error) => {
-                    first_error.get_or_insert(error);
+        // An item with descriptors comes alone, so they are those of every item here.
+        provide(std::mem::take(&mut haul.fds), || {
+            let mut from = 0;
+            for &end in &haul.ends {
+                match self.decode_provided(&haul.bytes[from..end]) {
+                    Ok(item) => items.push(item),
+                    Err(error) => {
+                        first_error.get_or_insert(error);
+                    }
                 }
+                from = end;
             }
-            from = end;
-        }
+        });
         match first_error {
             None => Ok(items),
             Some(source) => Err(GetManyError { items, source }),
         }
     }
 
+    #[inline]
     fn decode<T: QueueItem>(&self, bytes: &[u8], fds: Vec<SharedFd>) -> Result<T, GetError> {
-        let decoded = provide(fds, || wire::decode_payload(bytes));
+        match number_of_bytes(bytes) {
+            Some(number) => Ok(number),
+            None => provide(fds, || self.decode_provided(bytes)),
+        }
+    }
+
+    /// Decodes an item whose descriptors are provided.
+    #[inline]
+    fn decode_provided<T: QueueItem>(&self, bytes: &[u8]) -> Result<T, GetError> {
+        if let Some(number) = number_of_bytes(bytes) {
+            return Ok(number);
+        }
         let queue = self.name;
-        decoded.map_err(|source| GetError::Decode { queue, source, bytes: bytes.to_vec() })
+        wire::decode_payload(bytes).map_err(|source| GetError::Decode {
+            queue,
+            source,
+            bytes: bytes.to_vec(),
+        })
     }
 }
+
+/// An item that does not simply go into the ring: its bytes, and its descriptors.
+type Special = (Vec<u8>, Vec<SharedFd>);
 
 /// How a batch ended.
 enum Next {
@@ -192,5 +251,38 @@ enum Next {
 fn keep(haul: Haul) {
     if haul.bytes.capacity() <= KEPT_BYTES_MAX {
         TAKEN.set(haul);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check<T: QueueItem + PartialEq + std::fmt::Debug>(number: T) {
+        let (bytes, length) = bytes_of_number(&number).expect("a number");
+        assert_eq!(bytes[..length], wire::encode_payload(&number).expect("encodes"));
+        assert_eq!(number_of_bytes(&bytes[..length]), Some(number));
+        assert_eq!(number_of_bytes::<T>(&bytes[..length - 1]), None);
+        assert_eq!(number_of_bytes::<T>(&[0; 9]), None);
+    }
+
+    #[test]
+    fn bytes_of_numbers_are_those_of_the_codec() {
+        check(200u8);
+        check(60_000u16);
+        check(u32::MAX - 1);
+        check(u64::MAX - 2);
+        check(-3i8);
+        check(-300i16);
+        check(i32::MIN);
+        check(i64::MIN + 1);
+        check(-1.5f32);
+        check(f64::MAX);
+    }
+
+    #[test]
+    fn other_types_are_no_numbers() {
+        assert!(bytes_of_number(&(7u64,)).is_none() && bytes_of_number(&'a').is_none());
+        assert_eq!(number_of_bytes::<(u64,)>(&[0; 8]), None);
     }
 }

@@ -119,6 +119,11 @@ pub(crate) fn tick() {
     WORLD.ring(&mut table, Woken::TimedOut, usize::MAX, |_| true);
 }
 
+/// How many processes sleep.
+pub(crate) fn asleep() -> usize {
+    WORLD.table().sleepers.iter().filter(|sleeper| sleeper.woken.is_none()).count()
+}
+
 /// What one process does.
 pub(crate) struct Process {
     impatient: bool,

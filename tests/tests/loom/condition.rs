@@ -12,6 +12,7 @@ shared_struct! {
         lock: RawLock,
         condition: RawCondition,
         items: AtomicU32,
+        put: AtomicU32,
         first: Waiter,
         second: Waiter,
     }
@@ -22,12 +23,14 @@ struct State {
     condition: RawCondition,
     /// What they wait for; under the lock.
     items: AtomicU32,
+    /// How many items came; under the lock.
+    put: AtomicU32,
     waiters: [Waiter; 2],
 }
 
 fn state() -> State {
-    let Inner { lock, condition, items, first, second } = Inner::zeroed();
-    State { lock, condition, items, waiters: [first, second] }
+    let Inner { lock, condition, items, put, first, second } = Inner::zeroed();
+    State { lock, condition, items, put, waiters: [first, second] }
 }
 
 impl State {
@@ -61,6 +64,7 @@ impl State {
         self.enter();
         let items = self.items.load(Ordering::Relaxed);
         self.items.store(items + 1, Ordering::Relaxed);
+        self.put.fetch_add(1, Ordering::Relaxed);
         self.condition.notify(&self.waiters, 1);
         self.lock.unlock().unwrap();
     }
@@ -98,6 +102,39 @@ static NOTIFIER: Model<State> = Model {
     end: |_, _| (),
 };
 
+/// One item comes. The victim waits for it, takes nothing and hands the notification on: while it
+/// has the lock, so if it dies with it the other one learns that.
+static HANDED: Model<State> = Model {
+    state,
+    processes: |state| {
+        let [hands_on, takes, puts] = [(); 3].map(|()| state.clone());
+        vec![
+            victim(move || {
+                hands_on.enter();
+                while hands_on.put.load(Ordering::Relaxed) == 0 {
+                    let waiters = &hands_on.waiters;
+                    let waited =
+                        hands_on.condition.wait(waiters, &hands_on.lock, Deadline::NEVER).unwrap();
+                    if waited.notified {
+                        break;
+                    }
+                }
+                hands_on.condition.notify(&hands_on.waiters, 1);
+                hands_on.lock.unlock().unwrap();
+            }),
+            process(move || {
+                assert!(takes.take(Deadline::NEVER));
+                // The victim may have come later, or be behind.
+                takes.enter();
+                takes.condition.notify(&takes.waiters, 1);
+                takes.lock.unlock().unwrap();
+            }),
+            process(move || puts.put()),
+        ]
+    },
+    end: |state, _| assert_eq!(state.items.load(Ordering::Relaxed), 0),
+};
+
 /// One waits until a tick only, and hands on what it got in time.
 static TIMEOUT: Model<State> = Model {
     state,
@@ -123,11 +160,13 @@ static TIMEOUT: Model<State> = Model {
 fn each_waiter_gets_its_notification() {
     DEATH.check(2);
     NOTIFIER.check(2);
+    HANDED.check(1);
 }
 
 #[test]
 fn a_dead_waiter_takes_none_along() {
     DEATH.check_deaths(1);
+    HANDED.check_deaths(1);
 }
 
 #[test]

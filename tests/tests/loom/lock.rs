@@ -95,7 +95,7 @@ fn a_dead_owner_is_followed_by_one_who_knows() {
 
 #[test]
 fn so_it_is_when_somebody_starves() {
-    IMPATIENT.check_deaths(2);
+    IMPATIENT.check_deaths(1);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! The algorithms as they stand in the client, beside the machine of the models.
-#![allow(dead_code, reason = "models do not use all that the client does")]
+#![allow(dead_code, unused_imports, reason = "models do not use all that the client does")]
 
 #[path = "atomics.rs"]
 pub(crate) mod atomics;

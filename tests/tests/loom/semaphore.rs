@@ -105,9 +105,9 @@ static SIGNAL: Model<State> = Model {
 #[test]
 fn no_wake_up_is_lost() {
     ONE.check(2);
-    ONE_IMPATIENT.check(2);
-    TWO.check(2);
-    SIGNAL.check(2);
+    ONE_IMPATIENT.check(1);
+    TWO.check(1);
+    SIGNAL.check(1);
 }
 
 #[test]

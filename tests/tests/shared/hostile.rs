@@ -149,8 +149,9 @@ fn live_with_a_scribbler(seed: u64) {
     let context = mp::get_context(mp::StartMethod::Spawn);
     let scribbler = context.process::<scribble>((fd.clone(), 16 << 10, seed, lived));
     let scribbler = scribbler.start().unwrap();
-    let mut kinds = [0; 2];
+    let (mut rounds, mut kinds) = (0, [0; 2]);
     while scribbler.is_alive() {
+        rounds += 1;
         let _ = (raw.get(), raw.fetch_add(1), wide.get(), bytes.value());
         assert_eq!((array.to_vec().len(), array.iter().count()), (100, 100));
         array.set(99, Wide::of(3)).unwrap();
@@ -170,7 +171,8 @@ fn live_with_a_scribbler(seed: u64) {
             kinds[1] += usize::from(taken::<RawValue<u64>>(&fd, at).map(|v| v.get()).is_ok());
         }
     }
-    println!("{kinds:?} objects found in the nonsense");
+    println!("{rounds} rounds, {kinds:?} objects found in the nonsense");
+    assert!(rounds > 10);
     assert_eq!(end(&scribbler), 0);
 }
 

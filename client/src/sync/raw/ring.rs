@@ -110,33 +110,51 @@ impl Shape {
             && self.units_max > 1
     }
 
+    /// Bytes of a block, as a power of two: every item needs several divisions by it.
+    #[inline]
+    fn block_shift(&self) -> u32 {
+        self.block_bytes.trailing_zeros()
+    }
+
+    /// Units of a block, as a power of two.
+    #[inline]
+    fn unit_shift(&self) -> u32 {
+        self.block_shift() - UNIT.trailing_zeros()
+    }
+
     fn block_units(&self) -> u32 {
-        self.block_bytes / UNIT as u32
+        1 << self.unit_shift()
     }
 
     /// Places are counted up to this number, then from 0 on.
+    #[inline]
     fn place_mask(&self) -> u32 {
-        u32::MAX / self.block_units()
+        u32::MAX >> self.unit_shift()
     }
 
+    #[inline]
     pub(super) fn place(&self, units: u32) -> u32 {
-        units / self.block_units()
+        units >> self.unit_shift()
     }
 
+    #[inline]
     fn places_since(&self, place: u32, behind: u32) -> u32 {
         place.wrapping_sub(behind) & self.place_mask()
     }
 
+    #[inline]
     fn entry(&self, place: u32) -> u32 {
         place & (self.blocks - 1)
     }
 
     /// Units that all blocks hold together.
+    #[inline]
     fn capacity(&self) -> u32 {
         self.block_units() * self.blocks
     }
 
     /// Units of an item with so many bytes; `None` if they cannot be counted.
+    #[inline]
     pub(crate) fn units_of(bytes: usize) -> Option<u32> {
         u32::try_from(bytes.div_ceil(UNIT)).ok()?.checked_add(1)
     }
@@ -203,6 +221,7 @@ impl<M: Memory> Ring<'_, M> {
         self.fits(End::from_word(look(&self.raw.fill.tail)), head, units)
     }
 
+    #[inline]
     fn fits(&self, tail: End, head: End, units: u32) -> bool {
         let shape = &self.shape;
         let Some(used) = tail.units_since(head).checked_add(units) else { return false };
@@ -212,8 +231,29 @@ impl<M: Memory> Ring<'_, M> {
             && shape.places_since(last, shape.place(head.units)) < shape.blocks
     }
 
+    /// Where in memory the ring is so many bytes from its beginning, and how many bytes of that
+    /// block there are from there on.
+    #[inline]
+    fn locate(&self, at: usize) -> Result<(usize, usize), Damaged> {
+        let shift = self.shape.block_shift();
+        let place = (at >> shift) as u32 & self.shape.place_mask();
+        let within = at & (self.shape.block_bytes as usize - 1);
+        let block = self.memory.block(self.shape.entry(place));
+        if block >= self.shape.blocks {
+            return Err(Damaged);
+        }
+        Ok(((block as usize) << shift | within, self.shape.block_bytes as usize - within))
+    }
+
+    /// Where a unit of the ring lies, so many bytes from an end: one never lies in two blocks.
+    #[inline]
+    fn unit(&self, from: End, skip: usize) -> Result<usize, Damaged> {
+        self.locate(from.units as usize * UNIT + skip).map(|(at, _)| at)
+    }
+
     /// Calls `each` with the pieces of memory that a range of the ring lies in: where, and which
     /// part of the range.
+    #[inline]
     fn pieces(
         &self,
         from: End,
@@ -221,20 +261,13 @@ impl<M: Memory> Ring<'_, M> {
         length: usize,
         mut each: impl FnMut(usize, Range<usize>),
     ) -> Result<(), Damaged> {
-        let block_bytes = self.shape.block_bytes as usize;
-        let mut at = from.units as usize * UNIT + skip;
+        let begin = from.units as usize * UNIT + skip;
         let mut done = 0;
         while done < length {
-            let place = (at / block_bytes) as u32 & self.shape.place_mask();
-            let within = at % block_bytes;
-            let piece = (block_bytes - within).min(length - done);
-            let block = self.memory.block(self.shape.entry(place));
-            if block >= self.shape.blocks {
-                return Err(Damaged);
-            }
-            each(block as usize * block_bytes + within, done..done + piece);
+            let (at, room) = self.locate(begin + done)?;
+            let piece = room.min(length - done);
+            each(at, done..done + piece);
             done += piece;
-            at += piece;
         }
         Ok(())
     }

@@ -49,9 +49,7 @@ impl<M: Memory> Reader<'_, M> {
         if available == 0 || available > self.ring.shape.capacity() {
             return Err(Damaged);
         }
-        let mut header = [0; UNIT];
-        self.ring.pieces(self.head, 0, UNIT, |at, _| header = self.ring.memory.word(at))?;
-        let header = u64::from_le_bytes(header);
+        let header = u64::from_le_bytes(self.ring.memory.word(self.ring.unit(self.head, 0)?));
         let length = (header & u64::from(u32::MAX)) as usize;
         match Shape::units_of(length) {
             Some(units) if units <= available => {
@@ -64,11 +62,7 @@ impl<M: Memory> Reader<'_, M> {
     /// Eight bytes of the next item, which must have them: from so many times eight on.
     #[inline]
     pub(crate) fn word(&self, at: usize) -> Result<[u8; UNIT], Damaged> {
-        let mut word = [0; UNIT];
-        self.ring.pieces(self.head, UNIT * (1 + at), UNIT, |at, _| {
-            word = self.ring.memory.word(at);
-        })?;
-        Ok(word)
+        Ok(self.ring.memory.word(self.ring.unit(self.head, UNIT * (1 + at))?))
     }
 
     /// Appends bytes of the next item to a vector, from so many on.

@@ -79,7 +79,7 @@ impl<M: Memory> Writer<'_, M> {
         }
         self.lay(units)?;
         let header = u64::from(kind) << 32 | length as u64;
-        self.write(0, &header.to_le_bytes())?;
+        self.ring.memory.write(self.ring.unit(self.tail, 0)?, &header.to_le_bytes());
         let mut at = UNIT;
         for part in parts {
             self.write(at, part)?;
@@ -117,6 +117,7 @@ impl<M: Memory> Writer<'_, M> {
         End::from_word(now)
     }
 
+    #[inline]
     fn write(&self, skip: usize, bytes: &[u8]) -> Result<(), Damaged> {
         self.ring.pieces(self.tail, skip, bytes.len(), |at, part| {
             self.ring.memory.write(at, &bytes[part]);

@@ -1,0 +1,154 @@
+//! An operation, and who does it in which way.
+
+use super::remote::{Ours, Python, Remote};
+use super::worker::{Order, Part};
+use std::fmt;
+
+/// What a process's span means for the whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It does the operation, from its begin to its end.
+    Does,
+    /// The whole begins with it.
+    Begins,
+    /// The whole ends with it.
+    Ends,
+    /// It answers somebody else.
+    Answers,
+}
+
+/// One of the processes of a variant.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) role: Role,
+    pub(crate) remote: Remote,
+}
+
+/// A process of ours in a role.
+pub(crate) fn member(role: Role, part: Part) -> Result<Member, String> {
+    Ok(Member { role, remote: Ours::start(part)?.ready()? })
+}
+
+/// One that does all alone.
+pub(crate) fn alone(part: Part) -> Result<Vec<Member>, String> {
+    Ok(vec![member(Role::Does, part)?])
+}
+
+/// Starts the processes of a variant.
+type Start = Box<dyn Fn() -> Result<Vec<Member>, String>>;
+
+/// Whose way it is.
+pub(crate) enum Way {
+    Ours(Start),
+    Peer(Start),
+    /// What `peer.py` is told.
+    Python(Vec<String>),
+}
+
+/// A way to do an operation: a column of its table.
+pub(crate) struct Variant {
+    /// Who and what.
+    pub(crate) column: [&'static str; 2],
+    pub(crate) way: Way,
+}
+
+impl fmt::Debug for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.column.join(" "))
+    }
+}
+
+impl Variant {
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(self.way, Way::Ours(_))
+    }
+
+    /// Starts it; `None` where there is no interpreter for it.
+    pub(crate) fn start(&self, python: Option<&str>) -> Result<Option<Vec<Member>>, String> {
+        match &self.way {
+            Way::Ours(start) | Way::Peer(start) => start().map(Some),
+            Way::Python(arguments) => {
+                let Some(python) = python else { return Ok(None) };
+                let remote = Python::start(python, arguments)?.ready();
+                Ok(Some(vec![Member { role: Role::Does, remote }]))
+            }
+        }
+    }
+}
+
+pub(crate) fn ours(
+    what: &'static str,
+    start: impl Fn() -> Result<Vec<Member>, String> + 'static,
+) -> Variant {
+    Variant { column: ["ours", what], way: Way::Ours(Box::new(start)) }
+}
+
+pub(crate) fn peer(
+    who: &'static str,
+    what: &'static str,
+    start: impl Fn() -> Result<Vec<Member>, String> + 'static,
+) -> Variant {
+    Variant { column: [who, what], way: Way::Peer(Box::new(start)) }
+}
+
+pub(crate) fn python(what: &'static str, arguments: &[&dyn fmt::Display]) -> Variant {
+    let arguments = arguments.iter().map(ToString::to_string).collect();
+    Variant { column: ["CPython", what], way: Way::Python(arguments) }
+}
+
+/// How what is measured is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unit {
+    /// How long one takes: less is better.
+    Time,
+    /// How many there are in a second: more is better.
+    Rate,
+    /// Bytes a second, of operations on so many: more is better.
+    Bandwidth(u64),
+    /// The same, and how many there are in a second.
+    Items(u64),
+}
+
+/// How an operation is ordered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pace {
+    /// So often that a turn is as long as it should be: a multiple of this, at most so much.
+    Count { of: u64, most: u64 },
+    /// As often as it goes, for as long: where those who contend may not be equally fast.
+    Time,
+}
+
+impl Pace {
+    /// Any number.
+    pub(crate) const ANY: Self = Self::Count { of: 1, most: 1 << 40 };
+
+    pub(crate) fn order(self, count: u64, time: u64) -> Order {
+        match self {
+            Self::Count { .. } => Order::Count(count),
+            Self::Time => Order::Time(time),
+        }
+    }
+}
+
+/// What is measured: a row of a table.
+#[derive(Debug)]
+pub(crate) struct Operation {
+    /// By which it is chosen.
+    pub(crate) id: String,
+    /// The heading of its table.
+    pub(crate) table: &'static str,
+    /// The heading of its row.
+    pub(crate) row: String,
+    pub(crate) unit: Unit,
+    pub(crate) pace: Pace,
+    pub(crate) variants: Vec<Variant>,
+}
+
+/// For people.
+pub(crate) fn size(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} B"),
+        1024..0x10_0000 => format!("{} KiB", bytes >> 10),
+        _ => format!("{} MiB", bytes >> 20),
+    }
+}
