@@ -13,6 +13,8 @@ struct Trickle {
     /// How many calls of `write` succeed.
     writes: RefCell<usize>,
     largest: RefCell<usize>,
+    /// Packets that a peer has sent, if it sends packets.
+    packets: Option<RefCell<VecDeque<Vec<u8>>>>,
 }
 
 impl Trickle {
@@ -22,6 +24,12 @@ impl Trickle {
     }
 
     fn take(&self, most: usize) -> Result<Vec<u8>, Fault> {
+        if let Some(packets) = &self.packets {
+            let mut packet = packets.borrow_mut().pop_front().unwrap_or_default();
+            assert!(packet.len() <= most, "the end of a packet is lost");
+            packet.truncate(most);
+            return Ok(packet);
+        }
         let mut incoming = self.incoming.borrow_mut();
         if incoming.front() == Some(&None) {
             incoming.pop_front();
@@ -33,6 +41,10 @@ impl Trickle {
 }
 
 impl Wire for Trickle {
+    fn has_packets(&self) -> bool {
+        self.packets.is_some()
+    }
+
     fn read(&self, into: &mut [u8], _: Option<&mut Handles>, _: &Deadline) -> Result<usize, Fault> {
         let bytes = self.take(into.len())?;
         into[..bytes.len()].copy_from_slice(&bytes);
@@ -57,6 +69,10 @@ impl Wire for Trickle {
         let mut writes = self.writes.borrow_mut();
         *writes = writes.checked_sub(1).ok_or(Fault::TimedOut)?;
         let all = parts.concat();
+        if let Some(packets) = &self.packets {
+            packets.borrow_mut().push_back(all.clone());
+            return Ok(all.len());
+        }
         let some = all.len().min(self.piece);
         self.outgoing.borrow_mut().extend_from_slice(&all[..some]);
         Ok(some)
@@ -173,4 +189,56 @@ fn a_message_cut_off_says_so() {
     let told =
         matches!(unsent.error, ConnectionError::TimedOutInMessage { sent: 4, length: 9, .. });
     assert!(unsent.cut && told, "{unsent:?}");
+}
+
+fn with_packets(packets: &[&[u8]]) -> Trickle {
+    let packets = packets.iter().map(|packet| packet.to_vec()).collect();
+    let writes = RefCell::new(usize::MAX);
+    Trickle { packets: Some(RefCell::new(packets)), writes, ..Trickle::default() }
+}
+
+#[test]
+fn in_packets_each_message_begins_with_one_of_its_own() {
+    let sizes = [0, 1, FIRST_PACKET_BYTES - 4, FIRST_PACKET_BYTES - 3, 3 * PACKET_BYTES + 7];
+    for two in sizes {
+        let wire = with_packets(&[]);
+        let bodies = [vec![1; 5], vec![2; two], vec![3; 70]];
+        for body in &bodies {
+            send(&wire, [&[], body], &[], &Deadline::NEVER).expect("nothing refuses");
+        }
+        let lengths = |wire: &Trickle| {
+            let packets = wire.packets.as_ref().expect("packets").borrow();
+            packets.iter().map(Vec::len).collect::<Vec<_>>()
+        };
+        let lengths = lengths(&wire);
+        assert!(lengths[0] == 9 && *lengths.last().expect("some") == 74, "{lengths:?}");
+        assert!(lengths.iter().all(|length| *length <= PACKET_BYTES), "{lengths:?}");
+        let mut incoming = Incoming::default();
+        assert_eq!(next(&mut incoming, &wire).expect("whole"), bodies[0]);
+        let mut buffer = vec![0; two];
+        let placed = incoming.message_into(&wire, &mut buffer, &Deadline::NEVER);
+        assert!(matches!(placed, Ok(Placed::There(length)) if length == two), "{placed:?}");
+        assert!(buffer == bodies[1]);
+        assert_eq!(next(&mut incoming, &wire).expect("whole"), bodies[2]);
+        assert!(matches!(next(&mut incoming, &wire), Err(ConnectionError::Eof)));
+    }
+}
+
+#[test]
+fn the_parts_of_a_long_header_are_packets() {
+    assert_eq!((packet(0, 12), packet(4, 12), packet(12, 12)), (4, 8, PACKET_BYTES));
+    let wire = with_packets(&[&[0xff; 4], &5u64.to_be_bytes(), b"hello"]);
+    assert_eq!(next(&mut Incoming::default(), &wire).expect("whole"), b"hello");
+}
+
+#[test]
+fn packets_that_are_none_of_ours_are_refused() {
+    for wrong in [&b"\0\0\0\x03hello"[..], b"\xff\xff\xff\xffx", b"\x80\0\0\0"] {
+        let got = next(&mut Incoming::default(), &with_packets(&[wrong]));
+        assert!(matches!(got, Err(ConnectionError::BadLength(_))), "{wrong:?}: {got:?}");
+    }
+    let split = with_packets(&[b"\0\0", b"\0\x05", b"he", b"llo"]);
+    assert_eq!(next(&mut Incoming::default(), &split).expect("whole"), b"hello");
+    let cut = next(&mut Incoming::default(), &with_packets(&[b"\0\0"]));
+    assert!(matches!(cut, Err(ConnectionError::EofInMessage)), "{cut:?}");
 }

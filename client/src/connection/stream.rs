@@ -70,6 +70,9 @@ pub struct Connection {
 /// the first only receives and the second only sends.
 ///
 /// It is a pair of Unix sockets either way, so that handles can travel (on Windows, a named pipe).
+/// On Linux they keep packets apart, for then one call of the system receives a message, where a
+/// stream takes two; both ends are for this library, and not to be read as a stream of bytes. To
+/// give one to CPython, or to read it yourself, make connections of `UnixStream::pair()`.
 ///
 /// ```
 /// let (receiver, sender) = mpserverd_client::pipe(false)?;

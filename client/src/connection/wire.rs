@@ -6,7 +6,7 @@
 
 use super::deadline::Deadline;
 use super::error::ConnectionError;
-use super::frame::{Fault, Handles, Incoming, Wire as Stream};
+use super::frame::{Fault, Handles, Incoming, PACKET_BYTES, Wire as Stream};
 use super::stream::{READABLE, WRITABLE};
 use super::turn::Turn;
 use crate::handles::{SharedFd, tells_who_is_left};
@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrLike, SockaddrStorage};
-use nix::sys::socket::{getsockname, getsockopt, socketpair, sockopt};
+use nix::sys::socket::{getsockname, getsockopt, setsockopt, socketpair, sockopt};
 use nix::sys::time::TimeSpec;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -32,6 +32,8 @@ const SMALL: usize = 512;
 enum Kind {
     /// A Unix socket: descriptors can travel.
     Unix,
+    /// A Unix socket that keeps packets apart, for two ends of ours.
+    Packets,
     /// Another socket.
     Socket,
     /// A pipe, a terminal and so on.
@@ -46,11 +48,17 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    /// A connected pair.
+    /// A connected pair: of packets, where the system has room for ours.
     pub(super) fn pair() -> io::Result<(Self, Self)> {
         let flags = SockFlag::SOCK_CLOEXEC;
-        let (first, second) = socketpair(AddressFamily::Unix, SockType::Stream, None, flags)?;
-        let wire = |fd| Ok::<_, io::Error>(Self::unix_socket(fd::raise(fd, 3)?));
+        let (mut first, mut second) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
+        let mut kind = Kind::Packets;
+        if !has_room(&first) || !has_room(&second) {
+            (first, second) = socketpair(AddressFamily::Unix, SockType::Stream, None, flags)?;
+            kind = Kind::Unix;
+        }
+        let wire = |fd| Ok::<_, io::Error>(Self::over(fd::raise(fd, 3)?, kind));
         Ok((wire(first)?, wire(second)?))
     }
 
@@ -81,13 +89,16 @@ impl Wire {
     pub(super) fn new(fd: OwnedFd) -> io::Result<(Self, u8)> {
         let invalid = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
         match getsockopt(&fd, sockopt::SockType) {
-            Ok(SockType::Stream) => {
+            Ok(sort) => {
                 let name = getsockname::<SockaddrStorage>(fd.as_raw_fd())?;
-                let unix = name.family() == Some(AddressFamily::Unix);
-                let kind = if unix { Kind::Unix } else { Kind::Socket };
+                let kind = match (sort, name.family() == Some(AddressFamily::Unix)) {
+                    (SockType::Stream, true) => Kind::Unix,
+                    (SockType::SeqPacket, true) if has_room(&fd) => Kind::Packets,
+                    (SockType::Stream, false) => Kind::Socket,
+                    _ => return Err(invalid("Connection: the socket is not a stream")),
+                };
                 Ok((Self::over(fd, kind), READABLE | WRITABLE))
             }
-            Ok(_) => Err(invalid("Connection: the socket is not a stream")),
             Err(Errno::ENOTSOCK) => {
                 let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?);
                 if flags.contains(OFlag::O_PATH) {
@@ -110,7 +121,7 @@ impl Wire {
     /// Why no descriptor can travel over it, if none can.
     pub(super) fn without_handles(&self) -> Option<&'static str> {
         match self.kind {
-            Kind::Unix => None,
+            Kind::Unix | Kind::Packets => None,
             Kind::Socket => Some("a network socket"),
             Kind::File => Some("a pipe"),
         }
@@ -181,6 +192,11 @@ impl Wire {
 
 impl Stream for Wire {
     #[inline]
+    fn has_packets(&self) -> bool {
+        self.kind == Kind::Packets
+    }
+
+    #[inline]
     fn read(
         &self,
         into: &mut [u8],
@@ -190,9 +206,11 @@ impl Stream for Wire {
         let (fd, events) = (self.fd.as_fd(), PollFlags::POLLIN);
         match (self.kind, handles) {
             (Kind::File, _) => self.until(events, deadline, |_| read(fd, into)),
-            (Kind::Unix, Some(handles)) => self.receive(handles, deadline, |fds, bounded| {
-                scm::receive_part(fd, into, fds, bounded)
-            }),
+            (Kind::Unix | Kind::Packets, Some(handles)) => {
+                self.receive(handles, deadline, |fds, bounded| {
+                    scm::receive_part(fd, into, fds, bounded)
+                })
+            }
             _ => self.until(events, deadline, |bounded| scm::receive_plain(fd, into, bounded)),
         }
     }
@@ -208,9 +226,11 @@ impl Stream for Wire {
         let (fd, events) = (self.fd.as_fd(), PollFlags::POLLIN);
         match (self.kind, handles) {
             (Kind::File, _) => self.until(events, deadline, |_| fd::append(fd, into, most)),
-            (Kind::Unix, Some(handles)) => self.receive(handles, deadline, |fds, bounded| {
-                scm::append_part(fd, into, most, fds, bounded)
-            }),
+            (Kind::Unix | Kind::Packets, Some(handles)) => {
+                self.receive(handles, deadline, |fds, bounded| {
+                    scm::append_part(fd, into, most, fds, bounded)
+                })
+            }
             _ => self.until(events, deadline, |bounded| scm::append_plain(fd, into, most, bounded)),
         }
     }
@@ -249,6 +269,13 @@ fn gather<'a>(parts: &[&[u8]], room: &'a mut [u8; SMALL]) -> Option<&'a [u8]> {
         used += part.len();
     }
     Some(&room[..used])
+}
+
+/// Whether a socket takes two of our largest packets at once, so that one is received while
+/// another is sent. It is asked for as much as systems allow by default (`socket(7)`, `wmem_max`).
+fn has_room(fd: &OwnedFd) -> bool {
+    let _ = setsockopt(fd, sockopt::SndBuf, &(2 * PACKET_BYTES));
+    getsockopt(fd, sockopt::SndBuf).is_ok_and(|room| room > 2 * PACKET_BYTES)
 }
 
 fn read(fd: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<usize> {

@@ -4,7 +4,7 @@ use super::{SHORT, is_eof, is_timeout, pipe};
 use mp::{Connection, ConnectionError};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 
 /// Pairs of every kind: first end, second end.
 fn pairs() -> Vec<(&'static str, Connection, Connection)> {
@@ -14,10 +14,12 @@ fn pairs() -> Vec<(&'static str, Connection, Connection)> {
     let (reader, writer) = std::io::pipe().unwrap();
     let (a, b) = pipe();
     let (receiver, sender) = mp::pipe(false).unwrap();
+    let streams = UnixStream::pair().unwrap();
     vec![
         ("a pipe of ours", a, b),
         ("one way", receiver, sender),
         ("TCP", near.into(), far.into()),
+        ("a pair of streams", streams.0.into(), streams.1.into()),
         ("a pipe of the system", reader.into(), writer.into()),
     ]
 }
@@ -25,7 +27,8 @@ fn pairs() -> Vec<(&'static str, Connection, Connection)> {
 #[test]
 fn every_size_comes_over_everything() {
     for (what, first, second) in pairs() {
-        let sizes = [0, 1, 15, 508, 509, 4096, (16 << 10) - 1, 16 << 10, (16 << 10) + 1, 3 << 20];
+        let sizes =
+            [0, 1, 508, 509, 4096, (16 << 10) - 1, 16 << 10, (16 << 10) + 1, 150_000, 3 << 20];
         for size in sizes {
             let message = (0..size).map(|at| (at % 251) as u8).collect::<Vec<_>>();
             std::thread::scope(|scope| {
