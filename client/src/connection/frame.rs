@@ -298,7 +298,9 @@ pub(super) fn send<W: Wire>(
             },
             Err(Fault::TimedOut) => deadline.error().into(),
         };
-        return Err(Unsent { error, cut: sent > 0 });
+        // Where nobody reads, nobody takes anything for something else.
+        let cut = sent > 0 && !matches!(error, ConnectionError::BrokenPipe);
+        return Err(Unsent { error, cut });
     }
     Ok(())
 }

@@ -121,10 +121,10 @@ impl Acceptor {
         let fd = fd::accept(self.socket.as_fd())?;
         if self.is_unix {
             let stream = UnixStream::from(fd);
-            let peer = stream.peer_addr()?;
-            let name = peer.as_abstract_name().map(|name| Address::Abstract(name.to_vec()));
-            let path = peer.as_pathname().map(Address::from);
-            let peer = name.or(path).unwrap_or(Address::Unnamed);
+            let peer = stream.peer_addr().map_or(Address::Unnamed, |peer| {
+                let name = peer.as_abstract_name().map(|name| Address::Abstract(name.to_vec()));
+                name.or(peer.as_pathname().map(Address::from)).unwrap_or(Address::Unnamed)
+            });
             return Ok((Wire::unix_socket(stream.into()), peer));
         }
         let stream = TcpStream::from(fd);

@@ -145,6 +145,21 @@ fn a_send_that_was_cut_off_says_so_from_then_on() {
 }
 
 #[test]
+fn a_peer_that_goes_in_the_middle_of_a_message_breaks_the_connection() {
+    let (ours, mut peer) = against_bytes();
+    std::thread::scope(|scope| {
+        let sending = scope.spawn(|| ours.send_bytes(&vec![1; 8 << 20]));
+        peer.read_exact(&mut [0; 1000]).unwrap();
+        drop(peer);
+        assert!(matches!(sending.join().unwrap(), Err(ConnectionError::BrokenPipe)));
+    });
+    for _ in 0..2 {
+        assert!(matches!(ours.send_bytes(b""), Err(ConnectionError::BrokenPipe)));
+    }
+    assert!(super::is_eof(&ours.recv_bytes(None)));
+}
+
+#[test]
 fn what_is_no_value_is_an_error_and_the_next_one_is_not() {
     let (ours, mut peer) = against_bytes();
     let pickle = b"\x80\x04\x95\x06\x00\x00\x00\x00\x00\x00\x00\x8c\x02hi\x94.";
