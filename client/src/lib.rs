@@ -29,6 +29,7 @@
 //! | [`task`](mod@task) | what a task is, and how its result travels |
 //! | `registry` | the tasks of this process |
 //! | [`handles`] | objects of the kernel and shared objects inside values |
+//! | `connection` | messages over sockets and pipes |
 //! | `start` | the three ways to a worker |
 //! | `runtime` | what templates and workers run |
 //! | [`daemon`] | the connection to the daemon |
@@ -125,7 +126,7 @@ pub use queue::{
 pub use runtime::{BOOTSTRAP, ROLE_TEMPLATE};
 #[cfg(target_os = "linux")]
 pub use shared::{
-    AnyLock, Array, ArrayGuard, Integer, Item, Number, Plain, RawArray, RawValue, ShareError,
+    AnyLock, Array, ArrayGuard, Integer, ListItem, Number, Plain, RawArray, RawValue, ShareError,
     ShareableList, SharedMemory, SharedMemoryOptions, Value, ValueGuard,
 };
 #[cfg(target_os = "linux")]
@@ -140,7 +141,6 @@ pub use sys::cell::SharedCell;
 pub use task::{Task, TaskError};
 
 /// The crate whose traits say what is plain data, for [`derive`](bytemuck::Pod)s.
-#[cfg(target_os = "linux")]
 pub use bytemuck;
 
 static FROZEN: AtomicBool = AtomicBool::new(false);

@@ -8,6 +8,7 @@
 //! | [`program`] | programs under test, run with no daemon of the user's |
 //! | [`suite`](mod@suite) | one test under every start method |
 //! | [`seeds`] | rounds of random moments that a seed repeats |
+//! | [`words`] | numbers that processes share, without the memory under test |
 //! | [`crew`] | processes in loops on an object, of which one after the other is killed |
 //! | [`parity`] | the same scenario under CPython, as an oracle |
 //! | [`demo`] | the parts of the program `demo` |
@@ -30,6 +31,8 @@ pub mod program;
 pub mod seeds;
 #[cfg(target_os = "linux")]
 pub mod suite;
+#[cfg(target_os = "linux")]
+pub mod words;
 
 use std::time::{Duration, Instant};
 
@@ -54,3 +57,8 @@ pub fn eventually(within: Duration, mut condition: impl FnMut() -> bool) -> bool
 pub fn skip(reason: &str) {
     println!("skipped: {reason}");
 }
+
+/// The programs in the README compile.
+#[cfg(all(doctest, target_os = "linux"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -37,7 +37,7 @@ impl Connection {
         if reading.into_inner().is_none_or(|incoming| incoming.is_begun()) {
             return Err(ConnectionError::InMessage);
         }
-        Ok(wire.into_fd())
+        Ok(wire.into_fd()?)
     }
 
     /// The number of the descriptor.

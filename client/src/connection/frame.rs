@@ -9,7 +9,7 @@ use super::deadline::Deadline;
 use super::error::ConnectionError;
 use crate::error::BufferTooShort;
 use crate::handles::SharedFd;
-use mpserverd_proto::limits::{FRAME_FDS_MAX, JOB_FDS_MAX};
+use mpserverd_proto::limits::FRAME_FDS_MAX;
 use std::io;
 
 /// Room for a message before any of it has come. What is longer gets room as it arrives, for a
@@ -48,7 +48,8 @@ impl Handles {
     /// Adds some; what exceeds any message of ours is closed at once.
     #[cfg(target_os = "linux")]
     pub(super) fn add(&mut self, fds: Vec<std::os::fd::OwnedFd>) {
-        let room = JOB_FDS_MAX.saturating_sub(self.fds.len());
+        let most = mpserverd_proto::limits::JOB_FDS_MAX;
+        let room = most.saturating_sub(self.fds.len());
         self.fds.extend(fds.into_iter().take(room).map(SharedFd::from));
     }
 }
@@ -297,7 +298,9 @@ pub(super) fn send<W: Wire>(
             },
             Err(Fault::TimedOut) => deadline.error().into(),
         };
-        return Err(Unsent { error, cut: sent > 0 });
+        // Where nobody reads, nobody takes anything for something else.
+        let cut = sent > 0 && !matches!(error, ConnectionError::BrokenPipe);
+        return Err(Unsent { error, cut });
     }
     Ok(())
 }

@@ -45,6 +45,8 @@ mod sockets;
 #[path = "sockets_portable.rs"]
 mod sockets;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod turn;
 mod values;
 #[cfg(target_os = "linux")]

@@ -36,14 +36,22 @@ pub(super) fn arbitrary(family: Family) -> io::Result<(Address, Option<Room>)> {
         Family::Pipe => Ok((Address::Pipe(format!(r"\\.\pipe\mps-{}", random()?)), None)),
         Family::Unix => {
             let path = std::env::temp_dir().join(format!("mps-{}", random()?));
-            let mut builder = std::fs::DirBuilder::new();
-            #[cfg(unix)]
-            std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-            builder.create(&path)?;
+            create_private(&path)?;
             let address = Address::Path(path.join("listener"));
             Ok((address, Some(Room { path, maker: std::process::id() })))
         }
     }
+}
+
+#[cfg(unix)]
+fn create_private(path: &std::path::Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().mode(0o700).create(path)
+}
+
+#[cfg(not(unix))]
+fn create_private(path: &std::path::Path) -> io::Result<()> {
+    std::fs::create_dir(path)
 }
 
 /// The file of a bound socket; removed when dropped, if it is still that file.

@@ -4,6 +4,7 @@ use super::address::Address;
 use super::deadline::Deadline;
 use super::frame::Fault;
 use super::wire::{Wire, ready_any};
+use crate::handles::{SharedFd, tells_who_is_left};
 use crate::sys::fd;
 use crate::transport::shorten;
 use nix::errno::Errno;
@@ -17,23 +18,18 @@ use std::io;
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// A socket that listens, and a way to wake who waits for callers.
 #[derive(Debug)]
 pub(super) struct Acceptor {
-    socket: Socket,
+    socket: SharedFd,
+    is_unix: bool,
     /// Readable, for ever, once the listener is closed.
     closing: OwnedFd,
     close: OwnedFd,
-}
-
-#[derive(Debug)]
-enum Socket {
-    Unix(UnixListener),
-    Tcp(TcpListener),
 }
 
 fn invalid(what: &'static str) -> io::Error {
@@ -43,21 +39,19 @@ fn invalid(what: &'static str) -> io::Error {
 impl Acceptor {
     /// Listens; gives the address with what the system chose of it.
     pub(super) fn bind(address: &Address, backlog: u32) -> io::Result<(Self, Address)> {
-        let (socket, bound) = match address {
+        let (socket, bound): (OwnedFd, _) = match address {
             Address::Path(path) => {
-                let short = shorten(path)?;
-                let listener = UnixListener::bind(&short.path)?;
-                (Socket::Unix(above_standard(listener)?), address.clone())
+                let listener = UnixListener::bind(&shorten(path)?.path)?;
+                (listener.into(), address.clone())
             }
             Address::Abstract(name) => {
                 let name = SocketAddr::from_abstract_name(name)?;
-                let listener = UnixListener::bind_addr(&name)?;
-                (Socket::Unix(above_standard(listener)?), address.clone())
+                (UnixListener::bind_addr(&name)?.into(), address.clone())
             }
             Address::Tcp(host, port) => {
                 let listener = TcpListener::bind((host.as_str(), *port))?;
                 let bound = listener.local_addr()?;
-                (Socket::Tcp(above_standard(listener)?), bound.into())
+                (listener.into(), bound.into())
             }
             Address::Pipe(_) => return Err(invalid("named pipes exist on Windows only")),
             Address::Unnamed => return Err(invalid("nobody can listen there")),
@@ -65,8 +59,9 @@ impl Acceptor {
         // std chooses a backlog of its own; the last one counts.
         let most = i32::from(Backlog::MAXCONN);
         let backlog = i32::try_from(backlog).unwrap_or(most).min(most);
-        listen(&socket.as_fd(), Backlog::new(backlog)?)?;
-        Ok((Self::over(socket)?, bound))
+        listen(&socket, Backlog::new(backlog)?)?;
+        let is_unix = !matches!(address, Address::Tcp(..));
+        Ok((Self::over(fd::raise(socket, 3)?, is_unix)?, bound))
     }
 
     /// A listening socket that came from elsewhere.
@@ -75,18 +70,17 @@ impl Acceptor {
             return Err(invalid("Listener: the descriptor is no socket that listens"));
         }
         let name = getsockname::<SockaddrStorage>(fd.as_raw_fd())?;
-        let socket = match name.family() {
-            Some(AddressFamily::Unix) => Socket::Unix(fd.into()),
-            _ => Socket::Tcp(fd.into()),
-        };
-        Self::over(socket)
+        Self::over(fd, name.family() == Some(AddressFamily::Unix))
     }
 
-    fn over(socket: Socket) -> io::Result<Self> {
+    fn over(socket: OwnedFd, is_unix: bool) -> io::Result<Self> {
         // Others may have taken the caller that woke us.
         fd::set_nonblocking(socket.as_fd(), true)?;
         let (closing, close) = fd::pipe()?;
-        Ok(Self { socket, closing, close })
+        let socket = SharedFd::from(socket);
+        // Callers of a listener that is gone must not wait for a fork that has it by inheritance.
+        tells_who_is_left(&socket);
+        Ok(Self { socket, is_unix, closing, close })
     }
 
     pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
@@ -105,7 +99,7 @@ impl Acceptor {
             if closed.load(Ordering::SeqCst) {
                 return Err(io::Error::from(io::ErrorKind::NotConnected).into());
             }
-            match self.socket.accept() {
+            match self.take() {
                 Ok(accepted) => return Ok(accepted),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 // That caller is gone, or its network.
@@ -121,6 +115,23 @@ impl Acceptor {
             }
             heeds_closing &= fds[1].any() != Some(true) || closed.load(Ordering::SeqCst);
         }
+    }
+
+    fn take(&self) -> io::Result<(Wire, Address)> {
+        let fd = fd::accept(self.socket.as_fd())?;
+        if self.is_unix {
+            let stream = UnixStream::from(fd);
+            let peer = stream.peer_addr().map_or(Address::Unnamed, |peer| {
+                let name = peer.as_abstract_name().map(|name| Address::Abstract(name.to_vec()));
+                name.or(peer.as_pathname().map(Address::from)).unwrap_or(Address::Unnamed)
+            });
+            return Ok((Wire::unix_socket(stream.into()), peer));
+        }
+        let stream = TcpStream::from(fd);
+        // Fails for who is gone again; what is left to be read can be, all the same.
+        let _ = stream.set_nodelay(true);
+        let peer = stream.peer_addr().map_or(Address::Unnamed, Address::from);
+        Ok((Wire::network_socket(stream.into()), peer))
     }
 
     /// Stops listening, here.
@@ -147,41 +158,6 @@ fn is_of_caller(error: &io::Error) -> bool {
                 | Errno::ENETUNREACH
         )
     )
-}
-
-impl Socket {
-    fn accept(&self) -> io::Result<(Wire, Address)> {
-        match self {
-            Self::Unix(listener) => {
-                let (stream, peer) = listener.accept()?;
-                let name = peer.as_abstract_name().map(|name| Address::Abstract(name.to_vec()));
-                let path = peer.as_pathname().map(Address::from);
-                Ok((
-                    Wire::unix_socket(above_standard(stream)?.into()),
-                    name.or(path).unwrap_or(Address::Unnamed),
-                ))
-            }
-            Self::Tcp(listener) => {
-                let (stream, peer) = listener.accept()?;
-                stream.set_nodelay(true)?;
-                Ok((Wire::network_socket(above_standard(stream)?.into()), peer.into()))
-            }
-        }
-    }
-}
-
-impl AsFd for Socket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Unix(listener) => listener.as_fd(),
-            Self::Tcp(listener) => listener.as_fd(),
-        }
-    }
-}
-
-/// The same with a number above those of the standard streams.
-fn above_standard<T: From<OwnedFd> + Into<OwnedFd>>(socket: T) -> io::Result<T> {
-    Ok(fd::raise(socket.into(), 3)?.into())
 }
 
 /// Calls a listener.
@@ -244,7 +220,7 @@ fn connect_tcp(address: (&str, u16), deadline: &Deadline) -> Result<Wire, Fault>
             Ok(stream) => {
                 // Messages are written whole, so there is nothing to gather.
                 stream.set_nodelay(true)?;
-                return Ok(Wire::network_socket(above_standard(stream)?.into()));
+                return Ok(Wire::network_socket(fd::raise(stream.into(), 3)?));
             }
             Err(error) => last = error,
         }

@@ -14,7 +14,7 @@ use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 #[cfg(windows)]
-use super::wire::PipeStream;
+use super::wire::{PipeStream, Piped};
 #[cfg(windows)]
 use interprocess::os::windows::named_pipe::{PipeListener, PipeListenerOptions, pipe_mode::Bytes};
 #[cfg(unix)]
@@ -128,7 +128,9 @@ impl Socket {
             #[cfg(unix)]
             Self::Unix(listener) => Ok((Channel::Unix(listener.accept()?.0), Address::Unnamed)),
             #[cfg(windows)]
-            Self::Pipe(listener) => Ok((Channel::Pipe(listener.accept()?), Address::Unnamed)),
+            Self::Pipe(listener) => {
+                Ok((Channel::Pipe(Piped::new(listener.accept()?)?), Address::Unnamed))
+            }
         }
     }
 }
@@ -140,7 +142,7 @@ pub(super) fn connect(address: &Address, deadline: &Deadline) -> Result<Wire, Fa
         #[cfg(unix)]
         Address::Path(path) => Channel::Unix(UnixStream::connect(path)?),
         #[cfg(windows)]
-        Address::Pipe(name) => Channel::Pipe(connect_pipe(name, deadline)?),
+        Address::Pipe(name) => Channel::Pipe(Piped::new(connect_pipe(name, deadline)?)?),
         _ => return Err(unsupported(address).into()),
     };
     Ok(Wire::over(channel)?)

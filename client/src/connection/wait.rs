@@ -5,6 +5,7 @@ use super::wire::ready_any;
 use crate::process::{Handle, Process};
 use nix::poll::{PollFd, PollFlags};
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
@@ -13,14 +14,16 @@ use std::time::Duration;
 const NAP: Duration = Duration::from_millis(1);
 
 /// What [`wait`] can wait for: everything with a descriptor (connections, listeners, sockets,
-/// pipes), processes, and objects that know themselves whether they are ready.
+/// pipes), processes, and objects that know themselves whether they are ready, such as queues.
 pub trait Waitable {
     /// What the system watches: it becomes readable, or is at its end, when this may be ready.
-    fn watch(&self) -> BorrowedFd<'_>;
+    ///
+    /// # Errors
+    /// When there is no descriptor for it. It is then asked itself, again and again.
+    fn watch(&self) -> io::Result<BorrowedFd<'_>>;
 
     /// Whether it is ready, given whether its descriptor is. It is asked before every sleep, with
-    /// `false` as long as nobody has looked at the descriptor, and again for each descriptor that
-    /// has become ready. Whoever answers `true` to `false` need not be watched; whoever answers
+    /// `false`, and after it, with `true` if its descriptor has become ready. Whoever answers
     /// `false` to `true` should have made the descriptor unreadable.
     fn is_ready(&self, signalled: bool) -> bool {
         signalled
@@ -28,20 +31,20 @@ pub trait Waitable {
 }
 
 impl<T: AsFd + ?Sized> Waitable for T {
-    fn watch(&self) -> BorrowedFd<'_> {
-        self.as_fd()
+    fn watch(&self) -> io::Result<BorrowedFd<'_>> {
+        Ok(self.as_fd())
     }
 }
 
 impl Waitable for Handle {
-    fn watch(&self) -> BorrowedFd<'_> {
-        self.sentinel()
+    fn watch(&self) -> io::Result<BorrowedFd<'_>> {
+        Ok(self.sentinel())
     }
 }
 
 impl<R> Waitable for Process<R> {
-    fn watch(&self) -> BorrowedFd<'_> {
-        self.sentinel()
+    fn watch(&self) -> io::Result<BorrowedFd<'_>> {
+        Ok(self.sentinel())
     }
 }
 
@@ -50,7 +53,7 @@ impl<R> Waitable for Process<R> {
 /// of zero only looks. As `multiprocessing.connection.wait`.
 ///
 /// A connection or socket is ready when something can be read or the peer is gone, a listener when
-/// somebody has called, a process when it has ended. What is closed counts as ready: the next call
+/// somebody has called, a process when it has ended, a queue when it has an item or no producer. What is closed counts as ready: the next call
 /// says so. An empty list has nothing to wait for, and gives none at once. There may be any number
 /// of objects, and one may be there twice.
 ///
@@ -68,42 +71,47 @@ impl<R> Waitable for Process<R> {
 /// ```
 pub fn wait(objects: &[&dyn Waitable], timeout: Option<Duration>) -> Vec<usize> {
     let deadline = Deadline::of(timeout);
-    let mut ready = ready_among(objects, &HashSet::new());
     loop {
+        let ready = ready_among(objects, &HashSet::new());
         // What is ready by itself does not keep others that are from being found.
-        let look = Deadline::within(Duration::ZERO);
-        let signalled = signalled(objects, if ready.is_empty() { &deadline } else { &look });
+        let until = if ready.is_empty() { deadline } else { Deadline::within(Duration::ZERO) };
+        let (signalled, fruitless) = signalled(objects, &until);
+        // Both looks count: an object may forget a signal once it was told.
+        let mut ready = [ready, ready_among(objects, &signalled)].concat();
+        ready.sort_unstable();
+        ready.dedup();
         let late = deadline.left().is_some_and(|left| left.is_zero());
-        if let Some(signalled) = &signalled {
-            ready = ready_among(objects, signalled);
-        }
         if !ready.is_empty() || objects.is_empty() || late {
             return ready;
         }
-        let fruitless = signalled.is_none_or(|signalled| !signalled.is_empty());
-        if fruitless {
+        if fruitless || !signalled.is_empty() {
             std::thread::sleep(deadline.left().map_or(NAP, |left| left.min(NAP)));
         }
     }
 }
 
 fn ready_among(objects: &[&dyn Waitable], signalled: &HashSet<RawFd>) -> Vec<usize> {
-    let is_ready =
-        |object: &dyn Waitable| object.is_ready(signalled.contains(&object.watch().as_raw_fd()));
+    let is_ready = |object: &dyn Waitable| {
+        let fd = object.watch().map(|fd| fd.as_raw_fd());
+        object.is_ready(fd.is_ok_and(|fd| signalled.contains(&fd)))
+    };
     (0..objects.len()).filter(|at| is_ready(objects[*at])).collect()
 }
 
-/// Descriptors that are ready, after waiting for one of them; `None` if the system cannot watch.
-fn signalled(objects: &[&dyn Waitable], deadline: &Deadline) -> Option<HashSet<RawFd>> {
+/// Descriptors that are ready, after waiting for one of them; and whether the system could not
+/// watch them all, and so did not wait.
+fn signalled(objects: &[&dyn Waitable], deadline: &Deadline) -> (HashSet<RawFd>, bool) {
     // Each once: the system refuses lists longer than a process may have descriptors.
-    let watched = objects.iter().map(|object| object.watch());
-    let unique = watched.map(|fd| (fd.as_raw_fd(), fd)).collect::<HashMap<_, _>>();
+    let watched = objects.iter().map(|object| object.watch()).collect::<Vec<_>>();
+    let unwatched = watched.iter().any(Result::is_err);
+    let unique = watched.iter().flatten().map(|fd| (fd.as_raw_fd(), *fd));
+    let unique = unique.collect::<HashMap<_, _>>();
     let mut fds =
         unique.into_values().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect::<Vec<_>>();
-    if fds.is_empty() {
-        return Some(HashSet::new());
+    let deadline = if unwatched { &Deadline::within(Duration::ZERO) } else { deadline };
+    if fds.is_empty() || ready_any(&mut fds, deadline).is_err() {
+        return (HashSet::new(), true);
     }
-    ready_any(&mut fds, deadline).ok()?;
     let ready = fds.iter().filter(|fd| fd.any().unwrap_or(true));
-    Some(ready.map(|fd| fd.as_fd().as_raw_fd()).collect())
+    (ready.map(|fd| fd.as_fd().as_raw_fd()).collect(), unwatched)
 }

@@ -9,7 +9,7 @@ use super::error::ConnectionError;
 use super::frame::{Fault, Handles, Incoming, Wire as Stream};
 use super::stream::{READABLE, WRITABLE};
 use super::turn::Turn;
-use crate::handles::SharedFd;
+use crate::handles::{SharedFd, tells_who_is_left};
 use crate::sys::{fd, scm};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -41,7 +41,7 @@ enum Kind {
 /// A descriptor that is a stream.
 #[derive(Debug)]
 pub(super) struct Wire {
-    fd: OwnedFd,
+    fd: SharedFd,
     kind: Kind,
 }
 
@@ -54,19 +54,27 @@ impl Wire {
         Ok((wire(first)?, wire(second)?))
     }
 
+    fn over(fd: OwnedFd, kind: Kind) -> Self {
+        let fd = SharedFd::from(fd);
+        // A fork that runs a task gets connections as arguments; one that it has by inheritance
+        // would keep the peer from seeing the end.
+        tells_who_is_left(&fd);
+        Self { fd, kind }
+    }
+
     /// A stream socket of the Unix family.
     pub(super) fn unix_socket(fd: OwnedFd) -> Self {
-        Self { fd, kind: Kind::Unix }
+        Self::over(fd, Kind::Unix)
     }
 
     /// A stream socket of any other family.
     pub(super) fn network_socket(fd: OwnedFd) -> Self {
-        Self { fd, kind: Kind::Socket }
+        Self::over(fd, Kind::Socket)
     }
 
     /// A pipe, or anything else that is read and written.
     pub(super) fn file(fd: OwnedFd) -> Self {
-        Self { fd, kind: Kind::File }
+        Self::over(fd, Kind::File)
     }
 
     /// A descriptor that is a stream, and the directions in which it goes.
@@ -77,7 +85,7 @@ impl Wire {
                 let name = getsockname::<SockaddrStorage>(fd.as_raw_fd())?;
                 let unix = name.family() == Some(AddressFamily::Unix);
                 let kind = if unix { Kind::Unix } else { Kind::Socket };
-                Ok((Self { fd, kind }, READABLE | WRITABLE))
+                Ok((Self::over(fd, kind), READABLE | WRITABLE))
             }
             Ok(_) => Err(invalid("Connection: the socket is not a stream")),
             Err(Errno::ENOTSOCK) => {
@@ -126,8 +134,8 @@ impl Wire {
         self.fd.as_fd()
     }
 
-    pub(super) fn into_fd(self) -> OwnedFd {
-        self.fd
+    pub(super) fn into_fd(self) -> io::Result<OwnedFd> {
+        self.fd.into_owned()
     }
 
     /// Does it, and waits for the descriptor whenever it would have to wait. `attempt` is told

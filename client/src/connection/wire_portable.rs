@@ -25,6 +25,9 @@ pub(super) type PipeStream = interprocess::os::windows::named_pipe::DuplexPipeSt
 /// The first sleep between two attempts; each is twice as long as the one before.
 const NAP_FIRST: Duration = Duration::from_micros(20);
 const NAP_LONGEST: Duration = Duration::from_millis(5);
+/// No more is written to a named pipe at once.
+#[cfg(windows)]
+const PIPE_PIECE: usize = 16 << 10;
 /// Room for bytes on their way to a buffer that must not be zeroed first.
 const PIECE: usize = 64 << 10;
 
@@ -34,7 +37,7 @@ pub(super) enum Channel {
     #[cfg(unix)]
     Unix(UnixStream),
     #[cfg(windows)]
-    Pipe(PipeStream),
+    Pipe(Piped),
 }
 
 /// A stream that can be closed while others use it.
@@ -49,7 +52,7 @@ impl Wire {
             #[cfg(unix)]
             Channel::Unix(stream) => stream.set_nonblocking(true)?,
             #[cfg(windows)]
-            Channel::Pipe(stream) => stream.set_nonblocking(true)?,
+            Channel::Pipe(pipe) => pipe.0.set_nonblocking(true)?,
         }
         Ok(Self { channel: RwLock::new(Some(channel)) })
     }
@@ -69,7 +72,8 @@ impl Wire {
         let listener = super::sockets::named_pipe(&name)?;
         let second = PipeStream::connect_by_path(name.as_str())?;
         let first = listener.accept()?;
-        Ok((Self::over(Channel::Pipe(first))?, Self::over(Channel::Pipe(second))?))
+        let wire = |stream| Self::over(Channel::Pipe(Piped::new(stream)?));
+        Ok((wire(first)?, wire(second)?))
     }
 
     /// Why no descriptor can travel over it.
@@ -111,7 +115,7 @@ impl Wire {
                 #[cfg(unix)]
                 Some(Channel::Unix(stream)) => attempt(&mut { stream }),
                 #[cfg(windows)]
-                Some(Channel::Pipe(stream)) => attempt(&mut Piped(stream)),
+                Some(Channel::Pipe(pipe)) => attempt(&mut { pipe }),
             };
             drop(channel);
             match done {
@@ -133,30 +137,45 @@ trait ReadWrite: Read + Write {}
 
 impl<T: Read + Write> ReadWrite for T {}
 
-/// A named pipe that says in the words of other streams that it would have to wait.
+/// A named pipe that says in the words of other streams that it would have to wait. It is read by
+/// position, which pipes ignore: a plain read takes "nothing yet" for the end.
 #[cfg(windows)]
-struct Piped<'a>(&'a PipeStream);
+pub(super) struct Piped(PipeStream, std::fs::File);
 
 #[cfg(windows)]
-impl Read for Piped<'_> {
+impl Piped {
+    pub(super) fn new(stream: PipeStream) -> io::Result<Self> {
+        use std::os::windows::io::AsHandle;
+        let file = std::fs::File::from(stream.as_handle().try_clone_to_owned()?);
+        Ok(Self(stream, file))
+    }
+}
+
+#[cfg(windows)]
+impl Read for &Piped {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        /// `ERROR_NO_DATA`: of a read, that there is nothing yet.
+        use std::os::windows::fs::FileExt;
+        /// `ERROR_NO_DATA`: nothing yet.
         const NO_DATA: i32 = 232;
-        match Read::read(&mut self.0, into) {
+        /// `ERROR_BROKEN_PIPE`: nothing any more.
+        const BROKEN_PIPE: i32 = 109;
+        match self.1.seek_read(into, 0) {
             Err(error) if error.raw_os_error() == Some(NO_DATA) => {
                 Err(io::ErrorKind::WouldBlock.into())
             }
+            Err(error) if error.raw_os_error() == Some(BROKEN_PIPE) => Ok(0),
             done => done,
         }
     }
 }
 
 #[cfg(windows)]
-impl Write for Piped<'_> {
+impl Write for &Piped {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match Write::write(&mut self.0, bytes) {
-            // A full pipe takes nothing.
-            Ok(0) if !bytes.is_empty() => Err(io::ErrorKind::WouldBlock.into()),
+        // A pipe may take all of a piece or nothing, so it must fit an empty one.
+        let piece = &bytes[..bytes.len().min(PIPE_PIECE)];
+        match Write::write(&mut &self.0, piece) {
+            Ok(0) if !piece.is_empty() => Err(io::ErrorKind::WouldBlock.into()),
             done => done,
         }
     }

@@ -4,7 +4,7 @@ use super::core::{Core, SharedCore, Side, Wait};
 use super::error::{GetError, GetManyError, PutError, PutManyError};
 use super::item::QueueItem;
 use super::iter::Items;
-use super::methods::{common_methods, get_methods, put_methods, queue_handle};
+use super::methods::{common_methods, get_methods, put_methods, queue_handle, waitable};
 use super::options::QueueOptions;
 use crate::shared::ShareError;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -66,6 +66,8 @@ pub struct Consumer<T> {
 queue_handle!(Queue, Both, joinable: false);
 queue_handle!(Producer, Put, joinable: false);
 queue_handle!(Consumer, Take, joinable: false);
+waitable!(Queue);
+waitable!(Consumer);
 
 impl<T> Queue<T> {
     pub(super) fn named(name: &'static str, options: &QueueOptions) -> Result<Self, ShareError> {

@@ -6,7 +6,9 @@ use super::handle::Producer;
 use super::item::QueueItem;
 use super::iter::Items;
 use super::join::{Join, JoinError, TooManyTasksDone};
-use super::methods::{common_methods, get_methods, put_methods, queue_handle, task_methods};
+use super::methods::{
+    common_methods, get_methods, put_methods, queue_handle, task_methods, waitable,
+};
 use super::options::QueueOptions;
 use crate::shared::ShareError;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -50,6 +52,8 @@ pub struct JoinableConsumer<T> {
 
 queue_handle!(JoinableQueue, Both, joinable: true);
 queue_handle!(JoinableConsumer, Take, joinable: true);
+waitable!(JoinableQueue);
+waitable!(JoinableConsumer);
 
 impl<T: QueueItem> JoinableQueue<T> {
     /// A new queue for any number of items.

@@ -253,4 +253,22 @@ macro_rules! queue_handle {
     };
 }
 
-pub(super) use {common_methods, get_methods, put_methods, queue_handle, task_methods};
+/// A handle that gets, among what [`wait`](crate::wait) waits for.
+macro_rules! waitable {
+    ($name:ident) => {
+        impl<T> crate::Waitable for $name<T> {
+            fn watch(&self) -> io::Result<BorrowedFd<'_>> {
+                self.core.watch()
+            }
+
+            fn is_ready(&self, signalled: bool) -> bool {
+                if signalled {
+                    self.core.settle();
+                }
+                self.core.is_ready()
+            }
+        }
+    };
+}
+
+pub(super) use {common_methods, get_methods, put_methods, queue_handle, task_methods, waitable};

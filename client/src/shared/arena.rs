@@ -65,8 +65,11 @@ struct Room {
     free: HashMap<usize, Vec<usize>>,
 }
 
-/// Arenas that this process maps, by device and inode.
-static KNOWN: OnceLock<Mutex<HashMap<(u64, u64), Weak<Arena>>>> = OnceLock::new();
+/// Device and inode of an arena.
+type Key = (u64, u64);
+
+/// Arenas that this process maps.
+static KNOWN: OnceLock<Mutex<HashMap<Key, Weak<Arena>>>> = OnceLock::new();
 /// The arena for the next small objects.
 static CURRENT: Mutex<Option<Arc<Arena>>> = Mutex::new(None);
 /// How often this process has made a copy of itself that shares its arenas.
@@ -76,7 +79,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn known() -> MutexGuard<'static, HashMap<(u64, u64), Weak<Arena>>> {
+fn known() -> MutexGuard<'static, HashMap<Key, Weak<Arena>>> {
     lock(KNOWN.get_or_init(Mutex::default))
 }
 
@@ -90,7 +93,7 @@ fn namespace() -> u64 {
     *OWN.get_or_init(identity::pid_namespace)
 }
 
-fn inode(fd: &impl AsFd) -> Option<(u64, u64)> {
+fn inode(fd: &impl AsFd) -> Option<Key> {
     nix::sys::stat::fstat(fd).ok().map(|stat| (stat.st_dev, stat.st_ino))
 }
 
@@ -171,7 +174,7 @@ impl Arena {
     }
 }
 
-fn remember(key: (u64, u64), arena: &Arc<Arena>) -> Arc<Arena> {
+fn remember(key: Key, arena: &Arc<Arena>) -> Arc<Arena> {
     let mut known = known();
     if known.len() >= 64 && known.len() == known.capacity() {
         known.retain(|_, arena| arena.strong_count() > 0);

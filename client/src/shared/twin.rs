@@ -144,6 +144,53 @@ mod tests {
         }
     }
 
+    /// What a writer does, one step at a time; `step` counts on from write to write.
+    fn one_step(region: &Region, step: usize) {
+        let twin = twin(region);
+        let (number, turn) = ((step / 4) as u8 + 1, twin.turn.load(Ordering::Relaxed));
+        let half = |half: usize| {
+            let copy = valid((turn & !1).wrapping_add(2));
+            region.write(64 + copy * BYTES + half * BYTES / 2, &[number; BYTES / 2]);
+        };
+        match step % 4 {
+            0 => twin.turn.store(turn | 1, Ordering::Relaxed),
+            3 => twin.turn.store((turn & !1).wrapping_add(2), Ordering::Relaxed),
+            at => half(at - 1),
+        }
+    }
+
+    #[test]
+    fn a_reader_takes_nothing_half_whatever_a_writer_does_meanwhile() {
+        let mut taken = [0; 2];
+        for (before, between, after) in (0..9 * 9 * 9).map(|n| (n % 9, n / 9 % 9, n / 81)) {
+            let region = region();
+            let mut next = 0;
+            let mut steps = |count: usize| {
+                (0..count).for_each(|_| {
+                    one_step(&region, next);
+                    next += 1;
+                });
+            };
+            steps(before);
+            let mut bytes = [0; BYTES];
+            let whole = twin(&region).try_read(&mut |copy| {
+                let at = 64 + copy * BYTES;
+                region.read(at, &mut bytes[..BYTES / 2]);
+                steps(between);
+                region.read(at + BYTES / 2, &mut bytes[BYTES / 2..]);
+                steps(after);
+            });
+            taken[usize::from(whole)] += 1;
+            if whole {
+                let known = (before / 4) as u8;
+                assert_eq!(bytes, [known; BYTES], "{before} {between} {after}");
+            }
+            // Up to the end of the write that goes on, or the next, nobody is on its copy.
+            assert!(whole || before % 4 + between + after > 4, "{before} {between} {after}");
+        }
+        assert!(taken[0] > 0 && taken[1] > 0, "{taken:?}");
+    }
+
     #[test]
     fn the_turn_may_wrap_around() {
         let region = region();

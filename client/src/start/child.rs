@@ -38,7 +38,7 @@ pub(crate) struct Child {
 
 /// Whether it may have left undone what a process does at its end.
 fn was_killed(ending: Ending) -> bool {
-    !matches!(ending, Ending::Known(record) if record.code >= 0)
+    !matches!(ending, Ending::Known(record) if record.code == 0)
 }
 
 impl Child {

@@ -22,6 +22,8 @@ mod lock;
 pub(crate) mod raw;
 mod rlock;
 mod semaphore;
+#[cfg(test)]
+mod tests;
 
 pub use barrier::Barrier;
 pub use condition::{Condition, ConditionGuard, ConditionLock};

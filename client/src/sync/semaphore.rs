@@ -288,7 +288,8 @@ semaphore! {
     /// A semaphore may also be a signal, which one process releases and another one takes. So a
     /// release by a process that holds none takes one off the account of whoever holds most, and
     /// only if nobody holds any makes one permit more, up to 2³¹ − 1. A signal that was taken, and
-    /// whose taker died before the next release, comes back as a permit does.
+    /// whose taker ended before the next release, comes back as a permit does, whatever its end was:
+    /// what must not be seen twice is taken with [`permit`](Self::permit) and [`Permit::forget`].
     ///
     /// An uncontended pair of `acquire` and `release` makes no system call. Waiters sleep; those
     /// that have waited more than a millisecond are served before those that come later, in the

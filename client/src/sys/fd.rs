@@ -29,6 +29,17 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((above_standard(read)?, above_standard(write)?))
 }
 
+/// Takes the next caller of a socket that listens.
+///
+/// # Errors
+/// As `accept4(2)`.
+pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let raw = nix::sys::socket::accept4(listener.as_raw_fd(), flags)?;
+    // SAFETY: the kernel just made this descriptor for us.
+    above_standard(unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
 /// Duplicates a descriptor to the lowest free number from `least` on.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// `PID_FS_MAGIC`: inodes of pidfds are unique for as long as the machine runs (Linux 6.9).
-const PIDFS: i64 = 0x5049_4446;
+const PIDFS: libc::c_long = 0x5049_4446;
 /// Pids have at most 22 bits (`PID_MAX_LIMIT`, `proc_sys_kernel(5)`).
 pub(crate) const PID_BITS: u32 = 22;
 /// Width of what tells two processes of the same pid apart.
@@ -99,7 +99,7 @@ impl Identity {
 fn unique(pidfd: &OwnedFd, pid: u32) -> Option<u64> {
     static BY_INODE: OnceLock<bool> = OnceLock::new();
     let by_inode = *BY_INODE.get_or_init(|| {
-        nix::sys::statfs::fstatfs(pidfd).is_ok_and(|fs| i64::from(fs.filesystem_type().0) == PIDFS)
+        nix::sys::statfs::fstatfs(pidfd).is_ok_and(|fs| fs.filesystem_type().0 == PIDFS)
     });
     if by_inode {
         return Some(nix::sys::stat::fstat(pidfd).ok()?.st_ino);

@@ -8,6 +8,7 @@ mod deaths;
 mod journeys;
 mod limits;
 mod modules;
+mod objects;
 
 use mpserverd_tests::{eventually, suite};
 use std::io::{PipeReader, Read};

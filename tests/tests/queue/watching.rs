@@ -8,7 +8,11 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 
-suite![items_of_others_wake_a_watcher, tokio_awaits_items_without_a_thread];
+suite![
+    items_of_others_wake_a_watcher,
+    tokio_awaits_items_without_a_thread,
+    queues_beside_connections_and_processes,
+];
 
 fn is_readable(fd: BorrowedFd<'_>, within: Duration) -> bool {
     let timeout = PollTimeout::try_from(within).unwrap();
@@ -82,6 +86,7 @@ fn items_of_others_wake_a_watcher(ctx: &mp::Context) {
 
 /// Everything from a queue, awaited.
 async fn collect(consumer: &mp::Consumer<u32>) -> Vec<u32> {
+    #[allow(deprecated, reason = "its replacement is unsafe; the descriptor outlives this")]
     let watch = AsyncFd::new(consumer.readiness().unwrap()).unwrap();
     let mut items = Vec::new();
     loop {
@@ -114,4 +119,28 @@ fn tokio_awaits_items_without_a_thread(ctx: &mp::Context) {
     for process in &processes {
         assert_eq!(end(process), 0);
     }
+}
+
+fn queues_beside_connections_and_processes(ctx: &mp::Context) {
+    let (producer, consumer) = Queue::<u32>::new().unwrap().split();
+    let other = mp::JoinableQueue::<u32>::new().unwrap();
+    let (ours, theirs) = mp::pipe(true).unwrap();
+    let process = ctx.process::<put_slowly>((1, producer)).start().unwrap();
+    let ready = |timeout| mp::wait(&[&consumer, &ours, &other], Some(timeout));
+    assert_eq!(ready(PATIENCE), [0]);
+    assert_eq!(consumer.get().unwrap(), 0);
+    // Its end is something to be told too.
+    assert_eq!(ready(PATIENCE), [0]);
+    assert!(consumer.get().unwrap_err().is_producers_gone());
+    assert_eq!(mp::wait(&[&process], Some(PATIENCE)), [0]);
+    let quiet = |timeout| mp::wait(&[&ours, &other], Some(timeout));
+    let begun = std::time::Instant::now();
+    assert!(quiet(Duration::from_millis(120)).is_empty());
+    assert!(begun.elapsed() >= Duration::from_millis(120));
+    other.put(&1).unwrap();
+    assert_eq!(quiet(PATIENCE), [1]);
+    theirs.send(&1u8).unwrap();
+    assert_eq!(quiet(PATIENCE), [0, 1]);
+    assert_eq!(other.get().unwrap(), 1);
+    assert_eq!(quiet(PATIENCE), [0]);
 }

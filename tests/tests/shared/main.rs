@@ -57,10 +57,11 @@ fn die() -> ! {
     unreachable!("killed")
 }
 
-/// Whether a process that held the only handle of a segment is gone, and with it the name. Asked
-/// again: a process that is just being started has a copy of everything for an instant.
+/// Whether nobody finds a segment any more, and its name is gone. Asked again: a process that is
+/// just being started has a copy of everything for an instant, and another may be just removing it.
 fn is_gone(name: &str) -> bool {
     mpserverd_tests::eventually(mpserverd_tests::suite::PATIENCE, || {
-        matches!(mp::SharedMemory::attach(name), Err(mp::ShareError::NotFound { .. }))
-    }) && !path(name).exists()
+        let found = mp::SharedMemory::attach(name);
+        matches!(found, Err(mp::ShareError::NotFound { .. })) && !path(name).exists()
+    })
 }

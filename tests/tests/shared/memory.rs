@@ -68,6 +68,7 @@ suite![
     a_killed_receiver_leaves_nothing,
     a_look_without_tracking_changes_nothing,
     what_is_never_dropped_goes_with_the_process,
+    a_fork_holds_what_it_copied,
 ];
 
 fn a_child_reads_and_writes(ctx: &mp::Context) {
@@ -175,6 +176,29 @@ fn a_look_without_tracking_changes_nothing(ctx: &mp::Context) {
     assert!(looker.unlink().is_err());
 }
 
+/// What a closure takes along is in both processes until each lets go of it.
+fn a_fork_holds_what_it_copied(ctx: &mp::Context) {
+    if ctx.method() != mp::StartMethod::Fork {
+        return;
+    }
+    let segment = SharedMemory::create(None, 100).unwrap();
+    let name = segment.name().to_owned();
+    let (step, said) = (RawValue::zeroed().unwrap(), RawValue::new(0u8).unwrap());
+    let (theirs, answer) = (step.clone(), said.clone());
+    let process = ctx.process_fn(move || {
+        assert!(eventually(PATIENCE, || theirs.get() == 1u8));
+        answer.set(segment.cells::<u8>(0, 1).unwrap()[0].get() + 1);
+    });
+    let process = process.start().unwrap();
+    // The closure is gone here, and so is this process's handle.
+    assert!(path(&name).exists());
+    assert!(!SharedMemory::options().tracked(false).attach(&name).unwrap().is_tracked());
+    step.set(1);
+    outcome(&process).unwrap();
+    assert_eq!((end(&process), said.get()), (0, 1));
+    assert!(is_gone(&name));
+}
+
 fn what_is_never_dropped_goes_with_the_process(ctx: &mp::Context) {
     for how in ["leaked", "exit", "panic"] {
         let name = unique(how);
@@ -226,5 +250,62 @@ fn a_name_that_is_held_is_never_lost_in_a_quarrel() {
     let seen = processes.iter().map(|process| outcome(process).unwrap()).collect::<Vec<_>>();
     println!("{seen:?}");
     assert!(seen.iter().all(|seen| seen[0] > 0));
+    assert!(is_gone(&name));
+}
+
+/// What the first byte of a segment says.
+const KEEP: u8 = 1;
+const UNLINK: u8 = 2;
+
+/// Creates one name and keeps it, or unlinks what others have created and do not keep.
+#[mp::task]
+fn keep_or_unlink(name: &str, seed: u64) -> [u32; 2] {
+    let mut moments = mpserverd_tests::seeds::Moments::of(seed);
+    let decide = |segment: &SharedMemory, what| {
+        let cells = segment.cells::<u8>(0, 1).unwrap();
+        cells[0].compare_exchange(0, what).is_ok()
+    };
+    let (mut done, mut left) = ([0; 2], None);
+    for _ in 0..1500 {
+        if moments.below(2) == 0 {
+            if moments.below(4) == 0 {
+                left = None;
+            }
+            let Ok(segment) = SharedMemory::create(Some(name), 1) else { continue };
+            // Some are left for others to unlink.
+            if moments.below(2) == 0 {
+                left = Some(segment);
+            } else if decide(&segment, KEEP) {
+                done[0] += 1;
+                for _ in 0..moments.below(5) {
+                    let found = SharedMemory::attach(name).unwrap();
+                    assert!(found.is_same(&segment), "somebody removed a name that is kept");
+                }
+            }
+        } else if let Ok(segment) = SharedMemory::attach(name)
+            && decide(&segment, UNLINK)
+        {
+            // Twice, and at any time: the name may be another segment's by then.
+            let first = segment.unlink();
+            assert!(matches!(first, Ok(()) | Err(ShareError::NotFound { .. })), "{first:?}");
+            assert!(matches!(segment.unlink(), Err(ShareError::NotFound { .. })));
+            done[1] += u32::from(first.is_ok());
+        }
+    }
+    drop(left);
+    done
+}
+
+#[test]
+fn an_unlink_never_takes_a_name_from_another_segment() {
+    let ctx = mp::get_context(mp::StartMethod::Spawn);
+    let name = unique("unlink");
+    let seed = mpserverd_tests::seeds::any();
+    let start = |at| ctx.process::<keep_or_unlink>((name.clone(), seed + at)).start().unwrap();
+    let processes = (0..4).map(start).collect::<Vec<_>>();
+    let done = processes.iter().map(|process| outcome(process).unwrap()).collect::<Vec<_>>();
+    println!("{done:?}");
+    let sum = |at: usize| done.iter().map(|done| done[at]).sum::<u32>();
+    assert!(sum(0) > 0 && sum(1) > 0, "{done:?}");
     assert!(is_gone(&name));
 }

@@ -97,10 +97,11 @@ impl RawLock {
         self.exchange(word, own | word & (INCONSISTENT | CONTENDED)).then(|| taken(word))
     }
 
-    /// Takes it from an owner that has died.
+    /// Takes it from an owner that has died, for who does not wait: looks once in a while only.
     fn inherit(&self, own: u64, word: u64) -> Option<Taken> {
         let to = own | INCONSISTENT | word & (CONTENDED | STARVING);
-        (seems_dead(word) && self.exchange(word, to)).then_some(Taken::OwnerDied)
+        let inherited = !is_free(word) && seems_dead(word) && self.exchange(word, to);
+        inherited.then_some(Taken::OwnerDied)
     }
 
     /// Takes it, waiting until the deadline.
@@ -161,9 +162,7 @@ impl RawLock {
                 continue;
             }
             let Some(time) = deadline.nap(nap) else {
-                let inherited =
-                    if is_free(announced) { None } else { self.inherit(own, announced) };
-                return inherited.ok_or(TimedOut);
+                return self.inherit(own, announced).ok_or(TimedOut);
             };
             match wait(low_half(&self.word), announced as u32, time) {
                 Woken::Changed => {}
@@ -171,11 +170,13 @@ impl RawLock {
                 Woken::TimedOut => {
                     slept = true;
                     nap = (nap * 2).min(NAP_LONGEST);
-                    if !is_free(announced) && is_dead(announced) {
-                        let to = own | CONTENDED | INCONSISTENT | announced & STARVING;
-                        if self.exchange(announced, to) {
-                            return Ok(Taken::OwnerDied);
-                        }
+                    // Who holds it *now* counts: it may have changed hands since the nap began.
+                    let word = self.word.load(Ordering::Relaxed);
+                    if !is_free(word)
+                        && is_dead(word)
+                        && self.exchange(word, own | INCONSISTENT | CONTENDED | word & STARVING)
+                    {
+                        return Ok(Taken::OwnerDied);
                     }
                 }
             }

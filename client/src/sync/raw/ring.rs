@@ -43,14 +43,14 @@ shared_struct! {
     pub(crate) struct FillEnd {
         /// Held by whoever uses a [`Writer`].
         pub(crate) lock: RawLock,
-        tail: AtomicU64,
-        blocks: AtomicU64,
+        pub(super) tail: AtomicU64,
+        pub(super) blocks: AtomicU64,
         /// A `head` of some time ago: only what does not fit needs the other end's line.
-        head_seen: AtomicU64,
+        pub(super) head_seen: AtomicU64,
         /// Whether the blocks of the empty ring are being thrown away just now.
-        shrinking: AtomicU32,
-        padding: AtomicU32,
-        more: [AtomicU64; 3],
+        pub(super) shrinking: AtomicU32,
+        pub(super) padding: AtomicU32,
+        pub(super) more: [AtomicU64; 3],
     }
 }
 
@@ -59,10 +59,10 @@ shared_struct! {
     pub(crate) struct EmptyEnd {
         /// Held by whoever uses a [`Reader`].
         pub(crate) lock: RawLock,
-        head: AtomicU64,
+        pub(super) head: AtomicU64,
         /// A `tail` of some time ago.
-        tail_seen: AtomicU64,
-        padding: [AtomicU64; 5],
+        pub(super) tail_seen: AtomicU64,
+        pub(super) padding: [AtomicU64; 5],
     }
 }
 
@@ -138,7 +138,7 @@ impl Shape {
     }
 
     #[inline]
-    fn place(&self, units: u32) -> u32 {
+    pub(super) fn place(&self, units: u32) -> u32 {
         units >> self.unit_shift()
     }
 
@@ -277,7 +277,3 @@ impl<M: Memory> Ring<'_, M> {
         Ok(())
     }
 }
-
-#[cfg(test)]
-#[path = "ring/tests.rs"]
-mod tests;

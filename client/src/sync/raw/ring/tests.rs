@@ -1,9 +1,12 @@
-use super::super::atomics::Deadline;
-use super::*;
+use super::atomics::{Deadline, Ordering};
+use super::counters::{Blocks, End, UNIT};
+use super::ring::*;
+use crate::sys::mapping::{Mapping, View, sealed_memory};
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// Memory of this process, whose user dies at the step that was chosen.
 #[derive(Debug)]
@@ -65,31 +68,16 @@ impl Memory for Ram {
     }
 }
 
-fn raw() -> RawRing {
-    let zero = || AtomicU64::new(0);
-    RawRing {
-        fill: FillEnd {
-            lock: RawLock::new(),
-            tail: zero(),
-            blocks: zero(),
-            head_seen: zero(),
-            shrinking: AtomicU32::new(0),
-            padding: AtomicU32::new(0),
-            more: [zero(), zero(), zero()],
-        },
-        empty: EmptyEnd {
-            lock: RawLock::new(),
-            head: zero(),
-            tail_seen: zero(),
-            padding: [zero(), zero(), zero(), zero(), zero()],
-        },
-    }
+fn raw() -> View<RawRing> {
+    let fd = sealed_memory(size_of::<RawRing>()).expect("memfd");
+    let mapping = Arc::new(Mapping::of(&fd).expect("maps"));
+    View::new(&mapping, 0).expect("large enough")
 }
 
 const SMALL: Shape = Shape { block_bytes: 64, blocks: 8, items_max: 20, units_max: 60 };
 
 struct Fixture {
-    raw: RawRing,
+    raw: View<RawRing>,
     ram: Ram,
     shape: Shape,
 }
