@@ -28,7 +28,7 @@ pub(crate) use writer::{Refused, Writer};
 
 /// Blocks that an empty ring keeps; the memory of others goes back to the system. Together they are
 /// larger than the second-level cache of a processor.
-const BLOCKS_KEPT: u32 = 64;
+pub(super) const BLOCKS_KEPT: u32 = 64;
 /// Items of so many units go through all blocks that are kept before one is used again. Memory that
 /// is written while another processor still has it in its caches is several times as slow. Small
 /// items gain nothing by it, and take fewer blocks.
