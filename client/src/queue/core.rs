@@ -188,8 +188,8 @@ impl Core {
         self.memory.state.is(&other.memory.state)
     }
 
-    /// Looks for a short time whether what is waited for is there, ever more rarely: each look takes
-    /// the cache line from the one who is about to change it.
+    /// Looks for a short time whether what is waited for is there, ever more rarely: each look
+    /// takes the cache line from the one who is about to change it.
     pub(super) fn look_out(&self, there: impl Fn() -> bool) -> bool {
         let (mut left, mut pauses) = (pauses_before_sleep(), 8);
         while left > 0 {
