@@ -178,8 +178,8 @@ impl<M: Memory> Writer<'_, M> {
         Ok(())
     }
 
-    /// Starts anew with one block of an empty ring, or none where the next item begins a new one; returns how
-    /// many. What the others hold nobody will read.
+    /// Starts anew with one block of an empty ring, or none where the next item begins a new one;
+    /// returns how many. What the others hold nobody will read.
     #[cold]
     fn shrink(&self) -> u32 {
         let fill = &self.ring.raw.fill;
