@@ -45,7 +45,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
             let row = measure(operation, options, python);
             report.rows.push(row.map_err(|error| format!("{}: {error}", operation.id))?);
         }
-        print!("{}", report::table(table[0].table, &report.rows[first..]));
+        print!("{}", report::table(table[0].table, table[0].note, &report.rows[first..]));
         std::io::stdout().flush().map_err(|error| error.to_string())?;
     }
     if options.wants(memory::ID) {

@@ -10,7 +10,9 @@ Usage: cargo bench -p mpserverd-tests --bench ipc -- [OPTION]...
   --only NAME    only operations whose name begins so, for example queue or lock; repeatable
   --who TEXT     only columns whose heading contains this, for example ours; repeatable
   --list         the names of all operations
-  --help         this text";
+  --help         this text
+
+Where others use the machine, `chrt -r 1 cargo bench ...` keeps them away for the time it takes.";
 
 /// What this process is to do.
 #[derive(Debug)]

@@ -17,6 +17,13 @@ const ITEMS_ON_THE_WAY: std::ops::RangeInclusive<usize> = 8..=1024;
 /// Bytes that go through a queue in a turn at most: fewer than it holds.
 const TURN_BYTES: u64 = 512 << 20;
 
+const SMALL_NOTE: &str =
+    "Items of 8 B are numbers, others vectors of bytes; `many` puts and takes 256 at a time.
+crossbeam-channel, bounded, between threads is the limit inside one process.";
+const LARGE_NOTE: &str =
+    "memcpy copies as much as an item between two buffers of its own: in cache, always the same
+two, which is what the goal takes; beyond L2, in turn among buffers of eight times that cache.";
+
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Part {
     Put(mp::Queue<u64>),
@@ -217,6 +224,7 @@ impl Shape {
         let of = (producers * consumers) as u64;
         Operation {
             id: format!("queue-{bytes}-{producers}to{consumers}"),
+            note: if large { LARGE_NOTE } else { SMALL_NOTE },
             table: if large { "Queue: bandwidth of large items" } else { "Queue: small items" },
             row: format!("{}, {producers} to {consumers}", size(bytes as u64)),
             unit,
