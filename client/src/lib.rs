@@ -126,7 +126,7 @@ pub use queue::{
 pub use runtime::{BOOTSTRAP, ROLE_TEMPLATE};
 #[cfg(target_os = "linux")]
 pub use shared::{
-    AnyLock, Array, ArrayGuard, Integer, Item, Number, Plain, RawArray, RawValue, ShareError,
+    AnyLock, Array, ArrayGuard, Integer, ListItem, Number, Plain, RawArray, RawValue, ShareError,
     ShareableList, SharedMemory, SharedMemoryOptions, Value, ValueGuard,
 };
 #[cfg(target_os = "linux")]

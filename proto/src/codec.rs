@@ -82,6 +82,8 @@ struct Bounded<'a> {
 }
 
 impl bincode::enc::write::Writer for Bounded<'_> {
+    // Called for every number in a value, every byte of a `Vec<u8>` among them.
+    #[inline]
     fn write(&mut self, bytes: &[u8]) -> Result<(), bincode::error::EncodeError> {
         let length = self.bytes.len() - self.before + bytes.len();
         if length as u64 > crate::limits::PAYLOAD_BYTES_MAX {

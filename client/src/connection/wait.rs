@@ -53,9 +53,9 @@ impl<R> Waitable for Process<R> {
 /// of zero only looks. As `multiprocessing.connection.wait`.
 ///
 /// A connection or socket is ready when something can be read or the peer is gone, a listener when
-/// somebody has called, a process when it has ended, a queue when it has an item or no producer. What is closed counts as ready: the next call
-/// says so. An empty list has nothing to wait for, and gives none at once. There may be any number
-/// of objects, and one may be there twice.
+/// somebody has called, a process when it has ended, a queue when it has an item or no producer.
+/// What is closed counts as ready: the next call says so. An empty list has nothing to wait for,
+/// and gives none at once. There may be any number of objects, and one may be there twice.
 ///
 /// ```
 /// use mpserverd_client as mp;

@@ -188,15 +188,25 @@ impl Core {
         self.memory.state.is(&other.memory.state)
     }
 
-    /// Sleeps until the bell rings, the nap ends, or what is waited for is there; a short time
-    /// awake before.
-    pub(super) fn sleep(&self, bell: &Bell, nap: Duration, there: impl Fn() -> bool) {
-        for _ in 0..pauses_before_sleep() {
+    /// Looks for a short time whether what is waited for is there, ever more rarely: each look
+    /// takes the cache line from the one who is about to change it.
+    pub(super) fn look_out(&self, there: impl Fn() -> bool) -> bool {
+        let (mut left, mut pauses) = (pauses_before_sleep(), 8);
+        while left > 0 {
             if there() {
-                return;
+                return true;
             }
-            pause();
+            for _ in 0..pauses {
+                pause();
+            }
+            left = left.saturating_sub(pauses);
+            pauses *= 2;
         }
+        there()
+    }
+
+    /// Sleeps until the bell rings, the nap ends, or what is waited for is there.
+    pub(super) fn sleep(&self, bell: &Bell, nap: Duration, there: impl Fn() -> bool) {
         let heard = bell.listen();
         if !there() {
             // However it ended, the next look tells.

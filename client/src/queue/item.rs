@@ -62,10 +62,25 @@ macro_rules! numbers {
 }
 numbers!(u8, u16, u32, u64, i8, i16, i32, i64, f32, f64);
 
+/// The `Vec<u8>` that has these bytes.
+fn byte_string_of_bytes<T: 'static>(bytes: &[u8]) -> Option<T> {
+    let mut item = None::<T>;
+    if let Some(item) = (&mut item as &mut dyn Any).downcast_mut::<Option<Vec<u8>>>() {
+        let (length, own) = bytes.split_first_chunk()?;
+        *item = (u64::from_le_bytes(*length) == own.len() as u64).then(|| own.to_vec());
+    }
+    item
+}
+
 #[inline]
 fn encode<T: QueueItem>(item: &T, bytes: &mut Vec<u8>) -> Result<Vec<SharedFd>, CodecError> {
     if let Some((number, length)) = bytes_of_number(item) {
         bytes.extend_from_slice(&number[..length]);
+        return Ok(Vec::new());
+    }
+    if let Some(own) = (item as &dyn Any).downcast_ref::<Vec<u8>>() {
+        bytes.extend_from_slice(&(own.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(own);
         return Ok(Vec::new());
     }
     let (done, fds) = collect(|| wire::encode_payload_into(item, bytes));
@@ -226,8 +241,8 @@ impl Core {
     /// Decodes an item whose descriptors are provided.
     #[inline]
     fn decode_provided<T: QueueItem>(&self, bytes: &[u8]) -> Result<T, GetError> {
-        if let Some(number) = number_of_bytes(bytes) {
-            return Ok(number);
+        if let Some(item) = number_of_bytes(bytes).or_else(|| byte_string_of_bytes(bytes)) {
+            return Ok(item);
         }
         let queue = self.name;
         wire::decode_payload(bytes).map_err(|source| GetError::Decode {

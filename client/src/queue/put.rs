@@ -134,6 +134,16 @@ impl Core {
     #[cold]
     fn wait_for(&self, obstacle: &Obstacle, wait: Wait, naps: &mut Naps) -> Result<(), PutError> {
         let full = PutError::Full { queue: self.name };
+        let ring = self.memory.ring();
+        let is_gone = || match obstacle {
+            Obstacle::Ring(units) => ring.has_room(*units),
+            Obstacle::Items => ring.items() == 0,
+            Obstacle::Socket => false,
+        };
+        let in_memory = !matches!(obstacle, Obstacle::Socket);
+        if matches!(wait, Wait::Until(_)) && in_memory && self.look_out(is_gone) {
+            return Ok(());
+        }
         let Some(nap) = naps.next(wait) else { return Err(full) };
         if self.is_closed() {
             return Err(self.put_closed());
@@ -141,11 +151,10 @@ impl Core {
         if self.consumers_gone() {
             return Err(PutError::ConsumersGone { queue: self.name });
         }
-        let ring = self.memory.ring();
-        let space = &self.memory.state.space;
         match obstacle {
-            Obstacle::Ring(units) => self.sleep(space, nap, || ring.has_room(*units)),
-            Obstacle::Items => self.sleep(space, nap, || ring.items() == 0),
+            Obstacle::Ring(_) | Obstacle::Items => {
+                self.sleep(&self.memory.state.space, nap, is_gone);
+            }
             Obstacle::Socket => match self.put_end() {
                 Some(end) => carry::wait_for_room(end.as_fd(), nap),
                 None => return Err(self.put_closed()),

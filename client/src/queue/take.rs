@@ -86,6 +86,9 @@ impl Core {
     #[cold]
     fn wait_for_items(&self, wait: Wait, naps: &mut Naps) -> Result<(), GetError> {
         let queue = self.name;
+        if matches!(wait, Wait::Until(_)) && self.look_out(|| self.has_items()) {
+            return Ok(());
+        }
         if self.is_watched() {
             self.settle();
         }

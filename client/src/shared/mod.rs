@@ -35,7 +35,7 @@ pub use any_lock::AnyLock;
 pub use array::Array;
 pub use array_guard::ArrayGuard;
 pub use error::ShareError;
-pub use list::{Item, ShareableList};
+pub use list::{ListItem, ShareableList};
 pub use memory::{SharedMemory, SharedMemoryOptions};
 pub use plain::{Integer, Number, Plain};
 pub use raw_array::RawArray;

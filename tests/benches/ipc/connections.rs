@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 
+const NOTE: &str =
+    "Ours: send_bytes with recv_bytes and with recv_bytes_into, send with recv of a vector.
+The socket pair blocks, has no frames, and receives into one buffer.";
+
 /// Bytes of a small message.
 const SMALL: usize = 64;
 
@@ -204,6 +208,7 @@ pub(crate) fn operations() -> Vec<Operation> {
     let mut all = vec![Operation {
         id: "connection".to_owned(),
         table: "Connection: a message there and one back",
+        note: NOTE,
         row: size(SMALL as u64),
         unit: Unit::Time,
         pace: Pace::ANY,
@@ -213,6 +218,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         all.push(Operation {
             id: format!("connection-{}M", bytes >> 20),
             table: "Connection: bandwidth one way",
+            note: NOTE,
             row: size(bytes),
             unit: Unit::Bandwidth(bytes),
             pace: Pace::ANY,

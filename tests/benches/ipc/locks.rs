@@ -1,7 +1,7 @@
 //! Locks: taken and released by one process alone, and by two at once.
 
-use super::operation::python;
-use super::operation::{Member, Operation, Pace, Role, Unit, Variant, alone, member, ours, peer};
+use super::operation::{Member, Operation, Pace, Unit, Variant, alone, ours, peer};
+use super::operation::{python, several};
 use super::raw::{Mutex, Ticket};
 use super::worker::{self, Order, Run, Span, now, repeat, text};
 use serde::{Deserialize, Serialize};
@@ -88,8 +88,7 @@ fn all_on<T>(
     object: Result<T, String>,
     share: impl Fn(&T) -> Part,
 ) -> Result<Vec<Member>, String> {
-    let object = object?;
-    (0..count).map(|_| member(Role::Does, part(share(&object)))).collect()
+    several(count, object, |object| part(share(object)))
 }
 
 fn variants(processes: usize) -> Vec<Variant> {
@@ -116,6 +115,9 @@ pub(crate) fn operations() -> Vec<Operation> {
     let operation = |id: &str, row: &str, pace, processes| Operation {
         id: id.to_owned(),
         table: "Lock: taken and released",
+        note:
+            "Ours: Lock and RLock by their guards, Lock by acquire and release. parking_lot is the
+limit inside one process.",
         row: row.to_owned(),
         unit: Unit::Time,
         pace,

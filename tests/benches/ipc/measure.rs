@@ -9,6 +9,8 @@ use std::io::Write;
 
 /// Turns of this part of the time wanted tell how long one takes.
 const CALIBRATED: u64 = 3;
+/// So many turns tell how long one takes.
+const CALIBRATING_TURNS: usize = 3;
 
 fn all() -> Vec<Operation> {
     let mut all = locks::operations();
@@ -43,7 +45,7 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
             let row = measure(operation, options, python);
             report.rows.push(row.map_err(|error| format!("{}: {error}", operation.id))?);
         }
-        print!("{}", report::table(table[0].table, &report.rows[first..]));
+        print!("{}", report::table(table[0].table, table[0].note, &report.rows[first..]));
         std::io::stdout().flush().map_err(|error| error.to_string())?;
     }
     if options.wants(memory::ID) {
@@ -67,7 +69,8 @@ struct Running<'a> {
 fn measure(operation: &Operation, options: &Options, python: Option<&str>) -> Result<Row, String> {
     let time = u64::try_from(options.turn.as_nanos()).unwrap_or(u64::MAX);
     let mut running = Vec::new();
-    for variant in &operation.variants {
+    let wanted = |variant: &&Variant| options.wants_column(variant.column);
+    for variant in operation.variants.iter().filter(wanted) {
         let started = Running::start(variant, python).and_then(|started| {
             started.map(|one| one.calibrated(operation.pace, time)).transpose()
         });
@@ -132,6 +135,15 @@ impl<'a> Running<'a> {
         Ok(whole)
     }
 
+    /// The best of a few turns: one may be disturbed.
+    fn best_turn(&mut self, pace: Pace, time: u64) -> Result<f64, String> {
+        let mut best = f64::MAX;
+        for _ in 0..CALIBRATING_TURNS {
+            best = best.min(self.turn(pace, time)?.time());
+        }
+        Ok(best)
+    }
+
     /// Finds out how often it can do it in a turn, which warms it up too.
     fn calibrated(mut self, pace: Pace, time: u64) -> Result<Self, String> {
         let Pace::Count { of, most } = pace else {
@@ -140,9 +152,9 @@ impl<'a> Running<'a> {
         };
         self.count = of;
         loop {
-            let span = self.turn(pace, time)?;
-            let wanted = time as f64 / (span.time() / self.count as f64);
-            let long_enough = span.time() * CALIBRATED as f64 >= time as f64;
+            let took = self.best_turn(pace, time)?;
+            let wanted = time as f64 / (took / self.count as f64);
+            let long_enough = took * CALIBRATED as f64 >= time as f64;
             let next = if long_enough { wanted } else { wanted.min(self.count as f64 * 8.0) };
             let next = (next as u64 / of * of).clamp(of, most / of * of);
             if long_enough || next <= self.count {

@@ -46,16 +46,15 @@ const KINDS: [Kind; 10] = [
 
 /// Makes an object and uses it once.
 fn used(kind: Kind) -> Result<Box<dyn Any>, String> {
-    let died = |_| "an owner died";
     Ok(match kind {
         Kind::Lock => {
             let lock = mp::Lock::new().map_err(text)?;
-            drop(lock.lock().map_err(|error| died(error.into_inner().make_consistent()))?);
+            drop(lock.lock().unwrap_or_else(mp::OwnerDied::into_inner));
             Box::new(lock)
         }
         Kind::RLock => {
             let lock = mp::RLock::new().map_err(text)?;
-            drop(lock.lock().map_err(|error| died(error.into_inner().make_consistent()))?);
+            drop(lock.lock().unwrap_or_else(mp::OwnerDied::into_inner));
             Box::new(lock)
         }
         Kind::Semaphore => {
@@ -66,7 +65,7 @@ fn used(kind: Kind) -> Result<Box<dyn Any>, String> {
         }
         Kind::Condition => {
             let condition = mp::Condition::new().map_err(text)?;
-            drop(condition.lock().map_err(|error| died(drop(error.into_inner())))?);
+            drop(condition.lock().unwrap_or_else(mp::OwnerDied::into_inner));
             Box::new(condition)
         }
         Kind::Event => {

@@ -34,6 +34,16 @@ pub(crate) fn alone(part: Part) -> Result<Vec<Member>, String> {
     Ok(vec![member(Role::Does, part)?])
 }
 
+/// So many that do the same with one object.
+pub(crate) fn several<T>(
+    count: usize,
+    object: Result<T, String>,
+    share: impl Fn(&T) -> Part,
+) -> Result<Vec<Member>, String> {
+    let object = object?;
+    (0..count).map(|_| member(Role::Does, share(&object))).collect()
+}
+
 /// Starts the processes of a variant.
 type Start = Box<dyn Fn() -> Result<Vec<Member>, String>>;
 
@@ -137,6 +147,8 @@ pub(crate) struct Operation {
     pub(crate) id: String,
     /// The heading of its table.
     pub(crate) table: &'static str,
+    /// What must be known to read that.
+    pub(crate) note: &'static str,
     /// The heading of its row.
     pub(crate) row: String,
     pub(crate) unit: Unit,

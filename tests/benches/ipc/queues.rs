@@ -17,6 +17,13 @@ const ITEMS_ON_THE_WAY: std::ops::RangeInclusive<usize> = 8..=1024;
 /// Bytes that go through a queue in a turn at most: fewer than it holds.
 const TURN_BYTES: u64 = 512 << 20;
 
+const SMALL_NOTE: &str =
+    "Items of 8 B are numbers, others vectors of bytes; `many` puts and takes 256 at a time.
+Ours holds 4 MiB of vectors, or, with no bound, whatever was put. crossbeam-channel, bounded, between threads is the limit inside one process.";
+const LARGE_NOTE: &str =
+    "Ours holds 4 MiB, or, with no bound, whatever was put. memcpy copies as much as an item between two buffers of its own: in cache, always the same
+two, which is what the goal takes; beyond L2, in turn among buffers of eight times that cache.";
+
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Part {
     Put(mp::Queue<u64>),
@@ -146,6 +153,10 @@ struct Shape {
     consumers: usize,
 }
 
+/// Bytes that a bounded queue holds, as pipes, sockets and bounded channels do of their own accord.
+/// One without a bound takes new memory, page by page, as long as who puts is faster.
+const BOUND: u64 = 4 << 20;
+
 impl Shape {
     fn members(
         self,
@@ -158,21 +169,22 @@ impl Shape {
 
     fn ours<T: mp::queue::QueueItem>(
         self,
+        bounds: mp::QueueOptions,
         put: impl Fn(mp::Queue<T>) -> Part,
         get: impl Fn(mp::Queue<T>) -> Part,
     ) -> Result<Vec<Member>, String> {
-        let queue = mp::Queue::<T>::new().map_err(text)?;
+        let queue = mp::Queue::<T>::with_options(bounds).map_err(text)?;
         self.members(
             || member(Role::Begins, part(put(queue.clone()))),
             || member(Role::Ends, part(get(queue.clone()))),
         )
     }
 
-    fn one_by_one(self) -> Result<Vec<Member>, String> {
+    fn one_by_one(self, bounds: mp::QueueOptions) -> Result<Vec<Member>, String> {
         if self.bytes == size_of::<u64>() {
-            self.ours(Part::Put, Part::Get)
+            self.ours(bounds, Part::Put, Part::Get)
         } else {
-            self.ours(|queue| Part::PutBytes(queue, self.bytes), Part::GetBytes)
+            self.ours(bounds, |queue| Part::PutBytes(queue, self.bytes), Part::GetBytes)
         }
     }
 
@@ -189,10 +201,14 @@ impl Shape {
 
     fn variants(self) -> Vec<Variant> {
         let Self { bytes, producers, consumers } = self;
-        let mut all = vec![ours("put, get", move || self.one_by_one())];
+        let free = mp::QueueOptions::new();
+        let mut all = Vec::new();
         if bytes == size_of::<u64>() {
-            let batched = move || self.ours(Part::PutMany, Part::GetMany);
-            all.push(ours("many", batched));
+            all.push(ours("put, get", move || self.one_by_one(free)));
+            all.push(ours("many", move || self.ours(free, Part::PutMany, Part::GetMany)));
+        } else {
+            all.push(ours("put, get", move || self.one_by_one(free.max_bytes(BOUND))));
+            all.push(ours("no bound", move || self.one_by_one(free)));
         }
         all.push(python("Queue", &[&"queue", &bytes, &producers, &consumers]));
         all.push(python("SimpleQueue", &[&"simplequeue", &bytes, &producers, &consumers]));
@@ -217,6 +233,7 @@ impl Shape {
         let of = (producers * consumers) as u64;
         Operation {
             id: format!("queue-{bytes}-{producers}to{consumers}"),
+            note: if large { LARGE_NOTE } else { SMALL_NOTE },
             table: if large { "Queue: bandwidth of large items" } else { "Queue: small items" },
             row: format!("{}, {producers} to {consumers}", size(bytes as u64)),
             unit,

@@ -79,7 +79,7 @@ pub(crate) fn columns(rows: &[Vec<String>]) -> String {
 }
 
 /// Rows as a table: of each the median, the quartiles, and ours divided by the others.
-pub(crate) fn table(heading: &str, rows: &[Row]) -> String {
+pub(crate) fn table(heading: &str, note: &str, rows: &[Row]) -> String {
     let mut all = Vec::<Column>::new();
     for (column, _) in rows.iter().flat_map(|row| &row.cells) {
         if !all.contains(column) {
@@ -112,7 +112,7 @@ pub(crate) fn table(heading: &str, rows: &[Row]) -> String {
         }
     }
     let better = rows.first().map_or("", |row| row.unit.better());
-    format!("{heading} ({better})\n\n{}", columns(&lines))
+    format!("{heading} ({better})\n{note}\n\n{}", columns(&lines))
 }
 
 /// Everything that was measured.

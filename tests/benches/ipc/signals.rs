@@ -106,6 +106,7 @@ pub(crate) fn operations() -> Vec<Operation> {
     let operation = |id: &str, table, row: &str, variants| Operation {
         id: id.to_owned(),
         table,
+        note: "All shared between processes; the futex is two words, with a system call each time.",
         row: row.to_owned(),
         unit: Unit::Time,
         pace: Pace::ANY,

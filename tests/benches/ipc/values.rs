@@ -1,7 +1,7 @@
 //! Values that are counted up, arrays that are copied, and what a copy costs that shares nothing.
 
-use super::operation::{Member, Operation, Pace, Role, Unit, Variant, alone, member, ours, peer};
-use super::operation::{python, size};
+use super::operation::{Member, Operation, Pace, Unit, Variant, alone, ours, peer};
+use super::operation::{python, several, size};
 use super::raw::{Counter, Ticket};
 use super::worker::{self, Run, repeat, text};
 use serde::{Deserialize, Serialize};
@@ -118,13 +118,13 @@ pub(crate) fn memcpy(bytes: usize, spread: usize) -> Result<Vec<Member>, String>
     alone(part(Part::Memcpy(bytes, spread)))
 }
 
+/// So many processes on the same object.
 fn all_on<T>(
     count: usize,
     object: Result<T, String>,
     share: impl Fn(&T) -> Part,
 ) -> Result<Vec<Member>, String> {
-    let object = object?;
-    (0..count).map(|_| member(Role::Does, part(share(&object)))).collect()
+    several(count, object, |object| part(share(object)))
 }
 
 fn counting(processes: usize) -> Vec<Variant> {
@@ -173,6 +173,7 @@ pub(crate) fn operations() -> Vec<Operation> {
     let counted = |id: &str, row: &str, pace, processes| Operation {
         id: id.to_owned(),
         table: "Value: incremented",
+        note: "fetch_add and update take the lock of a Value; RawValue and AtomicU64 have none.",
         row: row.to_owned(),
         unit: Unit::Time,
         pace,
@@ -191,6 +192,8 @@ pub(crate) fn operations() -> Vec<Operation> {
             all.push(Operation {
                 id: format!("array-{name}-{}M", bytes >> 20),
                 table,
+                note: "Ours: a whole copy under the lock and without one, a guard's cells one by one, and
+a new vector. memcpy copies between two buffers of its own.",
                 row: size(bytes),
                 unit: Unit::Bandwidth(bytes),
                 pace: Pace::ANY,

@@ -2,7 +2,7 @@
 
 use mp::bytemuck::{Pod, Zeroable};
 use mp::{
-    Acquired, Array, Item, Lock, Plain, RawArray, RawValue, ShareError, ShareableList,
+    Acquired, Array, ListItem, Lock, Plain, RawArray, RawValue, ShareError, ShareableList,
     SharedMemory, Value,
 };
 use mpserverd_tests::eventually;
@@ -339,12 +339,12 @@ fn test_lives_of_names(ctx: &mp::Context, said: &mut Said) {
 }
 
 fn test_shareable_list(said: &mut Said) {
-    let items: [Item; 7] = [
+    let items: [ListItem; 7] = [
         "howdy".into(),
         b"HoWdY".into(),
         (-273.154).into(),
         100.into(),
-        Item::None,
+        ListItem::None,
         true.into(),
         42.into(),
     ];
@@ -361,20 +361,21 @@ fn test_shareable_list(said: &mut Said) {
     said.that("test_shared_memory_shareable_list_basics.behind", error_of(shareable.get(7)));
     shareable.set(0, 17).unwrap();
     shareable.set(6, "12345678").unwrap();
-    let (Item::Int(first), Item::Str(last)) =
+    let (ListItem::Int(first), ListItem::Str(last)) =
         (shareable.get(0).unwrap(), shareable.get(6).unwrap())
     else {
         panic!("{shareable:?}")
     };
     said.that("test_shared_memory_shareable_list_basics.changed", format!("{first} {last}"));
     let too_long = error_of(shareable.set(3, "123456789"));
-    let Item::Int(kept) = shareable.get(3).unwrap() else { panic!("{shareable:?}") };
+    let ListItem::Int(kept) = shareable.get(3).unwrap() else { panic!("{shareable:?}") };
     said.that("test_shared_memory_shareable_list_basics.too_long", format!("{too_long} {kept}"));
     ShareableList::attach(shareable.name()).unwrap().set(3, 1.5).unwrap();
-    let Item::Float(changed) = shareable.get(3).unwrap() else { panic!("{shareable:?}") };
+    let ListItem::Float(changed) = shareable.get(3).unwrap() else { panic!("{shareable:?}") };
     said.that("test_shared_memory_shareable_list_basics.by_name", changed);
     let zeros = ShareableList::new(["a\0\0".into(), [0].into()]).unwrap();
-    let (Item::Str(text), Item::Bytes(bytes)) = (zeros.get(0).unwrap(), zeros.get(1).unwrap())
+    let (ListItem::Str(text), ListItem::Bytes(bytes)) =
+        (zeros.get(0).unwrap(), zeros.get(1).unwrap())
     else {
         panic!("{zeros:?}")
     };

@@ -5,7 +5,7 @@
 
 use super::{Wide, is_gone, path, unique};
 use mp::{
-    Array, Item, OwnerDied, RawArray, RawValue, ShareError, ShareableList, SharedMemory, Value,
+    Array, ListItem, OwnerDied, RawArray, RawValue, ShareError, ShareableList, SharedMemory, Value,
 };
 use mpserverd_tests::crew::Crew;
 use mpserverd_tests::daemon::Daemon;
@@ -192,7 +192,7 @@ fn work_on_names(names: Names, seed: u64) {
 
 fn whole(list: &ShareableList) {
     match list.get(0).unwrap() {
-        Item::Bytes(bytes) => assert!(bytes.iter().all(|byte| *byte == bytes[0]), "{bytes:?}"),
+        ListItem::Bytes(bytes) => assert!(bytes.iter().all(|byte| *byte == bytes[0]), "{bytes:?}"),
         other => panic!("{other:?}"),
     }
 }

@@ -1,7 +1,7 @@
 //! `ShareableList` between processes.
 
 use super::{Wide, is_gone, path};
-use mp::{Item, ShareableList};
+use mp::{ListItem, ShareableList};
 use mpserverd_tests::suite;
 use mpserverd_tests::suite::{outcome, value};
 
@@ -9,13 +9,13 @@ use mpserverd_tests::suite::{outcome, value};
 fn change(list: ShareableList) -> Vec<String> {
     let before = list.iter().map(|item| format!("{:?}", item.unwrap())).collect();
     list.set(0, "öß\0").unwrap();
-    list.set(1, Item::None).unwrap();
+    list.set(1, ListItem::None).unwrap();
     before
 }
 
 #[mp::task]
 fn find(name: &str) -> Option<usize> {
-    ShareableList::attach(name).unwrap().index(&Item::from(3)).unwrap()
+    ShareableList::attach(name).unwrap().index(&ListItem::from(3)).unwrap()
 }
 
 #[mp::task]
@@ -30,14 +30,14 @@ fn write_for_ever(list: ShareableList, byte: u8) {
 suite![what_a_child_writes_is_seen, a_list_is_found_by_name, items_are_not_torn];
 
 fn what_a_child_writes_is_seen(ctx: &mp::Context) {
-    let list = ShareableList::new(["a\0b".into(), 1.into(), Item::None]).unwrap();
+    let list = ShareableList::new(["a\0b".into(), 1.into(), ListItem::None]).unwrap();
     let before = value(ctx.process::<change>((list.clone(),)));
     assert_eq!(before, [r#"Str("a\0b")"#, "Int(1)", "None"]);
-    assert_eq!(list.to_vec().unwrap(), ["öß\0".into(), Item::None, Item::None]);
+    assert_eq!(list.to_vec().unwrap(), ["öß\0".into(), ListItem::None, ListItem::None]);
 }
 
 fn a_list_is_found_by_name(ctx: &mp::Context) {
-    let list = ShareableList::new([1, 2, 3].map(Item::from)).unwrap();
+    let list = ShareableList::new([1, 2, 3].map(ListItem::from)).unwrap();
     assert_eq!(value(ctx.process::<find>((list.name().to_owned(),))), Some(2));
     let name = list.name().to_owned();
     assert!(path(&name).exists());
@@ -51,7 +51,7 @@ fn items_are_not_torn(ctx: &mp::Context) {
         |byte| ctx.process::<write_for_ever>((list.clone(), byte)).daemon(true).start().unwrap();
     let writers = [1, 2].map(start);
     for _ in 0..5000 {
-        let Item::Bytes(bytes) = list.get(0).unwrap() else { panic!("another type") };
+        let ListItem::Bytes(bytes) = list.get(0).unwrap() else { panic!("another type") };
         assert!(bytes.iter().all(|byte| *byte == bytes[0]), "{bytes:?}");
     }
     for writer in writers {
@@ -59,5 +59,5 @@ fn items_are_not_torn(ctx: &mp::Context) {
         assert!(matches!(outcome(&writer), Err(mp::ProcessError::Died { .. })));
     }
     list.set(0, Wide::of(1).first as i64).unwrap();
-    assert_eq!(list.get(0).unwrap(), Item::Int(1));
+    assert_eq!(list.get(0).unwrap(), ListItem::Int(1));
 }

@@ -2,7 +2,7 @@
 
 use super::Wide;
 use mp::handles::{collect, provide};
-use mp::{Array, Item, RawArray, RawValue, ShareableList, SharedMemory, Value};
+use mp::{Array, ListItem, RawArray, RawValue, ShareableList, SharedMemory, Value};
 use mpserverd_tests::suite::{PATIENCE, passed, value};
 use mpserverd_tests::{eventually, proc, seeds};
 
@@ -26,7 +26,7 @@ impl OfEach {
             small: RawArray::from_slice(&[number as u16; 50]).unwrap(),
             large: Array::from_slice(&vec![number.into(); 20_000]).unwrap(),
             segment: SharedMemory::create(None, 5000).unwrap(),
-            list: ShareableList::new([number.into(), "text".into(), Item::None]).unwrap(),
+            list: ShareableList::new([number.into(), "text".into(), ListItem::None]).unwrap(),
         }
     }
 
@@ -37,7 +37,7 @@ impl OfEach {
         assert_eq!(self.small.get(49).unwrap(), number as u16);
         assert_eq!(self.large.fetch_add(19_999, 1).unwrap(), number);
         self.segment.cells::<u64>(8, 1).unwrap()[0].set(number);
-        assert_eq!(self.list.get(0).unwrap(), Item::Int(number as i64));
+        assert_eq!(self.list.get(0).unwrap(), ListItem::Int(number as i64));
         number
     }
 

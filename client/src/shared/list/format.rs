@@ -15,7 +15,7 @@
 //! never changes; what a hostile process writes there is checked at each access, and so are kinds
 //! and lengths.
 
-use super::item::Item;
+use super::item::ListItem;
 use crate::shared::ShareError;
 
 /// Bytes of a number.
@@ -56,11 +56,11 @@ impl Tag {
 
 /// Room that an item gets for itself and all that will ever take its place: for text and bytes up
 /// to the next multiple of eight, as in `multiprocessing`.
-pub(super) fn capacity(item: &Item) -> usize {
+pub(super) fn capacity(item: &ListItem) -> usize {
     match item {
-        Item::Str(text) => (text.len() / WORD + 1) * WORD,
-        Item::Bytes(bytes) => (bytes.len() / WORD + 1) * WORD,
-        Item::None | Item::Bool(_) | Item::Int(_) | Item::Float(_) => WORD,
+        ListItem::Str(text) => (text.len() / WORD + 1) * WORD,
+        ListItem::Bytes(bytes) => (bytes.len() / WORD + 1) * WORD,
+        ListItem::None | ListItem::Bool(_) | ListItem::Int(_) | ListItem::Float(_) => WORD,
     }
 }
 
@@ -75,7 +75,7 @@ pub(super) fn record(capacity: usize) -> Option<usize> {
 }
 
 /// A copy of an item, without the room behind it.
-pub(super) fn copy(item: &Item) -> Vec<u8> {
+pub(super) fn copy(item: &ListItem) -> Vec<u8> {
     let (tag, bytes) = item.encode();
     let mut copy = Vec::with_capacity(COPY + bytes.len());
     copy.extend((tag as u32).to_ne_bytes());
@@ -86,7 +86,7 @@ pub(super) fn copy(item: &Item) -> Vec<u8> {
 }
 
 /// A whole list.
-pub(super) fn image(items: &[Item], namespace: u64) -> Result<Vec<u8>, ShareError> {
+pub(super) fn image(items: &[ListItem], namespace: u64) -> Result<Vec<u8>, ShareError> {
     let size = |what: &str| ShareError::Size { object: super::OBJECT, what: what.to_owned() };
     if items.len() > ITEMS_MAX {
         return Err(size("a list has at most 16777216 items"));
@@ -123,12 +123,12 @@ mod tests {
     #[test]
     fn capacities_are_those_of_the_reference() {
         for (item, room) in [
-            (Item::None, 8),
-            (Item::from(""), 8),
-            (Item::from("1234567"), 8),
-            (Item::from("12345678"), 16),
-            (Item::from("ü"), 8),
-            (Item::from([0; 16]), 24),
+            (ListItem::None, 8),
+            (ListItem::from(""), 8),
+            (ListItem::from("1234567"), 8),
+            (ListItem::from("12345678"), 16),
+            (ListItem::from("ü"), 8),
+            (ListItem::from([0; 16]), 24),
         ] {
             assert_eq!(capacity(&item), room, "{item:?}");
         }
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn records_are_aligned_and_inside() {
-        let items = [Item::from("x"), Item::from(vec![7; 100]), Item::None];
+        let items = [ListItem::from("x"), ListItem::from(vec![7; 100]), ListItem::None];
         let image = image(&items, 5).expect("fits");
         let word = |at: usize| u64::from_ne_bytes(image[at..at + 8].try_into().unwrap());
         assert_eq!((word(0), word(8), word(16)), (MAGIC, 5, 3));

@@ -5,14 +5,14 @@ use super::format::{Tag, WORD};
 /// An item of a [`ShareableList`](crate::ShareableList).
 ///
 /// ```
-/// use mpserverd_client::Item;
+/// use mpserverd_client::ListItem;
 ///
-/// assert_eq!(Item::from(1), Item::Int(1));
-/// assert_eq!(Item::from("a\0"), Item::Str("a\0".into()));
-/// assert_eq!(Item::from(None::<bool>), Item::None);
+/// assert_eq!(ListItem::from(1), ListItem::Int(1));
+/// assert_eq!(ListItem::from("a\0"), ListItem::Str("a\0".into()));
+/// assert_eq!(ListItem::from(None::<bool>), ListItem::None);
 /// ```
 #[derive(Clone, Debug, PartialEq, PartialOrd)]
-pub enum Item {
+pub enum ListItem {
     /// Nothing.
     None,
     /// Yes or no.
@@ -29,7 +29,7 @@ pub enum Item {
 
 macro_rules! items_from {
     ($($from:ty => $variant:ident),+ $(,)?) => {
-        $(impl From<$from> for Item {
+        $(impl From<$from> for ListItem {
             fn from(value: $from) -> Self {
                 Self::$variant(value.into())
             }
@@ -42,31 +42,31 @@ items_from! {
     f64 => Float, f32 => Float, String => Str, &str => Str, Vec<u8> => Bytes, &[u8] => Bytes,
 }
 
-impl<const N: usize> From<[u8; N]> for Item {
+impl<const N: usize> From<[u8; N]> for ListItem {
     fn from(bytes: [u8; N]) -> Self {
         Self::Bytes(bytes.into())
     }
 }
 
-impl<const N: usize> From<&[u8; N]> for Item {
+impl<const N: usize> From<&[u8; N]> for ListItem {
     fn from(bytes: &[u8; N]) -> Self {
         Self::Bytes(bytes.to_vec())
     }
 }
 
-impl From<()> for Item {
+impl From<()> for ListItem {
     fn from((): ()) -> Self {
         Self::None
     }
 }
 
-impl<T: Into<Self>> From<Option<T>> for Item {
+impl<T: Into<Self>> From<Option<T>> for ListItem {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::None, Into::into)
     }
 }
 
-impl Item {
+impl ListItem {
     /// Its kind and its bytes.
     pub(super) fn encode(&self) -> (Tag, Vec<u8>) {
         match self {

@@ -10,7 +10,7 @@
 mod format;
 mod item;
 
-pub use item::Item;
+pub use item::ListItem;
 
 use super::error::ShareError;
 use super::memory::SharedMemory;
@@ -39,15 +39,15 @@ const OBJECT: &str = "ShareableList";
 ///
 /// ```
 /// use mpserverd_client as mp;
-/// use mp::Item;
+/// use mp::ListItem;
 ///
-/// let list = mp::ShareableList::new(["a".into(), 1.into(), 2.5.into(), Item::None])?;
+/// let list = mp::ShareableList::new(["a".into(), 1.into(), 2.5.into(), ListItem::None])?;
 /// list.set(0, "grün\0")?;
 /// list.set(3, true)?;
 ///
 /// let same = mp::ShareableList::attach(list.name())?;
-/// assert_eq!(same.get(0)?, Item::from("grün\0"));
-/// assert_eq!(same.index(&Item::Bool(true))?, Some(3));
+/// assert_eq!(same.get(0)?, ListItem::from("grün\0"));
+/// assert_eq!(same.index(&ListItem::Bool(true))?, Some(3));
 /// assert!(list.set(1, "nine chars").is_err());
 /// # Ok::<(), mp::ShareError>(())
 /// ```
@@ -72,7 +72,7 @@ impl ShareableList {
     ///
     /// # Errors
     /// As [`SharedMemory::create`].
-    pub fn new(items: impl IntoIterator<Item = Item>) -> Result<Self, ShareError> {
+    pub fn new(items: impl IntoIterator<Item = ListItem>) -> Result<Self, ShareError> {
         Self::create(None, items)
     }
 
@@ -82,7 +82,7 @@ impl ShareableList {
     /// As [`SharedMemory::create`].
     pub fn create(
         name: Option<&str>,
-        items: impl IntoIterator<Item = Item>,
+        items: impl IntoIterator<Item = ListItem>,
     ) -> Result<Self, ShareError> {
         let items = items.into_iter().collect::<Vec<_>>();
         let image = format::image(&items, identity::pid_namespace())?;
@@ -184,7 +184,7 @@ impl ShareableList {
     /// # Errors
     /// [`ShareError::OutOfRange`]; [`ShareError::Truncated`], [`ShareError::NotText`] and
     /// [`ShareError::Damaged`] if others have spoilt the memory.
-    pub fn get(&self, index: usize) -> Result<Item, ShareError> {
+    pub fn get(&self, index: usize) -> Result<ListItem, ShareError> {
         let place = self.place(index)?;
         let damaged = || ShareError::Damaged { object: OBJECT };
         let (mut header, mut bytes) = ([0; COPY], Vec::new());
@@ -203,7 +203,7 @@ impl ShareableList {
         }
         let kind = u32::from_ne_bytes([header[0], header[1], header[2], header[3]]);
         let tag = Tag::of(kind).ok_or_else(damaged)?;
-        Item::decode(tag, bytes).ok_or_else(|| match tag {
+        ListItem::decode(tag, bytes).ok_or_else(|| match tag {
             Tag::Str => ShareError::NotText { object: OBJECT, index },
             _ => damaged(),
         })
@@ -213,7 +213,7 @@ impl ShareableList {
     ///
     /// # Errors
     /// [`ShareError::TooLong`] if there is no room for it; as [`get`](Self::get).
-    pub fn set(&self, index: usize, item: impl Into<Item>) -> Result<(), ShareError> {
+    pub fn set(&self, index: usize, item: impl Into<ListItem>) -> Result<(), ShareError> {
         let place = self.place(index)?;
         let bytes = format::copy(&item.into());
         let (length, room) = (bytes.len() - COPY, place.capacity);
@@ -225,7 +225,7 @@ impl ShareableList {
     }
 
     /// The items, each as it is when its turn comes.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = Result<Item, ShareError>> + '_ {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Result<ListItem, ShareError>> + '_ {
         (0..self.length).map(|index| self.get(index))
     }
 
@@ -233,7 +233,7 @@ impl ShareableList {
     ///
     /// # Errors
     /// As [`get`](Self::get).
-    pub fn to_vec(&self) -> Result<Vec<Item>, ShareError> {
+    pub fn to_vec(&self) -> Result<Vec<ListItem>, ShareError> {
         self.iter().collect()
     }
 
@@ -241,7 +241,7 @@ impl ShareableList {
     ///
     /// # Errors
     /// As [`get`](Self::get).
-    pub fn count(&self, item: &Item) -> Result<usize, ShareError> {
+    pub fn count(&self, item: &ListItem) -> Result<usize, ShareError> {
         let mut count = 0;
         for known in self.iter() {
             count += usize::from(known? == *item);
@@ -253,7 +253,7 @@ impl ShareableList {
     ///
     /// # Errors
     /// As [`get`](Self::get).
-    pub fn index(&self, item: &Item) -> Result<Option<usize>, ShareError> {
+    pub fn index(&self, item: &ListItem) -> Result<Option<usize>, ShareError> {
         for (index, known) in self.iter().enumerate() {
             if known? == *item {
                 return Ok(Some(index));
@@ -272,11 +272,11 @@ impl ShareableList {
         let mut format = String::new();
         for index in 0..self.length {
             match self.get(index)? {
-                Item::None => format.push_str("xxxxxx?x"),
-                Item::Bool(_) => format.push_str("xxxxxxx?"),
-                Item::Int(_) => format.push('q'),
-                Item::Float(_) => format.push('d'),
-                Item::Str(_) | Item::Bytes(_) => {
+                ListItem::None => format.push_str("xxxxxx?x"),
+                ListItem::Bool(_) => format.push_str("xxxxxxx?"),
+                ListItem::Int(_) => format.push('q'),
+                ListItem::Float(_) => format.push('d'),
+                ListItem::Str(_) | ListItem::Bytes(_) => {
                     format.push_str(&format!("{}s", self.place(index)?.capacity));
                 }
             }

@@ -1,9 +1,9 @@
 use super::*;
 
-fn all() -> Vec<Item> {
+fn all() -> Vec<ListItem> {
     let long = "ü".repeat(300);
     vec![
-        Item::None,
+        ListItem::None,
         true.into(),
         i64::MIN.into(),
         f64::INFINITY.into(),
@@ -21,13 +21,13 @@ fn items_come_back_as_they_were() {
     assert_eq!(list.to_vec().unwrap(), all());
     for (index, item) in all().into_iter().enumerate() {
         list.set(index, 0).unwrap();
-        assert_eq!(list.get(index).unwrap(), Item::Int(0));
+        assert_eq!(list.get(index).unwrap(), ListItem::Int(0));
         list.set(index, item).unwrap();
     }
     assert_eq!(ShareableList::attach(list.name()).unwrap().to_vec().unwrap(), all());
     assert_eq!(list.format().unwrap(), "xxxxxx?xxxxxxxx?qd8s608s8s8s1008s");
-    assert_eq!((list.count(&Item::from("")).unwrap(), list.len()), (1, 9));
-    assert_eq!(list.index(&Item::from(2)).unwrap(), None);
+    assert_eq!((list.count(&ListItem::from("")).unwrap(), list.len()), (1, 9));
+    assert_eq!(list.index(&ListItem::from(2)).unwrap(), None);
     assert!(ShareableList::new([]).unwrap().is_empty());
 }
 
@@ -69,7 +69,7 @@ fn nonsense_in_the_memory_is_an_error() {
         assert!(matches!(error(0), ShareError::Damaged { .. }), "{offset} {capacity}");
         assert!(list.set(0, 1).is_err());
     }
-    assert_eq!(list.get(1).unwrap(), Item::Int(1));
+    assert_eq!(list.get(1).unwrap(), ListItem::Int(1));
 }
 
 #[test]

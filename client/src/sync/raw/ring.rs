@@ -2,7 +2,7 @@
 //!
 //! The ring is long and made of *places*; a place gets a block of memory when the filling end
 //! reaches it, at best one that the emptying end is done with. So memory follows what is in the
-//! ring, not how long it could be.
+//! ring, not how long it could be, but for a few blocks that are kept.
 //!
 //! **Deaths.** Items count from the one store that moves `tail` past them, and are gone with the
 //! one store that moves `head`. Whoever dies before it, in the middle of a copy, has changed
@@ -26,8 +26,13 @@ mod writer;
 pub(crate) use reader::{Item, Reader};
 pub(crate) use writer::{Refused, Writer};
 
-/// Blocks that an empty ring keeps; the memory of others goes back to the system.
-const BLOCKS_KEPT: u32 = 32;
+/// Blocks that an empty ring keeps; the memory of others goes back to the system. Together they are
+/// larger than the second-level cache of a processor.
+pub(super) const BLOCKS_KEPT: u32 = 64;
+/// Items of so many units go through all blocks that are kept before one is used again. Memory that
+/// is written while another processor still has it in its caches is several times as slow. Small
+/// items gain nothing by it, and take fewer blocks.
+const ROTATING_UNITS: u32 = 32;
 
 /// What is in the ring cannot be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -226,20 +226,43 @@ fn counters_wrap_around() {
 
 #[test]
 fn limits_hold_and_memory_is_given_back() {
-    let shape = Shape { block_bytes: 64, blocks: 64, items_max: 40, units_max: u32::MAX };
+    let shape = Shape { block_bytes: 64, blocks: 256, items_max: 120, units_max: u32::MAX };
     let fixture = Fixture::new(shape);
     let item = vec![7; 80];
-    for _ in 0..40 {
+    for _ in 0..120 {
         assert_eq!(fixture.put(std::slice::from_ref(&item)), Ok(1));
     }
     assert_eq!(fixture.put(&[Vec::new()]), Err(Refused::Full));
-    assert_eq!(fixture.get(usize::MAX).unwrap().len(), 40);
+    assert_eq!(fixture.get(usize::MAX).unwrap().len(), 120);
     assert_eq!(fixture.put(&[vec![1; 200]]), Ok(1));
-    assert!(fixture.ram.forgotten.get() > 30 * 64, "{}", fixture.ram.forgotten.get());
+    // 120 times 11 units, in blocks of 8.
+    let forgotten = (165 - BLOCKS_KEPT as usize) * 64;
+    assert_eq!(fixture.ram.forgotten.get(), forgotten);
     assert_eq!(fixture.get(1).unwrap(), [vec![1; 200]]);
-    assert_eq!(fixture.put(&[vec![1; 64 * 64]]), Err(Refused::Full));
-    assert_eq!(fixture.put(&[vec![1; 62 * 64]]), Ok(1));
+    assert_eq!(fixture.put(&[vec![1; 256 * 64]]), Err(Refused::Full));
+    assert_eq!(fixture.put(&[vec![1; 254 * 64]]), Ok(1));
     assert_eq!(fixture.get(1).unwrap().len(), 1);
+}
+
+#[test]
+fn large_items_go_through_all_blocks_that_are_kept() {
+    let shape = Shape { block_bytes: 512, blocks: 256, items_max: 100, units_max: u32::MAX };
+    for (length, blocks) in [(8, 1), (512, BLOCKS_KEPT as usize)] {
+        let fixture = Fixture::new(shape);
+        for _ in 0..2000 {
+            assert_eq!(fixture.put(&[vec![7; length]]), Ok(1));
+            assert_eq!(fixture.get(1).unwrap(), [vec![7; length]]);
+        }
+        let used = fixture.ram.bytes.lock().unwrap().chunks(512).filter(|b| b.contains(&7)).count();
+        assert_eq!(used, blocks);
+        assert_eq!(fixture.ram.forgotten.get(), 0);
+    }
+    // A ring with fewer blocks has no more of them.
+    let fixture = Fixture::new(Shape { blocks: 4, ..shape });
+    for _ in 0..100 {
+        assert_eq!(fixture.put(&[vec![7; 512]]), Ok(1));
+        assert_eq!(fixture.get(1).unwrap(), [vec![7; 512]]);
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The filling end.
 
-use super::{AtomicU64, BLOCKS_KEPT, Blocks, Damaged, End, Memory, Ordering, Ring, Shape, UNIT};
-use super::{look, publish};
+use super::{AtomicU64, BLOCKS_KEPT, Blocks, Damaged, End, Memory, Ordering, ROTATING_UNITS, Ring};
+use super::{Shape, UNIT, look, publish};
 
 /// Why an item was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,11 +135,11 @@ impl<M: Memory> Writer<'_, M> {
         if missing == 0 || missing > shape.place_mask() / 2 {
             return Ok(());
         }
-        self.lay_blocks(blocks, missing)
+        self.lay_blocks(blocks, missing, units)
     }
 
     #[cold]
-    fn lay_blocks(&self, mut blocks: Blocks, missing: u32) -> Result<(), Damaged> {
+    fn lay_blocks(&self, mut blocks: Blocks, missing: u32, units: u32) -> Result<(), Damaged> {
         // Not one seen earlier: every block that is free by now is better than a new one.
         let head = self.look_at_head();
         let shape = &self.ring.shape;
@@ -148,26 +148,29 @@ impl<M: Memory> Writer<'_, M> {
         let in_use = shape.places_since(blocks.laid, blocks.reused);
         if in_use > BLOCKS_KEPT && self.tail == self.published && head == self.tail {
             let kept = self.shrink();
-            memory.forget(bytes(shape, kept)..bytes(shape, in_use));
+            memory.forget(bytes(shape, kept.max(BLOCKS_KEPT))..bytes(shape, in_use));
             blocks = Blocks::from_word(load(word));
         }
         if missing > shape.blocks {
             return Err(Damaged);
         }
         let last = shape.place_mask() & blocks.laid.wrapping_add(missing);
+        // A block that comes round at once is still in the caches of whoever emptied it.
+        let rotating = if units < ROTATING_UNITS { 0 } else { BLOCKS_KEPT.min(shape.blocks) };
         while blocks.laid != last {
             let in_use = shape.places_since(blocks.laid, blocks.reused);
             let free = shape.places_since(shape.place(head.units), blocks.reused);
             if free > in_use {
                 return Err(Damaged);
             }
-            let block = if free > 0 { memory.block(shape.entry(blocks.reused)) } else { in_use };
+            let reuse = free > 0 && in_use >= rotating;
+            let block = if reuse { memory.block(shape.entry(blocks.reused)) } else { in_use };
             if block >= shape.blocks {
                 return Err(Damaged);
             }
             memory.set_block(shape.entry(blocks.laid), block);
             blocks.laid = shape.place_mask() & (blocks.laid.wrapping_add(1));
-            if free > 0 {
+            if reuse {
                 blocks.reused = shape.place_mask() & (blocks.reused.wrapping_add(1));
             }
             word.store(blocks.to_word(), Ordering::Relaxed);
@@ -175,8 +178,8 @@ impl<M: Memory> Writer<'_, M> {
         Ok(())
     }
 
-    /// Keeps one block of an empty ring, or none where the next item begins a new one; returns how
-    /// many. What the others hold nobody will read.
+    /// Starts anew with one block of an empty ring, or none where the next item begins a new one;
+    /// returns how many. What the others hold nobody will read.
     #[cold]
     fn shrink(&self) -> u32 {
         let fill = &self.ring.raw.fill;
