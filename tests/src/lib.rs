@@ -7,6 +7,7 @@
 //! | [`proc`] | what `/proc` says about processes |
 //! | [`program`] | programs under test, run with no daemon of the user's |
 //! | [`suite`](mod@suite) | one test under every start method |
+//! | [`columns`](mod@columns) | tables of text |
 //! | [`seeds`] | rounds of random moments that a seed repeats |
 //! | [`words`] | numbers that processes share, without the memory under test |
 //! | [`crew`] | processes in loops on an object, of which one after the other is killed |
@@ -16,6 +17,7 @@
 //! Nothing here uses a daemon of the user's, a fixed path or a port.
 
 pub mod build;
+pub mod columns;
 #[cfg(target_os = "linux")]
 pub mod crew;
 #[cfg(target_os = "linux")]

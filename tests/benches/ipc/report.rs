@@ -1,6 +1,7 @@
 //! Tables, ratios, goals.
 
 use super::operation::Unit;
+pub(crate) use mpserverd_tests::columns::columns;
 
 /// Who and what.
 type Column = [&'static str; 2];
@@ -57,25 +58,6 @@ fn scaled(value: f64, units: &[(f64, &str)]) -> String {
     let value = value / size;
     let digits = if value < 9.995 { 2 } else { usize::from(value < 99.95) };
     format!("{value:.digits$} {unit}")
-}
-
-/// Aligned columns: the first to the left, the others to the right.
-pub(crate) fn columns(rows: &[Vec<String>]) -> String {
-    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let widths = (0..count)
-        .map(|at| rows.iter().filter_map(|row| row.get(at)).map(|c| c.chars().count()).max())
-        .map(Option::unwrap_or_default)
-        .collect::<Vec<_>>();
-    let mut text = String::new();
-    for row in rows {
-        let cells = row.iter().zip(&widths).enumerate().map(|(at, (cell, width))| match at {
-            0 => format!("{cell:<width$}"),
-            _ => format!("  {cell:>width$}"),
-        });
-        text += cells.collect::<String>().trim_end();
-        text.push('\n');
-    }
-    text + "\n"
 }
 
 /// Rows as a table: of each the median, the quartiles, and ours divided by the others.

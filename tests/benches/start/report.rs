@@ -1,6 +1,7 @@
 //! Percentiles, tables and goals.
 
 use super::driver::Sample;
+use mpserverd_tests::columns::columns as table;
 use std::collections::BTreeMap;
 
 /// What is measured.
@@ -124,25 +125,6 @@ fn show_time(nanos: Option<u64>) -> String {
         Some(seconds) if seconds < 1.0 => format!("{:.1} ms", seconds * 1e3),
         Some(seconds) => format!("{seconds:.2} s"),
     }
-}
-
-/// Aligned columns: the first to the left, the others to the right.
-fn table(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let widths = (0..columns)
-        .map(|at| rows.iter().filter_map(|row| row.get(at)).map(|c| c.chars().count()).max())
-        .map(Option::unwrap_or_default)
-        .collect::<Vec<_>>();
-    let mut text = String::new();
-    for row in rows {
-        let cells = row.iter().zip(&widths).enumerate().map(|(at, (cell, width))| match at {
-            0 => format!("{cell:<width$}"),
-            _ => format!("  {cell:>width$}"),
-        });
-        text += cells.collect::<String>().trim_end();
-        text.push('\n');
-    }
-    text + "\n"
 }
 
 /// Everything, as tables.
