@@ -291,6 +291,24 @@ impl Context {
         })
     }
 
+    /// A process that does a job which every worker can do.
+    #[cfg(target_os = "linux")]
+    #[allow(dead_code, reason = "there is none yet")]
+    pub(crate) fn builtin<R>(&self, name: &'static str, args: &impl Serialize) -> ProcessBuilder<R>
+    where
+        R: DeserializeOwned,
+    {
+        let work = Work::Task {
+            name: name.to_owned(),
+            schema: UNCHECKED,
+            codec: Codec::Bincode,
+            args: Parcel::pack(Codec::Bincode, args),
+        };
+        ProcessBuilder::new(self.clone(), work, |_, payload, _| {
+            payload.unpack(Codec::Bincode).map_err(undecodable)
+        })
+    }
+
     /// A process that runs a closure, in a copy of this process.
     ///
     /// Only `fork` can do that: under any other method [`start`](ProcessBuilder::start) fails with

@@ -8,6 +8,7 @@
 //! | [`template`] | the template's loop |
 //! | [`nursery`] | the template's children: forked, reaped, reported |
 //! | [`attach`] | finding the next daemon |
+//! | [`builtin`] | jobs that every worker can do |
 //! | [`worker`] | controller and task thread of a worker |
 //! | [`setup`] | becoming what the requester asked for |
 //! | [`panics`] | what a panic said, and where |
@@ -22,6 +23,8 @@
 mod attach;
 #[cfg(target_os = "linux")]
 mod boot;
+#[cfg(target_os = "linux")]
+mod builtin;
 #[cfg(target_os = "linux")]
 pub(crate) mod load;
 #[cfg(target_os = "linux")]

@@ -224,7 +224,7 @@ pub(crate) fn report_panic(panic: &Panic) {
 }
 
 /// The task thread: gets ready, waits for the job, runs it, ends the process.
-fn task_thread(shared: &'static Shared, loaded: &Loaded, closure: Option<Closure>) {
+fn task_thread(shared: &'static Shared, loaded: &'static Loaded, closure: Option<Closure>) {
     let ready = match super::panics::catch(|| loaded.after_fork()) {
         Ok(ready) => ready,
         Err(panic) => Err(panic.message),
@@ -269,7 +269,7 @@ fn receive(shared: &Shared) -> io::Result<(Job, Vec<u8>, Vec<OwnedFd>)> {
 
 fn run(
     shared: &Shared,
-    loaded: &Loaded,
+    loaded: &'static Loaded,
     closure: Option<Closure>,
     (job, args, fds): (Job, Vec<u8>, Vec<OwnedFd>),
     ready: Result<(), String>,
@@ -299,13 +299,12 @@ fn run(
     if let Some(error) = &loaded.broken {
         return Completion::rejected(JobError::Preload(error.clone()));
     }
-    match closure {
-        Some(closure) => closure(),
-        None => match loaded.registry.find(&job.task, job.schema) {
-            Ok(task) => {
-                let args = Parcel { bytes: args, fds: passed.handles };
-                task.call(job.codec, args, &user)
-            }
+    let args = Parcel { bytes: args, fds: passed.handles };
+    match (closure, super::builtin::find(&job.task)) {
+        (Some(closure), _) => closure(),
+        (None, Some(builtin)) => builtin(loaded, args),
+        (None, None) => match loaded.registry.find(&job.task, job.schema) {
+            Ok(task) => task.call(job.codec, args, &user),
             Err(error) => Completion::rejected(error),
         },
     }

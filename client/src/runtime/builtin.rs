@@ -1,0 +1,20 @@
+//! Jobs that every worker can do, whatever tasks its program and modules have: what pools and
+//! managers are made of.
+//!
+//! They run in the host itself, so a pool of a module's tasks works too. Their names have a dot,
+//! which no path of a function has.
+
+use super::load::Loaded;
+use crate::parcel::Parcel;
+use crate::registry::Completion;
+
+/// Such a job: what is loaded here, and its arguments.
+pub(crate) type Builtin = fn(&'static Loaded, Parcel) -> Completion;
+
+/// All of them, by name.
+const BUILTINS: &[(&str, Builtin)] = &[];
+
+/// The one of that name.
+pub(crate) fn find(name: &str) -> Option<Builtin> {
+    BUILTINS.iter().find(|(known, _)| *known == name).map(|(_, run)| *run)
+}
