@@ -32,6 +32,7 @@
 //! | `connection` | messages over sockets and pipes |
 //! | `start` | the three ways to a worker |
 //! | `runtime` | what templates and workers run |
+//! | `reactor` | what wakes tasks that await something |
 //! | [`daemon`] | the connection to the daemon |
 //! | `shared` | memory that processes share |
 //! | [`sync`] | locks and what is built on them |
@@ -69,6 +70,8 @@ pub mod task;
 pub mod daemon;
 #[cfg(target_os = "linux")]
 pub mod queue;
+#[cfg(target_os = "linux")]
+mod reactor;
 #[cfg(target_os = "linux")]
 mod shared;
 #[cfg(target_os = "linux")]
@@ -123,6 +126,8 @@ pub use queue::{
     PutError, PutManyError, Queue, QueueOptions, SimpleQueue, TooManyTasksDone,
 };
 #[cfg(target_os = "linux")]
+pub use reactor::timeout;
+#[cfg(target_os = "linux")]
 pub use runtime::{BOOTSTRAP, ROLE_TEMPLATE};
 #[cfg(target_os = "linux")]
 pub use shared::{
@@ -131,6 +136,8 @@ pub use shared::{
 };
 #[cfg(target_os = "linux")]
 pub use sync::{Acquired, Lock, LockGuard, OwnerDied, SyncError, TryLockError};
+#[cfg(target_os = "linux")]
+pub use sync::{AsyncConditionGuard, AsyncLockGuard, AsyncRLockGuard};
 #[cfg(target_os = "linux")]
 pub use sync::{
     Barrier, BoundedSemaphore, BrokenBarrier, Condition, ConditionGuard, ConditionLock, Event,
