@@ -92,7 +92,7 @@ pub use connection::{
     ListenerBuilder, pipe,
 };
 #[cfg(target_os = "linux")]
-pub use connection::{Waitable, wait};
+pub use connection::{Waitable, wait, wait_async};
 pub use context::{
     Context, Fallback, OnPreloadError, StartMethod, fixed_start_method, force_start_method,
     get_all_start_methods, get_context, get_start_method, set_executable, set_forkserver_preload,

@@ -12,7 +12,7 @@ use crate::reactor::{Interest, Seat, Whom, Word, before, ready, stir, until};
 use crate::shared::object::{Object, Shareable};
 use crate::sync::awaited;
 use crate::sync::raw::bell::Bell;
-use crate::sync::raw::lock::{NAP_LONGEST, NAP_SHORTEST, Taken};
+use crate::sync::raw::lock::{NAP_LONGEST, NAP_SHORTEST};
 use crate::sync::raw::ring::Refused;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;

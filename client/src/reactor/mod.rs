@@ -37,7 +37,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, TryLock
 use std::time::{Duration, Instant};
 use words::Words;
 
-pub(crate) use ready::{Interest, Source, Until, ready, until};
+pub(crate) use ready::{Interest, Until, ready, until};
 pub(crate) use sleep::{Seat, Whom, Word, WordOf};
 pub(crate) use timeout::before;
 pub use timeout::timeout;
