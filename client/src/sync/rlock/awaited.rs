@@ -73,7 +73,7 @@ impl AsyncRLockGuard<'_> {
     ///
     /// # Panics
     /// In a fork of the process that took it.
-    pub fn again(&self) -> Result<AsyncRLockGuard<'_>, OwnerDied<AsyncRLockGuard<'_>>> {
+    pub fn again(&self) -> Result<Self, OwnerDied<Self>> {
         let own = self.taken_by == own_identity();
         let taken = self.lock.raw().again_as(self.owner).filter(|_| own);
         self.lock.owned(self.owner, taken.expect("the guard of the process that took the lock"))
