@@ -39,6 +39,34 @@
 //! | [`queue`] | queues in shared memory |
 //! | `sys` | everything that needs `unsafe` |
 //!
+//! # Async
+//!
+//! Everything that waits has a form with the ending `_async` that can be awaited on any runtime:
+//! [`Lock::lock_async`], [`Queue::get_async`], [`Connection::recv_async`],
+//! [`Process::result_async`], [`wait_async`] and so on. (`apply_async` and its like of the
+//! reference are something else: they start work and give a handle of it.) [`timeout`] gives any
+//! of them a time limit.
+//!
+//! There is no runtime inside. What need not wait is done in the first poll, without a thread, an
+//! allocation or a system call beyond that of the plain form. What waits is registered with two
+//! plain threads, which the first wait starts and which call the `Waker`s: one sleeps on words of
+//! shared memory (`futex_waitv(2)`; in naps of up to 50 ms before Linux 5.16), one on descriptors
+//! and times. They take no signals, end when idle, and do not forbid a `fork`, whose child gets its
+//! own.
+//!
+//! *Dropping* a future, as `select!` and timeouts do, loses nothing: no permit, no item, no
+//! notification, no part of a message. Three things cannot be taken back, and say so: a message
+//! sent in part ([`Connection::send_async`]), having arrived at a [`Barrier`], and the lock that
+//! [`AsyncConditionGuard::wait_async`] has released. Deaths of others are noticed as early as by
+//! who waits without it.
+//!
+//! Guards that are awaited may go to other threads, so they are types of their own. An [`RLock`]
+//! belongs to a thread otherwise; awaited, it belongs to its guard.
+//!
+//! A runtime can also watch by itself what has a descriptor: [`Handle::sentinel`] and
+//! [`Handle::result_fd`], [`Queue::readiness`], and a [`Connection`] or [`Listener`] as `AsFd`.
+//! `examples/async_tokio.rs` is a small server.
+//!
 //! # Invariants
 //!
 //! Whoever holds a lease needs no daemon. A start either gives a process or a typed error; a

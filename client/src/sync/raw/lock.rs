@@ -24,8 +24,8 @@
 //! before it. A reservation whose taker dies is void when the next sleeper's nap ends.
 
 use super::atomics::{
-    AtomicU32, AtomicU64, Deadline, IDENTITY_MASK, Ordering, Patience, SPINS, Woken, is_dead,
-    low_half, own_identity, pause, seems_dead, shared_struct, wait, wake,
+    AtomicU64, Deadline, Half, IDENTITY_MASK, Ordering, Patience, SPINS, Woken, is_dead, low_half,
+    own_identity, pause, seems_dead, shared_struct, wait, wake,
 };
 use std::time::Duration;
 
@@ -191,7 +191,7 @@ impl RawLock {
 
     /// The word on which those sleep who wait.
     #[inline]
-    pub(crate) fn sleepers(&self) -> &AtomicU32 {
+    pub(crate) fn sleepers(&self) -> Half<'_> {
         low_half(&self.word)
     }
 
