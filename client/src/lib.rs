@@ -32,11 +32,40 @@
 //! | `connection` | messages over sockets and pipes |
 //! | `start` | the three ways to a worker |
 //! | `runtime` | what templates and workers run |
+//! | `reactor` | what wakes tasks that await something |
 //! | [`daemon`] | the connection to the daemon |
 //! | `shared` | memory that processes share |
 //! | [`sync`] | locks and what is built on them |
 //! | [`queue`] | queues in shared memory |
 //! | `sys` | everything that needs `unsafe` |
+//!
+//! # Async
+//!
+//! Everything that waits has a form with the ending `_async` that can be awaited on any runtime:
+//! [`Lock::lock_async`], [`Queue::get_async`], [`Connection::recv_async`],
+//! [`Process::result_async`], [`wait_async`] and so on. (`apply_async` and its like of the
+//! reference are something else: they start work and give a handle of it.) [`timeout`] gives any
+//! of them a time limit.
+//!
+//! There is no runtime inside. What need not wait is done in the first poll, without a thread, an
+//! allocation or a system call beyond that of the plain form. What waits is registered with two
+//! plain threads, which the first wait starts and which call the `Waker`s: one sleeps on words of
+//! shared memory (`futex_waitv(2)`; in naps of up to 50 ms before Linux 5.16), one on descriptors
+//! and times. They take no signals, end when idle, and do not forbid a `fork`, whose child gets its
+//! own.
+//!
+//! *Dropping* a future, as `select!` and timeouts do, loses nothing: no permit, no item, no
+//! notification, no part of a message. Three things cannot be taken back, and say so: a message
+//! sent in part ([`Connection::send_async`]), having arrived at a [`Barrier`], and the lock that
+//! [`AsyncConditionGuard::wait_async`] has released. Deaths of others are noticed as early as by
+//! who waits without it.
+//!
+//! Guards that are awaited may go to other threads, so they are types of their own. An [`RLock`]
+//! belongs to a thread otherwise; awaited, it belongs to its guard.
+//!
+//! A runtime can also watch by itself what has a descriptor: [`Handle::sentinel`] and
+//! [`Handle::result_fd`], [`Queue::readiness`], and a [`Connection`] or [`Listener`] as `AsFd`.
+//! `examples/async_tokio.rs` is a small server.
 //!
 //! # Invariants
 //!
@@ -70,6 +99,8 @@ pub mod daemon;
 #[cfg(target_os = "linux")]
 pub mod queue;
 #[cfg(target_os = "linux")]
+mod reactor;
+#[cfg(target_os = "linux")]
 mod shared;
 #[cfg(target_os = "linux")]
 mod start;
@@ -89,7 +120,7 @@ pub use connection::{
     ListenerBuilder, pipe,
 };
 #[cfg(target_os = "linux")]
-pub use connection::{Waitable, wait};
+pub use connection::{Waitable, wait, wait_async};
 pub use context::{
     Context, Fallback, OnPreloadError, StartMethod, fixed_start_method, force_start_method,
     get_all_start_methods, get_context, get_start_method, set_executable, set_forkserver_preload,
@@ -123,6 +154,8 @@ pub use queue::{
     PutError, PutManyError, Queue, QueueOptions, SimpleQueue, TooManyTasksDone,
 };
 #[cfg(target_os = "linux")]
+pub use reactor::timeout;
+#[cfg(target_os = "linux")]
 pub use runtime::{BOOTSTRAP, ROLE_TEMPLATE};
 #[cfg(target_os = "linux")]
 pub use shared::{
@@ -131,6 +164,8 @@ pub use shared::{
 };
 #[cfg(target_os = "linux")]
 pub use sync::{Acquired, Lock, LockGuard, OwnerDied, SyncError, TryLockError};
+#[cfg(target_os = "linux")]
+pub use sync::{AsyncConditionGuard, AsyncLockGuard, AsyncRLockGuard};
 #[cfg(target_os = "linux")]
 pub use sync::{
     Barrier, BoundedSemaphore, BrokenBarrier, Condition, ConditionGuard, ConditionLock, Event,

@@ -345,8 +345,41 @@ impl<R> Process<R> {
         self.result_within(Some(timeout))
     }
 
+    /// Waits for its task and takes what it returned, without keeping a thread: the awaited
+    /// [`result`](Self::result).
+    ///
+    /// Dropping the future takes nothing: the result is taken when it is given.
+    ///
+    /// ```no_run
+    /// use mpserverd_client as mp;
+    /// use std::time::Duration;
+    ///
+    /// #[mp::task]
+    /// fn square(x: u64) -> u64 {
+    ///     x * x
+    /// }
+    ///
+    /// # async fn example() -> Result<(), mp::ProcessError> {
+    /// let process = mp::get_context(None).process::<square>((7,)).start()?;
+    /// assert_eq!(mp::timeout(process.result_async(), Duration::from_secs(10)).await??, 49);
+    /// assert_eq!(process.join_async().await, 0);
+    /// # Ok(())
+    /// # }
+    /// # fn main() { mp::freeze_support(); }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`result`](Self::result).
+    #[cfg(target_os = "linux")]
+    pub async fn result_async(&self) -> Result<R, ProcessError> {
+        self.decode(self.handle.take_outcome_async().await?)
+    }
+
     fn result_within(&self, timeout: Option<Duration>) -> Result<R, ProcessError> {
-        let (outcome, payload) = self.handle.take_outcome(timeout)?;
+        self.decode(self.handle.take_outcome(timeout)?)
+    }
+
+    fn decode(&self, (outcome, payload): (Outcome, Parcel)) -> Result<R, ProcessError> {
         match outcome {
             Outcome::Returned => (self.decode)(false, payload, ""),
             Outcome::Failed { message } => (self.decode)(true, payload, &message),

@@ -9,6 +9,9 @@ use super::sockets;
 use super::stream::{Connection, READABLE, WRITABLE};
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
+mod awaited;
+
 /// Calls a [`Listener`](super::Listener), as `multiprocessing.connection.Client`; this library's
 /// or CPython's.
 #[derive(Clone, Copy, Debug)]

@@ -14,6 +14,12 @@ impl Deadline {
     /// For ever.
     pub(super) const NEVER: Self = Self { at: None, given: Duration::MAX };
 
+    /// Now: nothing is waited for.
+    #[cfg(target_os = "linux")]
+    pub(super) fn now() -> Self {
+        Self::within(Duration::ZERO)
+    }
+
     /// So long from now, or for ever.
     pub(super) fn of(timeout: Option<Duration>) -> Self {
         timeout.map_or(Self::NEVER, Self::within)

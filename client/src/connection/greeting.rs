@@ -9,6 +9,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
+mod awaited;
+
+#[cfg(target_os = "linux")]
+pub(super) use awaited::{as_client_async, as_listener_async};
+
 /// What both sides must know. It is never printed.
 #[derive(Clone)]
 pub(super) struct Key(Arc<[u8]>);

@@ -20,6 +20,8 @@
 //! | `wait` | [`wait`] and what can be waited for |
 //! | `error` | what can go wrong |
 //!
+//! What waits has an `awaited` beside it: the same without keeping a thread.
+//!
 //! Frames and handshakes know a stream of bytes only; what differs between platforms is in `wire`,
 //! `sockets` and `wait`.
 //!
@@ -63,4 +65,4 @@ pub use error::ConnectionError;
 pub use listener::{Incoming, Listener, ListenerBuilder};
 pub use stream::{Connection, pipe};
 #[cfg(target_os = "linux")]
-pub use wait::{Waitable, wait};
+pub use wait::{Waitable, wait, wait_async};

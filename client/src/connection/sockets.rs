@@ -22,13 +22,17 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+mod awaited;
+
+pub(super) use awaited::connect_async;
+
 /// A socket that listens, and a way to wake who waits for callers.
 #[derive(Debug)]
 pub(super) struct Acceptor {
     socket: SharedFd,
     is_unix: bool,
     /// Readable, for ever, once the listener is closed.
-    closing: OwnedFd,
+    closing: SharedFd,
     close: OwnedFd,
 }
 
@@ -80,7 +84,7 @@ impl Acceptor {
         let socket = SharedFd::from(socket);
         // Callers of a listener that is gone must not wait for a fork that has it by inheritance.
         tells_who_is_left(&socket);
-        Ok(Self { socket, is_unix, closing, close })
+        Ok(Self { socket, is_unix, closing: closing.into(), close })
     }
 
     pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
@@ -96,15 +100,8 @@ impl Acceptor {
         // A copy that a fork made sees the end of the original, too, and goes on.
         let mut heeds_closing = true;
         loop {
-            if closed.load(Ordering::SeqCst) {
-                return Err(io::Error::from(io::ErrorKind::NotConnected).into());
-            }
-            match self.take() {
-                Ok(accepted) => return Ok(accepted),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // That caller is gone, or its network.
-                Err(error) if is_of_caller(&error) => continue,
-                Err(error) => return Err(error.into()),
+            if let Some(accepted) = self.take_any(closed)? {
+                return Ok(accepted);
             }
             let listener = PollFd::new(self.socket.as_fd(), PollFlags::POLLIN);
             let closing = PollFd::new(self.closing.as_fd(), PollFlags::POLLIN);
@@ -114,6 +111,22 @@ impl Acceptor {
                 return Err(Fault::TimedOut);
             }
             heeds_closing &= fds[1].any() != Some(true) || closed.load(Ordering::SeqCst);
+        }
+    }
+
+    /// Takes the next caller, if one is there.
+    fn take_any(&self, closed: &AtomicBool) -> io::Result<Option<(Wire, Address)>> {
+        loop {
+            if closed.load(Ordering::SeqCst) {
+                return Err(io::ErrorKind::NotConnected.into());
+            }
+            match self.take() {
+                Ok(accepted) => return Ok(Some(accepted)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                // That caller is gone, or its network.
+                Err(error) if is_of_caller(&error) => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 

@@ -9,6 +9,10 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
+mod awaited;
+
+pub use awaited::wait_async;
+
 /// How long to sleep when a descriptor said that its object is ready and the object denies it, or
 /// the system cannot watch: neither may cost a processor.
 const NAP: Duration = Duration::from_millis(1);

@@ -10,6 +10,7 @@ use super::frame::{Fault, Handles, Incoming, PACKET_BYTES, Wire as Stream};
 use super::stream::{READABLE, WRITABLE};
 use super::turn::Turn;
 use crate::handles::{SharedFd, tells_who_is_left};
+use crate::reactor::Interest;
 use crate::sys::{fd, scm};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -19,6 +20,7 @@ use nix::sys::socket::{getsockname, getsockopt, setsockopt, socketpair, sockopt}
 use nix::sys::time::TimeSpec;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// As much as a pipe takes without waiting once it says that it takes something (`pipe(7)`).
@@ -138,7 +140,13 @@ impl Wire {
 
     /// Gives up what the descriptor refers to.
     pub(super) fn close(&self) {
-        fd::hollow_out(self.fd.as_fd());
+        let fd = self.fd.as_fd();
+        crate::reactor::let_go(fd.as_raw_fd(), || fd::hollow_out(fd));
+    }
+
+    /// Waits until a call may have something to do, without keeping a thread.
+    pub(super) async fn ready_async(&self, interest: Interest) {
+        crate::reactor::ready(Arc::new(self.fd.clone()), interest).await;
     }
 
     pub(super) fn as_fd(&self) -> BorrowedFd<'_> {

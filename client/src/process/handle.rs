@@ -19,6 +19,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
+mod awaited;
+
 /// So many children that have ended may wait to be reaped.
 const REAP_LEAST: usize = 16;
 /// A daemonic child that ignores `SIGTERM` is killed so long after it, when this process ends.
@@ -262,20 +264,27 @@ impl Handle {
         timeout: Option<Duration>,
     ) -> Result<(Outcome, Parcel), ProcessError> {
         let begun = Instant::now();
-        match self.inner.child.take_outcome(timeout) {
-            Received::Outcome(outcome) => Ok(*outcome),
-            Received::Nothing => Err(TimeoutError(begun.elapsed()).into()),
-            Received::Taken => Err(ProcessError::Taken),
-            Received::Lost { limit } => Err(ProcessError::DescriptorsLost { limit }),
-            Received::Garbage(what) => Err(ProcessError::Undecodable(what)),
-            Received::End => {
-                let left = timeout.map(|timeout| timeout.saturating_sub(begun.elapsed()));
-                match self.inner.child.wait(left) {
-                    Some(ending) => Err(ProcessError::Died { pid: self.pid(), ending }),
-                    None => Err(TimeoutError(begun.elapsed()).into()),
-                }
-            }
+        let received = self.inner.child.take_outcome(timeout);
+        let has_ended = matches!(received, Received::End);
+        if let Some(outcome) = outcome(received) {
+            return outcome;
         }
+        let left = timeout.map(|timeout| timeout.saturating_sub(begun.elapsed()));
+        match has_ended.then(|| self.inner.child.wait(left)).flatten() {
+            Some(ending) => Err(ProcessError::Died { pid: self.pid(), ending }),
+            None => Err(TimeoutError(begun.elapsed()).into()),
+        }
+    }
+}
+
+/// What has come, or why it is lost; `None` if there is nothing, or nothing but the end.
+fn outcome(received: Received) -> Option<Result<(Outcome, Parcel), ProcessError>> {
+    match received {
+        Received::Outcome(outcome) => Some(Ok(*outcome)),
+        Received::Taken => Some(Err(ProcessError::Taken)),
+        Received::Lost { limit } => Some(Err(ProcessError::DescriptorsLost { limit })),
+        Received::Garbage(what) => Some(Err(ProcessError::Undecodable(what))),
+        Received::Nothing | Received::End => None,
     }
 }
 

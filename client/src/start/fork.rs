@@ -26,9 +26,13 @@ pub(crate) fn lease(
     let _ = std::io::stdout().flush();
     fork::flush_stdio();
     crate::shared::arena::about_to_fork();
-    // SAFETY: this process has one thread (and perhaps its controller, which sleeps in poll), or
-    // the caller has accepted the risk.
-    match unsafe { fork::fork() }.map_err(StartError::system("fork"))? {
+    let held = crate::reactor::hold();
+    // SAFETY: this process has one thread (and perhaps its controller, which sleeps in poll, and
+    // those of the reactor, which are held), or the caller has accepted the risk.
+    let side = unsafe { fork::fork() };
+    // Both have it: a child that kept it could never await anything.
+    drop(held);
+    match side.map_err(StartError::system("fork"))? {
         fork::Side::Child => {
             drop(ours);
             request.forget_descriptors();
@@ -44,7 +48,8 @@ pub(crate) fn lease(
 }
 
 fn refuse_threads() -> Result<(), StartError> {
-    let threads = verdict::threads();
+    let mut threads = verdict::threads();
+    threads.retain(|tid, _| !crate::reactor::has_thread(*tid));
     if threads.len() > 1 + worker::runtime_threads() {
         let names = threads.into_values().collect::<Vec<_>>();
         return Err(StartError::ForkWithThreads { count: names.len(), names });

@@ -13,6 +13,10 @@ use serde::{Deserialize, Serialize};
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
+mod awaited;
+
+pub use awaited::AsyncConditionGuard;
+
 /// How many may wait at once.
 const WAITERS: usize = 256;
 

@@ -16,9 +16,12 @@ pub(crate) use crate::sys::futex::{Woken, wait, wake};
 pub(crate) use crate::sys::mapping::shared_struct;
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+/// The part of a 64-bit atomic on which one can sleep.
+pub(crate) type Half<'a> = &'a AtomicU32;
+
 /// The word of a 64-bit atomic on which one can sleep: its low half.
 #[inline]
-pub(crate) fn low_half(word: &AtomicU64) -> &AtomicU32 {
+pub(crate) fn low_half(word: &AtomicU64) -> Half<'_> {
     crate::sys::halves::low(word)
 }
 
