@@ -26,6 +26,7 @@
 //! | `context` | start methods and contexts |
 //! | `process` | builders, processes, active children |
 //! | `current` | who this process is |
+//! | `exit` | what it does at its end |
 //! | [`task`](mod@task) | what a task is, and how its result travels |
 //! | `registry` | the tasks of this process |
 //! | [`handles`] | objects of the kernel and shared objects inside values |
@@ -54,6 +55,7 @@ mod context;
 mod count;
 mod current;
 mod error;
+mod exit;
 #[cfg(unix)]
 pub mod handles;
 #[cfg(not(unix))]
@@ -99,13 +101,13 @@ pub use count::{available_cpus, cpu_count};
 #[cfg(target_os = "linux")]
 pub use current::passed_fds;
 pub use current::{
-    CurrentProcess, ParentProcess, at_exit, current_process, parent_process, set_authkey,
-    set_current_name,
+    CurrentProcess, ParentProcess, current_process, parent_process, set_authkey, set_current_name,
 };
 pub use error::{
     AuthenticationError, BufferTooShort, ContextError, DaemonError, Ending, ProcessError,
     StartError, TimeoutError,
 };
+pub use exit::at_exit;
 #[cfg(unix)]
 pub use handles::{NotSpawning, Passed, SharedFd, assert_spawning};
 pub use job_types::{OnParentDeath, Panic};
