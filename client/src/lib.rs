@@ -93,9 +93,9 @@ pub use connection::{
 #[cfg(target_os = "linux")]
 pub use connection::{Waitable, wait};
 pub use context::{
-    Context, Fallback, OnPreloadError, StartMethod, fixed_start_method, force_start_method,
-    get_all_start_methods, get_context, get_start_method, set_executable, set_forkserver_preload,
-    set_start_method,
+    Context, Fallback, OnPreloadError, StartMethod, allow_connection_pickling, fixed_start_method,
+    force_start_method, get_all_start_methods, get_context, get_start_method, set_executable,
+    set_forkserver_preload, set_start_method,
 };
 pub use count::{available_cpus, cpu_count};
 #[cfg(target_os = "linux")]
@@ -140,7 +140,7 @@ pub use sync::{
 };
 #[cfg(target_os = "linux")]
 pub use sys::cell::SharedCell;
-pub use task::{Task, TaskError};
+pub use task::{Runnable, Task, TaskError};
 
 /// The crate whose traits say what is plain data, for [`derive`](bytemuck::Pod)s.
 pub use bytemuck;

@@ -33,7 +33,7 @@ enum Attempt {
 /// Spawns a host with this module, which must load, and runs a task in it.
 #[mp::task]
 fn attempt(module: PathBuf, task: String, args: String, patience: Duration) -> Attempt {
-    mp::set_forkserver_preload([""; 0], OnPreloadError::Fail);
+    mp::set_forkserver_preload([""; 0], OnPreloadError::Fail).unwrap();
     let args = serde_json::from_str::<Vec<Value>>(&args).unwrap();
     let process = host(&module).process_named(&task, &args).start().unwrap();
     let attempt = match process.result_timeout(patience) {

@@ -37,17 +37,18 @@ impl Place {
     }
 
     /// A context whose workers have the task.
-    pub(super) fn context(&self, socket: &Path) -> Context {
+    pub(super) fn context(&self, socket: &Path) -> Result<Context, CtlError> {
         let context = mp::get_context(StartMethod::ForkServer)
             .with_socket(socket)
             .with_fallback(Fallback::Fail);
         let Some(program) = &self.program else {
-            return context.with_modules(self.modules.clone());
+            return Ok(context.with_modules(self.modules.clone()));
         };
         // For the whole process, which runs one command.
         mp::set_executable(program);
-        mp::set_forkserver_preload(self.modules.clone(), OnPreloadError::default());
-        context
+        mp::set_forkserver_preload(self.modules.clone(), OnPreloadError::default())
+            .map_err(|error| CtlError::usage(error.to_string()))?;
+        Ok(context)
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) fn main(socket: Option<&Path>, screen: &Screen, options: &Run) -> Res
     let mut connection = connect::open(socket)?;
     let place = locate::find(&mut connection, &options.task, modules)?;
     let plan = Plan {
-        context: place.context(connection.path()),
+        context: place.context(connection.path())?,
         name: Some(options.name.clone().unwrap_or_else(|| short(&place.task))),
         task: place.task,
         jobs: 1,

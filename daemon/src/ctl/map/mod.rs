@@ -56,7 +56,7 @@ pub(super) fn main(socket: Option<&Path>, screen: &Screen, options: &Map) -> Res
     let mut connection = connect::open(socket)?;
     let place = locate::find(&mut connection, &options.task, modules)?;
     let plan = Plan {
-        context: place.context(connection.path()),
+        context: place.context(connection.path())?,
         task: place.task,
         name: None,
         jobs,
