@@ -222,6 +222,17 @@ mod tasks {
     }
 
     #[test]
+    fn a_state_is_a_task_like_any_other() {
+        // It starts processes of its own kind, from inside the module.
+        let numbers = (1..=5).collect::<Vec<u64>>();
+        assert_eq!(misbehaving("Sum", &[json!({ "numbers": numbers })]).unwrap(), json!(15));
+        let error = rejected(&artifacts().misbehave, "misbehave.Sum", &[json!({})]);
+        let JobError::BadArguments { signature, .. } = &error else { panic!("{error}") };
+        let want = "misbehave::tasks::Sum(self: Sum) -> Result<u64, mp::TaskError>";
+        assert_eq!(signature, want);
+    }
+
+    #[test]
     fn an_unknown_task_gives_near_names() {
         let error = rejected(&artifacts().misbehave, "misbehave.slep_ms", &[]);
         let JobError::UnknownTask { near, .. } = &error else { panic!("{error}") };

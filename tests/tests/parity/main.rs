@@ -4,6 +4,7 @@
 mp::enable_in_tests!();
 
 mod connection;
+mod context;
 mod queues;
 mod sync;
 mod values;

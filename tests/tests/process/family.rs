@@ -123,6 +123,27 @@ fn a_killed_parent_takes_with_it_who_is_tied_to_it() {
 }
 
 #[test]
+fn a_deadline_holds_without_the_parent() {
+    by_each_method(|method, directory| {
+        let mut parent = program::command(SUBJECT, directory)
+            .args(["deadlines-of-orphans", method])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(parent.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let pids = line.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<u32>>();
+        assert_eq!(pids.len(), 2, "{method}");
+        parent.kill().unwrap();
+        parent.wait().unwrap();
+        // Neither the long grace of the one nor the signal that the other ignores keeps it.
+        for pid in pids {
+            assert!(eventually(PATIENCE, || !proc::is_running(pid)), "{method}: {line}");
+        }
+    });
+}
+
+#[test]
 fn closed_streams_are_dev_null_and_stay_closed() {
     by_each_method(|method, directory| {
         let out = directory.join(method);
