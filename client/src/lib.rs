@@ -38,6 +38,10 @@
 //! | [`sync`] | locks and what is built on them |
 //! | [`queue`] | queues in shared memory |
 //! | `sys` | everything that needs `unsafe` |
+//! | [`python`] | every name of `multiprocessing`, and what it is here |
+//!
+//! Who comes from Python finds every name of `multiprocessing` in [`python`], with what is otherwise
+//! on purpose.
 //!
 //! # Invariants
 //!
@@ -63,6 +67,7 @@ pub mod handles;
 mod handles;
 mod parcel;
 mod process;
+pub mod python;
 pub mod registry;
 mod runtime;
 pub mod task;

@@ -5,6 +5,7 @@ mp::enable_in_tests!();
 
 mod connection;
 mod context;
+mod names;
 mod queues;
 mod sync;
 mod values;
