@@ -29,6 +29,8 @@
 //! | `exit` | what it does at its end |
 //! | [`task`](mod@task) | what a task is, and how its result travels |
 //! | `registry` | the tasks of this process |
+//! | [`module_path`] | where the files of modules may be |
+//! | `deadline` | until when to wait |
 //! | [`handles`] | objects of the kernel and shared objects inside values |
 //! | `connection` | messages over sockets and pipes |
 //! | `start` | the three ways to a worker |
@@ -58,6 +60,7 @@ mod connection;
 mod context;
 mod count;
 mod current;
+mod deadline;
 mod error;
 mod exit;
 #[cfg(unix)]
@@ -65,6 +68,7 @@ pub mod handles;
 #[cfg(not(unix))]
 #[path = "handles_unsupported.rs"]
 mod handles;
+pub mod module_path;
 mod parcel;
 mod process;
 pub mod python;

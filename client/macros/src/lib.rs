@@ -144,8 +144,11 @@ mod tests {
             type Output = ();
         );
         let state = |items: &[_]| error(quote!(impl mp::Runnable for State { #(#items)* }));
-        assert!(state(&[run.clone()]).contains("`type Output = …;` is missing"));
-        assert!(state(&[output.clone()]).contains("`fn run(self) -> Self::Output` is missing"));
+        assert!(state(std::slice::from_ref(&run)).contains("`type Output = …;` is missing"));
+        assert!(
+            state(std::slice::from_ref(&output))
+                .contains("`fn run(self) -> Self::Output` is missing")
+        );
         let borrowing = quote!(
             fn run(&self) {}
         );

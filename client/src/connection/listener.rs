@@ -1,13 +1,13 @@
 //! `Listener`: who takes calls.
 
 use super::address::{Address, Family};
-use super::deadline::Deadline;
 use super::error::ConnectionError;
 use super::frame::Fault;
 use super::greeting::{self, Key};
 use super::place::{self, Place};
 use super::sockets::Acceptor;
 use super::stream::{Connection, READABLE, WRITABLE};
+use crate::deadline::Deadline;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -3,7 +3,7 @@
 //! A mutex of std has no deadline, so it guards only the change of hands: whoever has the turn
 //! holds the state itself, and no lock while it waits for a peer.
 
-use super::deadline::Deadline;
+use crate::deadline::Deadline;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};

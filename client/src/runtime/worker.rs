@@ -55,11 +55,11 @@ struct Shared {
     wake: EventFd,
     state: AtomicU8,
     kill_on_parent_death: AtomicBool,
-    deadline: OnceLock<Deadline>,
+    limit: OnceLock<Limit>,
 }
 
 /// When the task must be done.
-struct Deadline {
+struct Limit {
     at: Instant,
     limit_ms: u64,
     /// How long it may take to end by itself then.
@@ -135,7 +135,7 @@ pub(crate) fn serve(socket: OwnedFd, loaded: &'static Loaded, closure: Option<Cl
         wake,
         state: AtomicU8::new(IDLE),
         kill_on_parent_death: AtomicBool::new(false),
-        deadline: OnceLock::new(),
+        limit: OnceLock::new(),
     }));
     if let Ok(mut place) = SHARED.write() {
         *place = Some(shared);
@@ -155,13 +155,13 @@ fn control(shared: &Shared) -> ! {
     let mut watch_client = true;
     let mut killed_at = None;
     loop {
-        let deadline = shared.deadline.get();
-        let at = killed_at.or(deadline.map(|deadline| deadline.at));
+        let limit = shared.limit.get();
+        let at = killed_at.or(limit.map(|limit| limit.at));
         let left = at.map(|at| at.saturating_duration_since(Instant::now()));
         if left.is_some_and(|left| left.is_zero()) {
-            match deadline {
-                Some(deadline) if killed_at.is_none() => {
-                    killed_at = Some(expire(shared, deadline));
+            match limit {
+                Some(limit) if killed_at.is_none() => {
+                    killed_at = Some(expire(shared, limit));
                     continue;
                 }
                 _ => kill_self(),
@@ -194,8 +194,8 @@ fn control(shared: &Shared) -> ! {
 
 /// The deadline passed: says so, unless the task just finished, and asks this process to end if it
 /// has time for that. Gives the moment to kill it.
-fn expire(shared: &Shared, deadline: &Deadline) -> Instant {
-    let Deadline { limit_ms, grace, .. } = *deadline;
+fn expire(shared: &Shared, limit: &Limit) -> Instant {
+    let Limit { limit_ms, grace, .. } = *limit;
     if shared.state.swap(OVER, Ordering::AcqRel) == OVER {
         // The task thread is on its way out; should it hang there, the deadline still holds.
         return Instant::now() + grace.max(TEARDOWN);
@@ -313,7 +313,7 @@ fn run(
     attributes::set_thread_name(&job.identity.name);
     if let Some(limit_ms) = deadline_ms {
         let at = Instant::now() + Duration::from_millis(limit_ms);
-        let _ = shared.deadline.set(Deadline { at, limit_ms, grace });
+        let _ = shared.limit.set(Limit { at, limit_ms, grace });
         let _ = shared.wake.write(1);
     }
     let user = passed.user.iter().map(AsRawFd::as_raw_fd).collect::<Vec<_>>();
@@ -351,7 +351,7 @@ fn finish(shared: &Shared, loaded: &Loaded, completion: Completion) -> ! {
     let mut code = code;
     if shared.state.swap(OVER, Ordering::AcqRel) == OVER {
         // The deadline won. Without a grace the controller is about to kill this process.
-        while shared.deadline.get().is_none_or(|deadline| deadline.grace.is_zero()) {
+        while shared.limit.get().is_none_or(|limit| limit.grace.is_zero()) {
             std::thread::park();
         }
         code = code::FAILED;

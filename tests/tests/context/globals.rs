@@ -17,7 +17,7 @@ fn run_by_each_form(path: PathBuf) -> usize {
     let text = path.to_str().unwrap();
     let forms: [&dyn Fn(); 7] = [
         &|| mp::set_executable(text),
-        &|| mp::set_executable(text.to_owned()),
+        &|| mp::set_executable(String::from(text)),
         &|| mp::set_executable(OsStr::new(text)),
         &|| mp::set_executable(OsString::from(text)),
         &|| mp::set_executable(path.as_path()),
