@@ -82,12 +82,15 @@ fn daemonic_processes_may_have_children(ctx: &mp::Context) {
     assert_eq!(value(ctx.process::<generations>((1,)).daemon(true)).len(), 2);
 }
 
-/// Runs a program by each method, with a daemon for it.
-fn by_each_method(run: impl Fn(&str, &std::path::Path)) {
+/// Runs a program by each method at once, with a daemon for it.
+fn by_each_method(run: impl Fn(&str, &std::path::Path) + Sync) {
     let daemon = Daemon::start(&[]);
-    for method in ["spawn", "forkserver", "fork"] {
-        run(method, daemon.directory());
-    }
+    let (run, directory) = (&run, daemon.directory());
+    std::thread::scope(|scope| {
+        for method in ["spawn", "forkserver", "fork"] {
+            scope.spawn(move || run(method, directory));
+        }
+    });
 }
 
 #[test]

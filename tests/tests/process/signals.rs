@@ -115,7 +115,7 @@ fn be_asked(path: std::path::PathBuf, obeys: bool) -> u32 {
 }
 
 /// Long enough to be ready for the signal.
-const LIMIT: Duration = Duration::from_secs(2);
+const LIMIT: Duration = Duration::from_secs(1);
 
 fn deadline_exceeded<T: std::fmt::Debug>(process: &mp::Process<T>, limit: Duration) {
     match outcome(process) {
