@@ -132,6 +132,11 @@ pub struct Encoded {
 ///     Ok(text.parse()?)
 /// }
 /// assert!(parse("x").unwrap_err().to_string().contains("invalid digit"));
+///
+/// fn twice(text: &str) -> Result<u32, Box<dyn std::error::Error>> {
+///     Ok(2 * parse(text)?) // and it converts into a boxed error
+/// }
+/// assert!(twice("x").is_err());
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskError {
@@ -154,6 +159,31 @@ impl<E: std::error::Error> From<E> for TaskError {
             source = cause.source();
         }
         Self { chain }
+    }
+}
+
+/// The form in which it is an error of the standard library: it cannot be one itself, or `?` could
+/// not make one from every error.
+#[derive(Debug)]
+struct Boxed(TaskError);
+
+impl fmt::Display for Boxed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Boxed {}
+
+impl From<TaskError> for Box<dyn std::error::Error + Send + Sync> {
+    fn from(error: TaskError) -> Self {
+        Box::new(Boxed(error))
+    }
+}
+
+impl From<TaskError> for Box<dyn std::error::Error> {
+    fn from(error: TaskError) -> Self {
+        Box::new(Boxed(error))
     }
 }
 
