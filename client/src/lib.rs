@@ -29,7 +29,7 @@
 //! | `exit` | what it does at its end |
 //! | [`task`](mod@task) | what a task is, and how its result travels |
 //! | `registry` | the tasks of this process |
-//! | [`module_path`] | where the files of modules may be |
+//! | [`module_path`](mod@module_path) | where the files of modules may be |
 //! | `deadline` | until when to wait |
 //! | [`handles`] | objects of the kernel and shared objects inside values |
 //! | `connection` | messages over sockets and pipes |
