@@ -26,8 +26,11 @@
 //! | `context` | start methods and contexts |
 //! | `process` | builders, processes, active children |
 //! | `current` | who this process is |
+//! | `exit` | what it does at its end |
 //! | [`task`](mod@task) | what a task is, and how its result travels |
 //! | `registry` | the tasks of this process |
+//! | [`module_path`](mod@module_path) | where the files of modules may be |
+//! | `deadline` | until when to wait |
 //! | [`handles`] | objects of the kernel and shared objects inside values |
 //! | `connection` | messages over sockets and pipes |
 //! | `start` | the three ways to a worker |
@@ -38,6 +41,10 @@
 //! | [`sync`] | locks and what is built on them |
 //! | [`queue`] | queues in shared memory |
 //! | `sys` | everything that needs `unsafe` |
+//! | [`python`] | every name of `multiprocessing`, and what it is here |
+//!
+//! Who comes from Python finds every name of `multiprocessing` in [`python`], with what is otherwise
+//! on purpose.
 //!
 //! # Async
 //!
@@ -82,14 +89,18 @@ mod connection;
 mod context;
 mod count;
 mod current;
+mod deadline;
 mod error;
+mod exit;
 #[cfg(unix)]
 pub mod handles;
 #[cfg(not(unix))]
 #[path = "handles_unsupported.rs"]
 mod handles;
+pub mod module_path;
 mod parcel;
 mod process;
+pub mod python;
 pub mod registry;
 mod runtime;
 pub mod task;
@@ -122,21 +133,21 @@ pub use connection::{
 #[cfg(target_os = "linux")]
 pub use connection::{Waitable, wait, wait_async};
 pub use context::{
-    Context, Fallback, OnPreloadError, StartMethod, fixed_start_method, force_start_method,
-    get_all_start_methods, get_context, get_start_method, set_executable, set_forkserver_preload,
-    set_start_method,
+    Context, Fallback, OnPreloadError, StartMethod, allow_connection_pickling, fixed_start_method,
+    force_start_method, get_all_start_methods, get_context, get_start_method, set_executable,
+    set_forkserver_preload, set_start_method,
 };
 pub use count::{available_cpus, cpu_count};
 #[cfg(target_os = "linux")]
 pub use current::passed_fds;
 pub use current::{
-    CurrentProcess, ParentProcess, at_exit, current_process, parent_process, set_authkey,
-    set_current_name,
+    CurrentProcess, ParentProcess, current_process, parent_process, set_authkey, set_current_name,
 };
 pub use error::{
     AuthenticationError, BufferTooShort, ContextError, DaemonError, Ending, ProcessError,
     StartError, TimeoutError,
 };
+pub use exit::at_exit;
 #[cfg(unix)]
 pub use handles::{NotSpawning, Passed, SharedFd, assert_spawning};
 pub use job_types::{OnParentDeath, Panic};
@@ -173,7 +184,7 @@ pub use sync::{
 };
 #[cfg(target_os = "linux")]
 pub use sys::cell::SharedCell;
-pub use task::{Task, TaskError};
+pub use task::{Runnable, Task, TaskError};
 
 /// The crate whose traits say what is plain data, for [`derive`](bytemuck::Pod)s.
 pub use bytemuck;

@@ -86,6 +86,7 @@ pub(crate) struct Options {
     pub(crate) affinity: Option<Vec<u64>>,
     pub(crate) rlimits: Vec<(Resource, u64, u64)>,
     pub(crate) deadline: Option<Duration>,
+    pub(crate) grace: Duration,
     pub(crate) on_parent_death: Option<OnParentDeath>,
     #[cfg(unix)]
     pub(crate) fds: Vec<std::os::fd::OwnedFd>,
@@ -110,6 +111,7 @@ impl Default for Options {
             affinity: None,
             rlimits: Vec::new(),
             deadline: None,
+            grace: Duration::ZERO,
             on_parent_death: None,
             #[cfg(unix)]
             fds: Vec::new(),
@@ -250,10 +252,33 @@ impl<R> ProcessBuilder<R> {
         self.with(|options| options.rlimits.push((resource, soft, hard)))
     }
 
-    /// How long its task may run, by the clock on the wall. Then it is killed, and its result is
-    /// [`ProcessError::DeadlineExceeded`].
+    /// How long its task may run, by the clock on the wall. Then its result is
+    /// [`ProcessError::DeadlineExceeded`], and it is killed, at once or after its
+    /// [`grace`](Self::grace). The process sees to that itself, whether its starter lives or not.
     pub fn deadline(self, limit: Duration) -> Self {
         self.with(|options| options.deadline = Some(limit))
+    }
+
+    /// How long it may take to end by itself once its [`deadline`](Self::deadline) has passed. It
+    /// is sent `SIGTERM` at the deadline, which ends it unless it handles that, and `SIGKILL` when
+    /// this time is over. Without, it is killed at the deadline and never asked.
+    ///
+    /// Its result is the deadline's error all the same, and is there at the deadline. A task that
+    /// returns in time has only its end to gain: exit handlers run, and the exit code is 1.
+    ///
+    /// ```
+    /// # use mpserverd_client as mp;
+    /// # use std::time::Duration;
+    /// # #[mp::task]
+    /// # fn render(page: u32) {}
+    /// # let ctx = mp::get_context(mp::StartMethod::Spawn);
+    /// let render = ctx
+    ///     .process::<render>((1,))
+    ///     .deadline(Duration::from_secs(10))
+    ///     .grace(Duration::from_secs(2)); // time to remove its temporary files
+    /// ```
+    pub fn grace(self, grace: Duration) -> Self {
+        self.with(|options| options.grace = grace)
     }
 
     /// What becomes of it when this process dies. By default a daemonic process is killed and any

@@ -22,6 +22,11 @@ use std::io;
 use std::marker::PhantomData;
 
 /// A function that a worker runs by name. Written by [`#[task]`](macro@crate::task) only.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a task",
+    label = "not a task",
+    note = "write `#[mp::task]` above the function, or above the `impl mp::Runnable for …`"
+)]
 pub trait Task: Sized + 'static {
     /// Full name: module path and function.
     const NAME: &'static str;
@@ -47,6 +52,63 @@ pub trait Task: Sized + 'static {
     /// # Errors
     /// [`CodecError`] when the bytes are not such a value.
     fn decode(failed: bool, payload: &[u8]) -> Result<Self::Output, CodecError>;
+}
+
+/// A state with work to do: what a subclass of `Process` with its own `run` is in Python.
+///
+/// The state is written where the process is started and read in the worker, which runs it. The
+/// attribute [`#[task]`](macro@crate::task) on the `impl` makes the type a [`Task`] with the state
+/// as its one argument. [`Context::process_of`](crate::Context::process_of) starts it, with all
+/// options of a process; [`Context::start`](crate::Context::start) does so without any.
+///
+/// ```
+/// use mpserverd_client as mp;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Sum {
+///     numbers: Vec<u64>,
+/// }
+///
+/// #[mp::task]
+/// impl mp::Runnable for Sum {
+///     type Output = u64;
+///
+///     fn run(self) -> u64 {
+///         self.numbers.iter().sum()
+///     }
+/// }
+///
+/// assert!(<Sum as mp::Task>::NAME.ends_with("::Sum"));
+/// assert_eq!(<Sum as mp::Task>::SIGNATURE, "(self: Sum) -> u64");
+/// ```
+///
+/// Without the attribute the type cannot be started:
+///
+/// ```compile_fail,E0277
+/// # use mpserverd_client as mp;
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Forgotten;
+///
+/// impl mp::Runnable for Forgotten {
+///     type Output = ();
+///     fn run(self) {}
+/// }
+///
+/// let _ = mp::get_context(mp::StartMethod::Spawn).process_of(Forgotten);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has nothing to run",
+    label = "this is not `Runnable`",
+    note = "write `#[mp::task] impl mp::Runnable for {Self} {{ type Output = …; fn run(self) … }}`"
+)]
+pub trait Runnable: Serialize + DeserializeOwned + 'static {
+    /// What it comes to: a value that serde can write and read, a `Result` of two, or an
+    /// `io::Result`, as the result of any task.
+    type Output;
+
+    /// Does the work, in the worker.
+    fn run(self) -> Self::Output;
 }
 
 /// What a task returned, ready to travel.

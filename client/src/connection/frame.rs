@@ -11,8 +11,8 @@
 //! [`PACKET_BYTES`], and the first of a message not longer than [`FIRST_PACKET_BYTES`]. The two
 //! parts of a long header are packets of their own.
 
-use super::deadline::Deadline;
 use super::error::ConnectionError;
+use crate::deadline::Deadline;
 use crate::error::BufferTooShort;
 use crate::handles::SharedFd;
 use mpserverd_proto::limits::FRAME_FDS_MAX;

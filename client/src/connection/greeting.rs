@@ -1,9 +1,9 @@
 //! The handshake as a conversation, with one deadline for all of it.
 
-use super::deadline::Deadline;
 use super::error::ConnectionError;
 use super::handshake::{self, FAILURE, MESSAGE_BYTES_MAX, Question, WELCOME};
 use super::stream::Connection;
+use crate::deadline::Deadline;
 use crate::error::AuthenticationError;
 use std::fmt;
 use std::sync::Arc;

@@ -1,7 +1,6 @@
 //! `Listener`: who takes calls.
 
 use super::address::{Address, Family};
-use super::deadline::Deadline;
 use super::error::ConnectionError;
 use super::frame::Fault;
 use super::greeting::{self, Key};
@@ -9,6 +8,7 @@ use super::place::{self, Place};
 use super::sockets::Acceptor;
 use super::stream::{Connection, READABLE, WRITABLE};
 use super::wire::Wire;
+use crate::deadline::Deadline;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,9 +1,10 @@
 //! Binding, accepting and connecting on Linux: Unix sockets, by path or abstract name, and TCP.
 
 use super::address::Address;
-use super::deadline::Deadline;
 use super::frame::Fault;
+use super::tcp;
 use super::wire::{Wire, ready_any};
+use crate::deadline::Deadline;
 use crate::handles::{SharedFd, tells_who_is_left};
 use crate::sys::fd;
 use crate::transport::shorten;
@@ -15,7 +16,7 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeVal;
 use std::io;
-use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
@@ -183,7 +184,10 @@ pub(super) fn connect(address: &Address, deadline: &Deadline) -> Result<Wire, Fa
         Address::Abstract(name) => {
             connect_unix(&UnixAddr::new_abstract(name).map_err(io::Error::from)?, deadline)
         }
-        Address::Tcp(host, port) => connect_tcp((host, *port), deadline),
+        Address::Tcp(host, port) => {
+            let stream = tcp::connect((host, *port), deadline)?;
+            Ok(Wire::network_socket(fd::raise(stream.into(), 3)?))
+        }
         Address::Pipe(_) => Err(invalid("named pipes exist on Windows only").into()),
         Address::Unnamed => Err(invalid("nobody can listen there").into()),
     }
@@ -219,27 +223,4 @@ fn limit_wait(fd: &OwnedFd, time: Duration) -> io::Result<()> {
     let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX).min(1 << 30);
     let time = TimeVal::new(seconds, i64::from(time.subsec_micros()));
     Ok(setsockopt(fd, sockopt::SendTimeout, &time)?)
-}
-
-fn connect_tcp(address: (&str, u16), deadline: &Deadline) -> Result<Wire, Fault> {
-    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for address in address.to_socket_addrs()? {
-        let connected = match deadline.left() {
-            None => TcpStream::connect(address),
-            Some(left) if left.is_zero() => return Err(Fault::TimedOut),
-            Some(left) => TcpStream::connect_timeout(&address, left),
-        };
-        match connected {
-            Ok(stream) => {
-                // Messages are written whole, so there is nothing to gather.
-                stream.set_nodelay(true)?;
-                return Ok(Wire::network_socket(fd::raise(stream.into(), 3)?));
-            }
-            Err(error) => last = error,
-        }
-    }
-    if deadline.left().is_some_and(|left| left.is_zero()) {
-        return Err(Fault::TimedOut);
-    }
-    Err(last.into())
 }

@@ -1,11 +1,11 @@
 //! `Connection`: messages over a stream, in one direction or both.
 
-use super::deadline::Deadline;
 use super::error::ConnectionError;
 use super::frame::{self, Handles, Incoming, Placed, Unsent};
 use super::turn::{Mine, Turn};
 use super::values::{self, VALUE_BYTES_MAX};
 use super::wire::Wire;
+use crate::deadline::Deadline;
 use crate::handles::SharedFd;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -4,7 +4,7 @@
 //! holds the state itself, and no lock while it waits for a peer. Tasks wait beside threads: all of
 //! them are woken, for one that was dropped meanwhile could not pass it on.
 
-use super::deadline::Deadline;
+use crate::deadline::Deadline;
 use std::fmt;
 use std::future::poll_fn;
 use std::ops::{Deref, DerefMut};

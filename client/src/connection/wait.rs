@@ -1,7 +1,7 @@
 //! `wait`: which of several objects are ready.
 
-use super::deadline::Deadline;
 use super::wire::ready_any;
+use crate::deadline::Deadline;
 use crate::process::{Handle, Process};
 use nix::poll::{PollFd, PollFlags};
 use std::collections::{HashMap, HashSet};

@@ -4,11 +4,11 @@
 //! Without a deadline the system waits, in the one call that also does the work. With one, calls
 //! do not wait, and `ppoll` does.
 
-use super::deadline::Deadline;
 use super::error::ConnectionError;
 use super::frame::{Fault, Handles, Incoming, PACKET_BYTES, Wire as Stream};
 use super::stream::{READABLE, WRITABLE};
 use super::turn::Turn;
+use crate::deadline::Deadline;
 use crate::handles::{SharedFd, tells_who_is_left};
 use crate::reactor::Interest;
 use crate::sys::{fd, scm};

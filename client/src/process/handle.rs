@@ -36,6 +36,7 @@ struct Inner {
     child: Child,
     name: Mutex<String>,
     daemon: bool,
+    authkey: Vec<u8>,
 }
 
 /// A process in the list of [`active_children`].
@@ -91,8 +92,9 @@ pub(crate) fn start(context: &Context, work: Work, options: Options) -> Result<H
 fn give(lease: Lease, request: &Request) -> Result<Handle, StartError> {
     let child = Child::new(lease);
     let sent = request.send(child.job());
-    let name = Mutex::new(request.name.clone());
-    let handle = Handle { inner: Arc::new(Inner { child, name, daemon: request.daemon }) };
+    let (name, daemon) = (Mutex::new(request.name.clone()), request.daemon);
+    let authkey = request.authkey.clone();
+    let handle = Handle { inner: Arc::new(Inner { child, name, daemon, authkey }) };
     children().push(handle.clone());
     let Err(error) = sent else { return Ok(handle) };
     if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) {
@@ -155,6 +157,12 @@ impl Handle {
     #[must_use]
     pub fn daemon(&self) -> bool {
         self.inner.daemon
+    }
+
+    /// The authentication key that it was given.
+    #[must_use]
+    pub fn authkey(&self) -> &[u8] {
+        &self.inner.authkey
     }
 
     /// Whether it has not ended yet.

@@ -29,7 +29,8 @@ pub(crate) fn remember() {
             if cfg!(panic = "abort") {
                 super::worker::report_panic(&panic);
             }
-            LAST.set(Some(panic));
+            // At the end of a thread it may be gone.
+            let _ = LAST.try_with(|last| last.replace(Some(panic)));
             previous(info);
         }));
     });
@@ -38,9 +39,10 @@ pub(crate) fn remember() {
 /// Calls a function and catches its panic.
 pub(crate) fn catch<T>(function: impl FnOnce() -> T) -> Result<T, Panic> {
     remember();
-    LAST.set(None);
+    let take = || LAST.try_with(RefCell::take).ok().flatten();
+    take();
     catch_unwind(AssertUnwindSafe(function)).map_err(|payload| {
-        LAST.take().unwrap_or_else(|| Panic {
+        take().unwrap_or_else(|| Panic {
             message: text(&*payload),
             location: None,
             backtrace: None,

@@ -47,6 +47,18 @@ impl From<Lock> for ConditionLock {
     }
 }
 
+impl From<&Lock> for ConditionLock {
+    fn from(lock: &Lock) -> Self {
+        Self::Lock(lock.clone())
+    }
+}
+
+impl From<&RLock> for ConditionLock {
+    fn from(lock: &RLock) -> Self {
+        Self::RLock(lock.clone())
+    }
+}
+
 impl From<RLock> for ConditionLock {
     fn from(lock: RLock) -> Self {
         Self::RLock(lock)

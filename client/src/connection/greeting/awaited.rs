@@ -1,10 +1,10 @@
 //! The handshake as a conversation that is awaited.
 
 use super::{Key, in_greeting};
-use crate::connection::deadline::Deadline;
 use crate::connection::error::ConnectionError;
 use crate::connection::handshake::{self, FAILURE, MESSAGE_BYTES_MAX, Question, WELCOME};
 use crate::connection::stream::Connection;
+use crate::deadline::Deadline;
 use crate::reactor::{before, until};
 use std::time::{Duration, Instant};
 

@@ -1,9 +1,9 @@
 //! A [`Connection`] that is awaited: calls that do not wait, and a future between them.
 
 use super::{CUT, Connection, ConnectionError, limit, values};
-use crate::connection::deadline::Deadline;
 use crate::connection::frame::{Fault, Handles, Outgoing};
 use crate::connection::values::VALUE_BYTES_MAX;
+use crate::deadline::Deadline;
 use crate::handles::SharedFd;
 use crate::reactor::Interest;
 use serde::Serialize;

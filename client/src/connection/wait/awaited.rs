@@ -1,7 +1,7 @@
 //! Awaiting several objects at once.
 
 use super::{NAP, Waitable, ready_among, signalled};
-use crate::connection::deadline::Deadline;
+use crate::deadline::Deadline;
 use crate::handles::SharedFd;
 use crate::reactor::{Interest, before, ready, until};
 use crate::sync::raw::lock::NAP_LONGEST;
