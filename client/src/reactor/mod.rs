@@ -79,7 +79,7 @@ fn current() -> &'static Reactor {
     let mut place = CURRENT.write().unwrap_or_else(PoisonError::into_inner);
     match *place {
         Some(reactor) if reactor.is_own() => reactor,
-        _ => *place.insert(Box::leak(Box::new(Reactor::new()))),
+        _ => place.insert(Box::leak(Box::new(Reactor::new()))),
     }
 }
 

@@ -15,6 +15,13 @@ use std::time::Duration;
 pub(crate) trait Word: Send + Sync {
     /// The word.
     fn word(&self) -> &AtomicU32;
+
+    /// Announces those who stay when one of them was woken, and gives the word. The next wake-up
+    /// must be sure to change it: whoever passes this one on may do so before they sleep again. A
+    /// word that counts wake-ups is so by itself; a lock word must say that somebody sleeps.
+    fn announce(&self) -> Option<u32> {
+        None
+    }
 }
 
 /// A word of a shared object, and a handle of that.

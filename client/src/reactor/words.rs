@@ -11,8 +11,9 @@
 //! by the kernel before it sleeps. A wake-up that comes while the thread is not asleep finds
 //! nobody, but there is none without a change of the word before it, and that is seen. The kernel
 //! tells one of several words by which it was woken: of the others the change is seen as well.
-//! Should a word have changed back meanwhile, somebody has announced sleepers in it anew, and the
-//! one who changes it next owes them the wake-up. What remains are the naps of the algorithms:
+//! Words that do not count wake-ups could change back: so those who stay when one was woken are
+//! announced anew, and a word that says so and is as before has somebody who owes them the next
+//! wake-up. What remains are the naps of the algorithms:
 //! however it comes about, somebody of each group looks again after 50 ms.
 //!
 //! One call sleeps on 128 words. If there are more, the thread takes them in turn, a millisecond
@@ -108,8 +109,9 @@ impl Group {
         let now = self.word.word().load(Ordering::Acquire);
         let changed = now != self.expected;
         if changed {
-            self.expected = now;
             self.fire(wakers);
+            let stay = !self.members.is_empty();
+            self.expected = stay.then(|| self.word.announce()).flatten().unwrap_or(now);
         }
         changed
     }

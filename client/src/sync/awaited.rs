@@ -15,6 +15,10 @@ impl<O: Send + Sync> Word for LockOf<O> {
     fn word(&self) -> &AtomicU32 {
         (self.find)(&self.object).sleepers()
     }
+
+    fn announce(&self) -> Option<u32> {
+        Some((self.find)(&self.object).announce())
+    }
 }
 
 /// Takes a lock of an object, however long that takes. The counterpart of [`RawLock::lock`].

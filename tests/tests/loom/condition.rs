@@ -173,9 +173,10 @@ static DROPPED: Model<State> = Model {
             process(move || puts.put()),
         ]
     },
-    end: |state, _| {
+    end: |state, died| {
         assert_eq!(state.items.load(Ordering::Relaxed), 0);
-        assert_eq!(state.condition.waiting(&state.waiters), 0);
+        // A dead one's place is freed by whoever needs it.
+        assert!(state.condition.waiting(&state.waiters) <= usize::from(died));
     },
 };
 

@@ -28,8 +28,8 @@ struct Party<'a> {
 }
 
 impl Party<'_> {
-    /// Nothing is left to be done.
-    fn is_done(self) {
+    /// It knows what was decided: nothing is left to be done.
+    fn knows(self) {
         std::mem::forget(self);
     }
 }
@@ -87,12 +87,12 @@ impl Barrier {
             let verdict = if done.is_ok() { Verdict::Passed } else { Verdict::ActionFailed };
             self.enter_async().await;
             let verdict = raw.conclude_entered(places, &party.arrived, verdict);
-            party.is_done();
+            party.knows();
             done.unwrap_or_else(|panic| resume_unwind(panic));
             verdict
         } else {
             let verdict = self.attend_async(&party.arrived, &mut waiting).await;
-            party.is_done();
+            party.knows();
             verdict
         };
         match verdict {

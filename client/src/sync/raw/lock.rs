@@ -195,6 +195,13 @@ impl RawLock {
         low_half(&self.word)
     }
 
+    /// Announces sleepers, whatever the lock is just now; gives the word on which they sleep. For
+    /// those who stay when one of several that slept as one was woken: a release is sure to change
+    /// an announced word.
+    pub(crate) fn announce(&self) -> u32 {
+        (self.word.fetch_or(CONTENDED, Ordering::Relaxed) | CONTENDED) as u32
+    }
+
     /// Takes it, or announces a sleeper.
     pub(crate) fn look(&self, queuer: &mut Queuer) -> Step<Taken> {
         let own = own_identity();
