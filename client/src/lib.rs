@@ -116,6 +116,11 @@ pub use mpserverd_macros::task;
 pub use mpserverd_proto::error::{Fault, JobError, PreloadError, Refusal, Stage};
 pub use mpserverd_proto::status::{ExitRecord, Reporter, Usage};
 #[cfg(target_os = "linux")]
+pub use pool::{
+    AsyncResult, Imap, ImapUnordered, MapError, Mapping, Pool, PoolBuilder, PoolError, PoolStatus,
+    Progress, Submission, TaskFailure, Unary,
+};
+#[cfg(target_os = "linux")]
 pub use process::wait_any;
 pub use process::{
     ActiveChild, Handle, Process, ProcessBuilder, Resource, StillRunning, Stream, active_children,

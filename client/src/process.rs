@@ -280,7 +280,10 @@ impl<R> ProcessBuilder<R> {
 
     /// With `fork`: the process that forks in place of this one.
     #[cfg(target_os = "linux")]
-    pub(crate) fn cradle(self, cradle: Option<std::sync::Arc<crate::start::cradle::Cradle>>) -> Self {
+    pub(crate) fn cradle(
+        self,
+        cradle: Option<std::sync::Arc<crate::start::cradle::Cradle>>,
+    ) -> Self {
         self.with(|options| options.cradle = cradle)
     }
 

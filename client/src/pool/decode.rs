@@ -14,11 +14,7 @@ use mpserverd_proto::error::JobError;
 use mpserverd_proto::job::Panic;
 
 /// One outcome.
-fn outcome<T: Task>(
-    tag: Tag,
-    bytes: &[u8],
-    fds: &[SharedFd],
-) -> Result<T::Output, TaskFailure> {
+fn outcome<T: Task>(tag: Tag, bytes: &[u8], fds: &[SharedFd]) -> Result<T::Output, TaskFailure> {
     let undecodable = |source| TaskFailure::Undecodable { source, bytes: bytes.to_vec() };
     let failed = match tag {
         Tag::Returned => false,
@@ -37,9 +33,12 @@ fn outcome<T: Task>(
         }
     };
     let decode = || T::decode(failed, bytes);
-    let decoded = panics::catch(|| {
-        if fds.is_empty() { decode() } else { provide(fds.iter().cloned(), decode) }
-    });
+    let decoded =
+        panics::catch(
+            || {
+                if fds.is_empty() { decode() } else { provide(fds.iter().cloned(), decode) }
+            },
+        );
     match decoded {
         Ok(decoded) => decoded.map_err(undecodable),
         Err(Panic { message, .. }) => {
@@ -62,10 +61,13 @@ pub(super) fn unpack<T: Task>(
         }
         Arrived::Answer { first, answer, but } => {
             for (index, (tag, bytes)) in (*first..).zip(answer.items()) {
-                each(index, match but {
-                    Some((at, fate)) if *at == index => Err(fate.failure()),
-                    _ => outcome::<T>(tag, bytes, &answer.fds),
-                });
+                each(
+                    index,
+                    match but {
+                        Some((at, fate)) if *at == index => Err(fate.failure()),
+                        _ => outcome::<T>(tag, bytes, &answer.fds),
+                    },
+                );
             }
         }
     }

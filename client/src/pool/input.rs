@@ -111,6 +111,16 @@ pub(crate) trait Feed {
     fn left(&self) -> Option<u64>;
 }
 
+impl Feed for Box<dyn Feed + '_> {
+    fn next(&mut self, into: &mut Vec<u8>) -> Fed {
+        (**self).next(into)
+    }
+
+    fn left(&self) -> Option<u64> {
+        (**self).left()
+    }
+}
+
 /// An iterator with the function that encodes its items.
 pub(crate) struct Items<I, E> {
     items: I,
@@ -156,10 +166,7 @@ where
     }
 }
 
-fn encoded(
-    into: &mut Vec<u8>,
-    encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>,
-) -> Fed {
+fn encoded(into: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>) -> Fed {
     let before = into.len();
     let (done, fds) = collect(|| encode(into));
     match done {
@@ -172,27 +179,25 @@ fn encoded(
 }
 
 /// Items that are the argument of a task of one.
-pub(crate) fn arguments<'a, T, I>(items: I) -> impl Feed + use<'a, T, I>
+pub(crate) fn arguments<T, I>(items: I) -> impl Feed
 where
     T: Unary,
-    I: IntoIterator,
-    I::IntoIter: 'a,
+    I: Iterator,
     I::Item: Input<T::Arg>,
 {
-    Items::new(items.into_iter(), |item: &I::Item, into: &mut Vec<u8>| {
+    Items::new(items, |item: &I::Item, into: &mut Vec<u8>| {
         wire::encode_payload_into(&(item.wire(),), into)
     })
 }
 
 /// Items that are all arguments of a task, as a tuple.
-pub(crate) fn tuples<'a, T, I>(items: I) -> impl Feed + use<'a, T, I>
+pub(crate) fn tuples<T, I>(items: I) -> impl Feed
 where
     T: Task,
-    I: IntoIterator,
-    I::IntoIter: 'a,
+    I: Iterator,
     I::Item: Borrow<T::Args>,
 {
-    Items::new(items.into_iter(), |item: &I::Item, into: &mut Vec<u8>| {
+    Items::new(items, |item: &I::Item, into: &mut Vec<u8>| {
         wire::encode_payload_into::<T::Args>(item.borrow(), into)
     })
 }
@@ -232,7 +237,9 @@ mod tests {
         let mut bytes = Vec::new();
         assert!(matches!(feed.next(&mut bytes), Fed::Item(_)));
         assert!(matches!(feed.next(&mut bytes), Fed::Item(_)));
-        assert!(matches!(feed.next(&mut bytes), Fed::Panicked(panic) if panic.message == "no third"));
+        assert!(
+            matches!(feed.next(&mut bytes), Fed::Panicked(panic) if panic.message == "no third")
+        );
         assert!(matches!(feed.next(&mut bytes), Fed::End));
         assert_eq!(bytes.len(), 16);
     }

@@ -22,9 +22,8 @@ pub(crate) fn serve(control: OwnedFd) -> ! {
     let base = Census::take().above_descriptors();
     let loaded: &'static Loaded = Box::leak(Box::new(Loaded::program()));
     let nursery = Nursery::new(loaded, base, Duration::ZERO);
-    let ready = fd::raise(control, base).and_then(|control| {
-        Ok((control, fd::raise(attributes::child_signals()?, base)?))
-    });
+    let ready = fd::raise(control, base)
+        .and_then(|control| Ok((control, fd::raise(attributes::child_signals()?, base)?)));
     match ready {
         Ok((control, signals)) => run(control, &signals, nursery),
         // The starter sees the end of the socket.

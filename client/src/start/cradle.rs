@@ -60,8 +60,9 @@ impl Cradle {
             .map_err(StartError::system("fork"))?;
         let born = codec::decode::<Result<u32, i32>>(&packet.body)
             .map_err(|error| StartError::Invalid(error.to_string()))?;
-        let pid = born.map_err(|errno| {
-            StartError::System { call: "fork", source: io::Error::from_raw_os_error(errno) }
+        let pid = born.map_err(|errno| StartError::System {
+            call: "fork",
+            source: io::Error::from_raw_os_error(errno),
         })?;
         let [job, status, pidfd]: [OwnedFd; 3] = packet
             .fds

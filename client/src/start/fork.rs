@@ -38,10 +38,7 @@ pub(super) struct Copy {
 ///
 /// # Errors
 /// [`StartError`]: other threads (unless they are allowed), or the system.
-pub(super) fn copy(
-    allow_threads: bool,
-    child: impl FnOnce(OwnedFd) -> std::convert::Infallible,
-) -> Result<Copy, StartError> {
+pub(super) fn copy(allow_threads: bool, child: impl FnOnce(OwnedFd)) -> Result<Copy, StartError> {
     if !allow_threads {
         refuse_threads()?;
     }
@@ -55,7 +52,9 @@ pub(super) fn copy(
     match unsafe { fork::fork() }.map_err(StartError::system("fork"))? {
         fork::Side::Child => {
             drop(ours);
-            match child(theirs) {}
+            child(theirs);
+            // It has returned, which it must not: this is no process of the program's.
+            fork::exit_now(111)
         }
         fork::Side::Parent(pid) => {
             drop(theirs);

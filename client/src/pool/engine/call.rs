@@ -29,11 +29,28 @@ pub(crate) enum Fate {
     Deadline(Duration),
     Cancelled,
     Terminated,
-    Broken { attempts: u32, reason: Arc<str> },
+    Broken {
+        attempts: u32,
+        reason: Arc<str>,
+    },
     Undeliverable(Arc<str>),
+    /// The pool had been closed.
+    Closed,
 }
 
 impl Fate {
+    /// What becomes of what a pool does not take.
+    pub(crate) fn of(error: &PoolError) -> Self {
+        match error {
+            PoolError::Closed => Self::Closed,
+            PoolError::Broken { attempts, reason } => {
+                Self::Broken { attempts: *attempts, reason: reason.as_str().into() }
+            }
+            PoolError::Terminated => Self::Terminated,
+            other => Self::Undeliverable(other.to_string().into()),
+        }
+    }
+
     pub(crate) fn failure(&self) -> TaskFailure {
         match self {
             Self::Lost(loss) => TaskFailure::WorkerLost {
@@ -51,6 +68,7 @@ impl Fate {
                 reason: reason.to_string(),
             }),
             Self::Undeliverable(what) => TaskFailure::Undeliverable(what.to_string()),
+            Self::Closed => TaskFailure::Pool(PoolError::Closed),
         }
     }
 }
@@ -82,12 +100,17 @@ pub(crate) struct Tally {
     pub(crate) lost: u64,
 }
 
+impl Tally {
+    /// So many have no outcome yet.
+    pub(crate) fn under_way(&self) -> u64 {
+        self.submitted.saturating_sub(self.settled)
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct Inbox {
     arrived: Vec<Arrived>,
     pub(crate) tally: Tally,
-    /// Chunks that wait for a worker.
-    pub(crate) queued: usize,
     /// There will be no further submissions.
     sealed: bool,
     closed: Option<Fate>,
@@ -103,6 +126,11 @@ impl Inbox {
     /// Whether everything has an outcome, or never will have one.
     pub(crate) fn is_over(&self) -> bool {
         self.closed.is_some() || (self.sealed && self.tally.settled == self.tally.submitted)
+    }
+
+    /// Whether it was closed before its time.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.is_some()
     }
 
     /// Whether something has arrived that nobody has taken.
@@ -201,6 +229,14 @@ impl Call {
     /// More items are on their way to the engine, in one chunk.
     pub(crate) fn submit(&self, items: u64) {
         self.inbox().tally.submitted += items;
+    }
+
+    /// An item has an outcome, which is no result, without having been handed to the engine.
+    pub(crate) fn note_failed(&self) {
+        let mut inbox = self.inbox();
+        inbox.tally.submitted += 1;
+        inbox.tally.settled += 1;
+        inbox.tally.failed += 1;
     }
 
     /// Something has arrived. `failed` and `lost` say how much of it is no result.

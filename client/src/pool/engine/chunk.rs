@@ -101,11 +101,31 @@ impl Packer {
     }
 
     /// The items as a chunk of this call; the packer is empty then.
-    pub(crate) fn pack(&mut self, call: &Arc<Call>, first: u64, fds: Vec<SharedFd>) -> Chunk {
+    fn pack(&mut self, call: &Arc<Call>, first: u64) -> Chunk {
         let room = self.body.len() + self.body.len() / 8;
         let body = std::mem::replace(&mut self.body, Vec::with_capacity(room.min(ROOM_MOST)));
         let count = std::mem::take(&mut self.count);
-        Chunk { call: Arc::clone(call), first, count, attempts: 0, body, fds }.unwrapped()
+        let call = Arc::clone(call);
+        Chunk { call, first, count, attempts: 0, body, fds: Vec::new() }.unwrapped()
+    }
+}
+
+impl Packer {
+    /// The same; the last item has these handles, and travels alone if it has any.
+    pub(crate) fn pack_with(
+        &mut self,
+        call: &Arc<Call>,
+        first: u64,
+        fds: Vec<SharedFd>,
+    ) -> impl Iterator<Item = Chunk> + use<> {
+        let chunk = self.pack(call, first);
+        let alone = if fds.is_empty() { 0 } else { chunk.count.saturating_sub(1) };
+        let (before, mut last) = match chunk.split(alone) {
+            Ok((before, last)) => (Some(before), last),
+            Err(whole) => (None, whole),
+        };
+        last.fds = fds;
+        before.into_iter().chain([last])
     }
 }
 
@@ -156,7 +176,7 @@ mod tests {
             packer.open().extend_from_slice(item);
             packer.keep();
         }
-        packer.pack(&Call::stream(0, None, 0), 10, Vec::new())
+        packer.pack(&Call::stream(0, None, 0), 10)
     }
 
     #[test]
@@ -183,6 +203,21 @@ mod tests {
         let mut absurd = chunk(&[b"a", b"b"]);
         absurd.body[..4].copy_from_slice(&[0xff; 4]);
         assert!(absurd.split(1).is_err());
+    }
+
+    #[test]
+    fn an_item_with_handles_travels_alone() {
+        let mut packer = Packer::default();
+        for item in 0..3 {
+            packer.open().push(item);
+            packer.keep();
+        }
+        let null = SharedFd::from(std::fs::File::open("/dev/null").unwrap());
+        let call = Call::stream(0, None, 0);
+        let chunks = packer.pack_with(&call, 5, vec![null]).collect::<Vec<_>>();
+        let shape = chunks.iter().map(|chunk| (chunk.first, chunk.count, chunk.fds.len()));
+        assert_eq!(shape.collect::<Vec<_>>(), [(5, 2, 0), (7, 1, 1)]);
+        assert_eq!(chunks[1].body, [2]);
     }
 
     #[test]

@@ -181,8 +181,7 @@ impl State {
             self.totals.retried += u64::from(chunk.count);
             return self.pending.push_front(chunk);
         }
-        let loss =
-            Loss { attempts: chunk.attempts, stderr: loss.stderr.clone(), ..*loss };
+        let loss = Loss { attempts: chunk.attempts, stderr: loss.stderr.clone(), ..*loss };
         self.settle(&chunk.call, chunk.first, chunk.count, Fate::Lost(Arc::new(loss)));
     }
 }

@@ -18,6 +18,7 @@
 //! | `stderr` | what workers write to their standard error |
 //! | `oom` | whether the kernel kills for want of memory |
 //! | `settings` | what a pool was asked to be |
+//! | `view` | what it tells about itself |
 //!
 //! # Invariants
 //!
@@ -63,7 +64,6 @@ use stderr::{Stderr, Voice};
 pub(crate) use call::{Arrived, Call, Fate, Inbox, Tally, Then};
 pub(crate) use chunk::{Chunk, Packer};
 pub(crate) use settings::{Settings, WorkerStderr};
-pub(crate) use shutdown::OpenMap;
 pub(crate) use starts::prefix;
 
 /// Most workers that one pool may have.
@@ -163,9 +163,7 @@ impl Engine {
         let stream = match &self.settings.stderr {
             WorkerStderr::Forward | WorkerStderr::Inherit => Stream::Inherit,
             WorkerStderr::Null => Stream::Null,
-            WorkerStderr::Fd(fd) => {
-                Stream::Fd(fd.try_clone().map_err(PoolError::system("dup"))?)
-            }
+            WorkerStderr::Fd(fd) => Stream::Fd(fd.try_clone().map_err(PoolError::system("dup"))?),
         };
         Ok((stream, None))
     }

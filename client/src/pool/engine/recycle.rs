@@ -67,7 +67,8 @@ pub(super) fn private_bytes(pid: u32) -> Option<u64> {
 }
 
 fn private_kib(rollup: &str) -> u64 {
-    let private = |line: &&str| line.starts_with("Private_Clean") || line.starts_with("Private_Dirty");
+    let private =
+        |line: &&str| line.starts_with("Private_Clean") || line.starts_with("Private_Dirty");
     let kib = |line: &str| line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok());
     rollup.lines().filter(private).filter_map(kib).sum()
 }

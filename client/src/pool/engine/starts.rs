@@ -92,10 +92,8 @@ impl State {
     fn make_room(&mut self, now: Instant) {
         let ready = self.workers().filter(|(_, worker)| worker.phase == Phase::Standby).count();
         let leaving = |worker: &Worker| worker.is_finishing || worker.given >= worker.given_most;
-        let going = self
-            .workers()
-            .filter(|(_, worker)| worker.is_seated() && leaving(worker))
-            .count();
+        let going =
+            self.workers().filter(|(_, worker)| worker.is_seated() && leaving(worker)).count();
         if going >= ready {
             return;
         }

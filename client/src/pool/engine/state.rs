@@ -1,11 +1,11 @@
 //! Everything that the engine's lock guards.
 
 use super::super::channel::Desk;
-use super::{Engine, Settings};
 use super::call::{Arrived, Call, Fate, NAP_LONGEST, News};
 use super::chunk::Chunk;
 use super::oom::OomWatch;
 use super::worker::Worker;
+use super::{Engine, Settings};
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, MutexGuard, PoisonError};

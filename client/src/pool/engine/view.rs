@@ -38,10 +38,10 @@ impl Engine {
         status
     }
 
-    /// How many items of a task should be at hand, in all, so that no worker ever waits; chunks
-    /// have so many items.
-    pub(crate) fn window(&self, task: u32, chunk: u64) -> u64 {
-        let each = match self.lock().average(task) {
+    /// How many items that take so long should be at hand, in all, so that no worker ever waits;
+    /// chunks have so many items.
+    pub(crate) fn window(&self, average: Option<u64>, chunk: u64) -> u64 {
+        let each = match average {
             Some(average) => (2 * LOAD_MOST / average.max(1)).clamp(1, 1 << 16),
             None => 1,
         };

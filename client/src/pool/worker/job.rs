@@ -10,6 +10,7 @@ use crate::pool::channel::{ChannelState, STOP_ASKED, Tag, WorkerEnd};
 use crate::registry::Completion;
 use crate::runtime::load::Loaded;
 use crate::shared::object::Shareable;
+use crate::sys::attributes;
 use mpserverd_proto::error::JobError;
 use mpserverd_proto::job::Outcome;
 use serde::{Deserialize, Serialize};
@@ -79,6 +80,7 @@ pub fn is_cancelled() -> bool {
 
 /// The job.
 pub(crate) fn run(loaded: &'static Loaded, args: Parcel) -> Completion {
+    attributes::ignore_interrupt();
     let protocol = |what: String| Completion::rejected(JobError::Protocol(what));
     let (end, initializer) = match args.unpack::<(WorkerEnd, Option<Initializer>)>(Codec::Bincode) {
         Ok(args) => args,
