@@ -3,6 +3,7 @@
 mod calls;
 mod deaths;
 mod hostile;
+mod processes;
 mod recalls;
 
 use super::inbox::{Inbox, Next};
@@ -56,6 +57,12 @@ macro_rules! tasks {
                     (&&&Returns::<$output>::new()).decode(failed, payload)
                 }
             }
+
+            const _: () = {
+                // For workers that are processes.
+                #[linkme::distributed_slice(crate::registry::TASKS)]
+                static ENTRY: TaskEntry = TaskEntry::of::<$name>();
+            };
         )+
 
         #[derive(Clone, Copy)]
@@ -81,6 +88,12 @@ tasks! {
     SLEEPS Sleeps(millis: u64) -> u64 {
         std::thread::sleep(Duration::from_millis(millis));
         millis
+    }
+    STUBBORN Stubborn(x: u64) -> u64 {
+        while !crate::pool::is_cancelled() {
+            std::thread::yield_now();
+        }
+        x
     }
     BYTES Bytes(length: u64) -> Vec<u8> { vec![7; length as usize] }
     COUNTS Counts(file: Passed<std::fs::File>) -> u64 {
