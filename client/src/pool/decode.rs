@@ -12,40 +12,32 @@ use crate::task::Task;
 use mpserverd_proto::codec as wire;
 use mpserverd_proto::error::JobError;
 use mpserverd_proto::job::Panic;
+use std::collections::BTreeMap;
 
-/// One outcome.
+/// One outcome. A `Deserialize` that panics goes through.
+#[inline]
 fn outcome<T: Task>(tag: Tag, bytes: &[u8], fds: &[SharedFd]) -> Result<T::Output, TaskFailure> {
-    let undecodable = |source| TaskFailure::Undecodable { source, bytes: bytes.to_vec() };
     let failed = match tag {
         Tag::Returned => false,
         Tag::Failed => true,
-        Tag::Panicked => {
-            let panic = wire::decode::<Panic>(bytes).map_err(undecodable)?;
-            return Err(TaskFailure::Panicked(panic));
-        }
-        Tag::Rejected => {
-            let error = wire::decode::<JobError>(bytes).map_err(undecodable)?;
-            return Err(TaskFailure::Rejected(error));
-        }
-        Tag::Ready | Tag::InitFailed => {
-            let what = "the message of a worker that starts".to_owned();
-            return Err(undecodable(CodecError::Malformed(what)));
+        Tag::Panicked | Tag::Rejected | Tag::Ready | Tag::InitFailed => {
+            return Err(refusal(tag, bytes));
         }
     };
     let decode = || T::decode(failed, bytes);
-    let decoded =
-        panics::catch(
-            || {
-                if fds.is_empty() { decode() } else { provide(fds.iter().cloned(), decode) }
-            },
-        );
-    match decoded {
-        Ok(decoded) => decoded.map_err(undecodable),
-        Err(Panic { message, .. }) => {
-            let what = format!("its `Deserialize` panicked: {message}");
-            Err(undecodable(CodecError::Malformed(what)))
-        }
-    }
+    let decoded = if fds.is_empty() { decode() } else { provide(fds.iter().cloned(), decode) };
+    decoded.map_err(|source| TaskFailure::Undecodable { source, bytes: bytes.to_vec() })
+}
+
+/// An outcome that is no value.
+#[cold]
+fn refusal(tag: Tag, bytes: &[u8]) -> TaskFailure {
+    let decoded = match tag {
+        Tag::Panicked => wire::decode::<Panic>(bytes).map(TaskFailure::Panicked),
+        Tag::Rejected => wire::decode::<JobError>(bytes).map(TaskFailure::Rejected),
+        _ => Err(CodecError::Malformed("the message of a worker that starts".to_owned())),
+    };
+    decoded.unwrap_or_else(|source| TaskFailure::Undecodable { source, bytes: bytes.to_vec() })
 }
 
 /// Calls `each` with the number and the outcome of every item of what has arrived.
@@ -60,14 +52,25 @@ pub(super) fn unpack<T: Task>(
             }
         }
         Arrived::Answer { first, answer, but } => {
-            for (index, (tag, bytes)) in (*first..).zip(answer.items()) {
-                each(
-                    index,
-                    match but {
-                        Some((at, fate)) if *at == index => Err(fate.failure()),
-                        _ => outcome::<T>(tag, bytes, &answer.fds),
-                    },
-                );
+            let mut items = (*first..).zip(answer.items());
+            let mut current = None;
+            // All at once: a catch for each item would cost more than the item.
+            while let Err(panic) = panics::catch(|| {
+                for (index, (tag, bytes)) in items.by_ref() {
+                    current = Some((index, bytes));
+                    each(
+                        index,
+                        match but {
+                            Some((at, fate)) if *at == index => Err(fate.failure()),
+                            _ => outcome::<T>(tag, bytes, &answer.fds),
+                        },
+                    );
+                }
+            }) {
+                let Some((index, bytes)) = current.take() else { return };
+                let what = format!("its `Deserialize` panicked: {}", panic.message);
+                let source = CodecError::Malformed(what);
+                each(index, Err(TaskFailure::Undecodable { source, bytes: bytes.to_vec() }));
             }
         }
     }
@@ -105,29 +108,39 @@ pub(super) fn closed(call: &Call) -> TaskFailure {
 /// Outcomes that come in any order.
 #[derive(Debug)]
 pub(super) struct Gathered<R> {
-    places: Vec<Option<Result<R, TaskFailure>>>,
+    results: Vec<Option<R>>,
+    /// By number: few, as a rule, and each much larger than a result.
+    failures: BTreeMap<u64, TaskFailure>,
 }
 
 impl<R> Default for Gathered<R> {
     fn default() -> Self {
-        Self { places: Vec::new() }
+        Self::with_capacity(0)
     }
 }
 
 impl<R> Gathered<R> {
     pub(super) fn with_capacity(count: usize) -> Self {
-        Self { places: Vec::with_capacity(count) }
+        Self { results: Vec::with_capacity(count), failures: BTreeMap::new() }
     }
 
+    #[inline]
     pub(super) fn put(&mut self, index: u64, outcome: Result<R, TaskFailure>) {
+        let result = match outcome {
+            Ok(result) => Some(result),
+            Err(failure) => {
+                self.failures.insert(index, failure);
+                None
+            }
+        };
         let index = index as usize;
-        if index == self.places.len() {
-            return self.places.push(Some(outcome));
+        if index == self.results.len() {
+            return self.results.push(result);
         }
-        if index > self.places.len() {
-            self.places.resize_with(index + 1, || None);
+        if index > self.results.len() {
+            self.results.resize_with(index + 1, || None);
         }
-        self.places[index] = Some(outcome);
+        self.results[index] = result;
     }
 
     /// All of so many, whatever they are.
@@ -136,8 +149,12 @@ impl<R> Gathered<R> {
         count: u64,
         missing: impl Fn() -> TaskFailure,
     ) -> Vec<Result<R, TaskFailure>> {
-        self.places.resize_with(count as usize, || None);
-        self.places.into_iter().map(|place| place.unwrap_or_else(|| Err(missing()))).collect()
+        self.results.resize_with(count as usize, || None);
+        let mut failures = self.failures;
+        let outcomes = (0..).zip(self.results).map(|(index, result)| {
+            result.ok_or_else(|| failures.remove(&index).unwrap_or_else(&missing))
+        });
+        outcomes.collect()
     }
 
     /// All of so many, or the first that is no result.
@@ -146,15 +163,13 @@ impl<R> Gathered<R> {
         count: u64,
         missing: impl Fn() -> TaskFailure,
     ) -> Result<Vec<R>, MapError> {
-        self.places.resize_with(count as usize, || None);
-        let mut results = Vec::with_capacity(self.places.len());
-        for (index, place) in (0..).zip(self.places) {
-            match place.unwrap_or_else(|| Err(missing())) {
-                Ok(result) => results.push(result),
-                Err(error) => return Err(MapError { index, error }),
-            }
+        self.results.resize_with(count as usize, || None);
+        if let Some(index) = self.results.iter().position(Option::is_none) {
+            let index = index as u64;
+            let error = self.failures.remove(&index).unwrap_or_else(missing);
+            return Err(MapError { index, error });
         }
-        Ok(results)
+        Ok(self.results.into_iter().flatten().collect())
     }
 }
 
