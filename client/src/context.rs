@@ -293,7 +293,6 @@ impl Context {
 
     /// A process that does a job which every worker can do.
     #[cfg(target_os = "linux")]
-    #[allow(dead_code, reason = "there is none yet")]
     pub(crate) fn builtin<R>(&self, name: &'static str, args: &impl Serialize) -> ProcessBuilder<R>
     where
         R: DeserializeOwned,
