@@ -53,7 +53,13 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> syn::Result<T
     }
     let server = server_side(&name, &exposed);
     let client = client_side(&name, &exposed);
-    Ok(quote! { #block #client #server })
+    Ok(quote! {
+        // What is exposed is `pub`, whoever can name the type.
+        #[allow(unreachable_pub)]
+        #block
+        #client
+        #server
+    })
 }
 
 fn type_name(block: &ItemImpl) -> syn::Result<Ident> {
@@ -139,49 +145,48 @@ fn made_or_error(ty: &Type, name: &Ident) -> bool {
         && matches!(first, Some(GenericArgument::Type(first)) if is_own(first, name))
 }
 
+/// What a call of that name does in the server.
+fn arm(one: &Exposed<'_>) -> TokenStream {
+    let (function, names, owned) = (&one.function.sig.ident, &one.names, &one.owned);
+    let (cfgs, text, output) = (cfgs(&one.function.attrs), function.to_string(), &one.output);
+    let passed = names.iter().zip(&one.by_ref).map(|(name, by_ref)| match by_ref {
+        true => quote!(&#name),
+        false => quote!(#name),
+    });
+    let run = match one.role {
+        Role::Makes => quote!(::core::result::Result::Ok(Self::#function(#(#passed),*))),
+        Role::MayMake => quote!(__mp::remote::constructed(Self::#function(#(#passed),*))),
+        Role::Reads => quote! {
+            __mp::remote::read(this, |this| Self::#function(this #(, #passed)*))
+        },
+        Role::Writes => quote! {
+            __mp::remote::write(this, |this| Self::#function(this #(, #passed)*))
+        },
+    };
+    let done = match one.role {
+        Role::Makes | Role::MayMake => run,
+        Role::Reads | Role::Writes => quote! {
+            let output = #run?;
+            __mp::remote::returned(
+                (&&&__mp::Returns::<#output>::new()).encode(__mp::Codec::Bincode, output),
+            )
+        },
+    };
+    quote! {
+        #(#cfgs)* #text => {
+            let (#(#names,)*) = __mp::remote::arguments::<(#(#owned,)*)>(args)?;
+            #done
+        }
+    }
+}
+
 /// The implementation of `Remote`.
 fn server_side(name: &Ident, exposed: &[Exposed<'_>]) -> TokenStream {
     let mp = client_crate();
     let called = exposed.iter().map(|one| one.function.sig.ident.to_string());
-    let (mut constructors, mut methods) = (Vec::new(), Vec::new());
-    for one in exposed {
-        let (function, names, owned) = (&one.function.sig.ident, &one.names, &one.owned);
-        let cfgs = cfgs(&one.function.attrs);
-        let text = function.to_string();
-        let passed = names.iter().zip(&one.by_ref).map(|(name, by_ref)| match by_ref {
-            true => quote!(&#name),
-            false => quote!(#name),
-        });
-        let arguments = quote! {
-            let (#(#names,)*) = __mp::remote::arguments::<(#(#owned,)*)>(args)?;
-        };
-        let output = &one.output;
-        let encode = |run: TokenStream| {
-            quote! {
-                #(#cfgs)* #text => {
-                    #arguments
-                    let output = #run?;
-                    __mp::remote::returned(
-                        (&&&__mp::Returns::<#output>::new()).encode(__mp::Codec::Bincode, output),
-                    )
-                }
-            }
-        };
-        match one.role {
-            Role::Makes => constructors.push(quote! {
-                #(#cfgs)* #text => { #arguments ::core::result::Result::Ok(Self::#function(#(#passed),*)) }
-            }),
-            Role::MayMake => constructors.push(quote! {
-                #(#cfgs)* #text => { #arguments __mp::remote::constructed(Self::#function(#(#passed),*)) }
-            }),
-            Role::Reads => methods.push(encode(quote! {
-                __mp::remote::read(this, |this| Self::#function(this #(, #passed)*))
-            })),
-            Role::Writes => methods.push(encode(quote! {
-                __mp::remote::write(this, |this| Self::#function(this #(, #passed)*))
-            })),
-        }
-    }
+    let makes = |one: &&Exposed<'_>| matches!(one.role, Role::Makes | Role::MayMake);
+    let constructors = exposed.iter().filter(makes).map(arm);
+    let methods = exposed.iter().filter(|one| !makes(one)).map(arm);
     quote! {
         const _: () = {
             use #mp::__private as __mp;
@@ -236,7 +241,7 @@ fn client_side(name: &Ident, exposed: &[Exposed<'_>]) -> TokenStream {
             #proxy, <#name as #mp::Remote>::NAME
         }
 
-        #[allow(unreachable_pub, private_interfaces, clippy::new_ret_no_self)]
+        #[allow(dead_code, unreachable_pub, private_interfaces, clippy::new_ret_no_self)]
         impl #proxy {
             #(#functions)*
         }

@@ -96,7 +96,7 @@ impl Sequence {
                 let same = |one: &&Stored| *one.bytes == **item.bytes;
                 Answer::Count(self.items.iter().filter(same).count() as u64)
             }
-            SequenceOp::Index { item } => match self.find(&item.bytes) {
+            SequenceOp::Index { item } => match self.find(item.bytes) {
                 Some(at) => Answer::Count(at as u64),
                 None => Answer::Yes(false),
             },
@@ -171,7 +171,7 @@ impl Sequence {
                 self.items.splice(range, by.all(items)?);
             }
             SequenceOp::Remove { item } => {
-                let found = self.find(&item.bytes);
+                let found = self.find(item.bytes);
                 if let Some(at) = found {
                     self.change(false)?;
                     self.items.remove(at);
