@@ -40,6 +40,7 @@
 //! | `shared` | memory that processes share |
 //! | [`sync`] | locks and what is built on them |
 //! | [`queue`] | queues in shared memory |
+//! | [`manager`] | objects in a server process, and proxies of them |
 //! | [`pool`] | workers that run many tasks, one after the other |
 //! | `sys` | everything that needs `unsafe` |
 //! | [`python`] | every name of `multiprocessing`, and what it is here |
@@ -109,6 +110,8 @@ pub mod task;
 #[cfg(target_os = "linux")]
 pub mod daemon;
 #[cfg(target_os = "linux")]
+pub mod manager;
+#[cfg(target_os = "linux")]
 pub mod pool;
 #[cfg(target_os = "linux")]
 pub mod queue;
@@ -154,6 +157,17 @@ pub use exit::at_exit;
 #[cfg(unix)]
 pub use handles::{NotSpawning, Passed, SharedFd, assert_spawning};
 pub use job_types::{OnParentDeath, Panic};
+#[cfg(target_os = "linux")]
+pub use manager::{
+    ArrayProxy, BarrierProxy, BoundedSemaphoreProxy, ConditionProxy, ConditionProxyGuard,
+    ConnectedManager, DictProxy, EventProxy, IteratorProxy, JoinableQueueProxy, ListProxy,
+    LockProxy, LockProxyGuard, Manager, ManagerBuilder, ManagerError, ManagerStats, NamespaceProxy,
+    Proxy, QueueProxy, RLockProxy, RLockProxyGuard, Remote, RemoteError, RemoteObject,
+    SemaphorePermit, SemaphoreProxy, Server, ServerStopper, SetProxy, SharedMemoryManager,
+    ValueProxy,
+};
+#[cfg(target_os = "linux")]
+pub use mpserverd_macros::remote;
 pub use mpserverd_macros::task;
 pub use mpserverd_proto::error::{Fault, JobError, PreloadError, Refusal, Stage};
 pub use mpserverd_proto::status::{ExitRecord, Reporter, Usage};
@@ -333,6 +347,10 @@ macro_rules! __export_module {
 #[doc(hidden)]
 pub mod __private {
     pub use crate::codec::{Codec, CodecError};
+    #[cfg(target_os = "linux")]
+    pub use crate::manager::handle::Handle as ProxyHandle;
+    #[cfg(target_os = "linux")]
+    pub use crate::manager::remote;
     pub use crate::registry::{TASKS, TaskEntry};
     pub use crate::runtime::{EARLY, HOOKS, HookResult, Hooks};
     #[cfg(target_os = "linux")]
@@ -343,4 +361,5 @@ pub mod __private {
     pub use linkme;
     pub use mpserverd_proto::abi;
     pub use mpserverd_proto::schema::hash as schema_hash;
+    pub use serde;
 }

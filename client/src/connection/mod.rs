@@ -36,7 +36,7 @@ mod convert;
 mod convert;
 mod error;
 mod frame;
-mod greeting;
+pub(crate) mod greeting;
 mod handshake;
 mod listener;
 mod place;
@@ -49,12 +49,12 @@ mod stream;
 mod tcp;
 #[cfg(test)]
 mod tests;
-mod turn;
+pub(crate) mod turn;
 mod values;
 #[cfg(target_os = "linux")]
 mod wait;
 #[cfg(target_os = "linux")]
-mod wire;
+pub(crate) mod wire;
 #[cfg(not(target_os = "linux"))]
 #[path = "wire_portable.rs"]
 mod wire;
