@@ -1,11 +1,10 @@
 //! Workers killed at random while the pool is busy: each task has exactly one outcome, in order.
 
-use super::{pool, signal};
+use super::pool;
 use mp::pool::WorkerState;
 use mpserverd_tests::daemon::Daemon;
 use mpserverd_tests::seeds::{self, Moments};
 use mpserverd_tests::suite::PATIENCE;
-use nix::sys::signal::Signal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -45,8 +44,9 @@ fn killer(pool: &mp::Pool, seed: u64, within: Duration, stop: &AtomicBool) -> u6
             continue;
         }
         let victim = &workers[moments.below(workers.len() as u64) as usize];
-        if mp::active_children().iter().any(|child| child.pid() == victim.pid) {
-            signal(victim.pid, Signal::SIGKILL);
+        // By its pidfd: it may have ended, and its pid mean somebody else.
+        if let Some(child) = mp::active_children().iter().find(|child| child.pid() == victim.pid) {
+            child.kill().unwrap();
             killed += 1;
         }
     }
