@@ -6,7 +6,7 @@ use super::reference::{Reference, Shared, storing, taking};
 use super::wire::{Body, Item, Op};
 use crate::codec::{self, Codec, CodecError};
 use crate::connection::Address;
-use crate::connection::deadline::Deadline;
+use crate::deadline::Deadline;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_bytes::Bytes;

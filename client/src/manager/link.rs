@@ -3,8 +3,8 @@
 //! What must never be in here: memory for a length that a peer only claims.
 
 use super::wire::FRAME_BYTES_MAX;
-use crate::connection::deadline::Deadline;
 use crate::connection::wire::ready;
+use crate::deadline::Deadline;
 use crate::sys::scm;
 use nix::poll::PollFlags;
 use std::io;

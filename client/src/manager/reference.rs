@@ -13,7 +13,7 @@ use super::client::{self, Client};
 use super::error::ManagerError;
 use super::wire::{Body, Op, Request};
 use crate::connection::Address;
-use crate::connection::deadline::Deadline;
+use crate::deadline::Deadline;
 use serde::de::{Deserialize, Deserializer};
 use serde::ser::{Serialize, Serializer};
 use std::cell::RefCell;

@@ -5,7 +5,7 @@
 
 use super::send::Unsent;
 use super::{Client, Reply, Slot, State, put_back};
-use crate::connection::deadline::Deadline;
+use crate::deadline::Deadline;
 use crate::error::TimeoutError;
 use crate::manager::error::ManagerError;
 use crate::manager::link::{More, Reader};

@@ -4,9 +4,9 @@
 //! does. What a drop has to say is sent if it can be at once, else before the next request.
 
 use super::{Client, Passing};
-use crate::connection::deadline::Deadline;
 use crate::connection::turn::Mine;
 use crate::connection::wire::ready_any;
+use crate::deadline::Deadline;
 use crate::manager::error::ManagerError;
 use crate::manager::wire::{self, Op, Request};
 use crate::sys::scm;

@@ -1,9 +1,9 @@
 //! The connections of this process, and the keys that it knows.
 
 use super::Client;
-use crate::connection::deadline::Deadline;
 use crate::connection::greeting::Key;
 use crate::connection::{Address, Client as Caller};
+use crate::deadline::Deadline;
 use crate::handles::SharedFd;
 use crate::manager::error::ManagerError;
 use crate::manager::wire::{Body, Op, VERSION};

@@ -6,8 +6,8 @@
 use super::answer::{Answer, Post, Stored};
 use super::object::Object;
 use super::resolve::Resolve;
-use crate::connection::deadline::Deadline;
 use crate::connection::wire::ready;
+use crate::deadline::Deadline;
 use crate::manager::link::Reader;
 use crate::manager::wire::{self, Body, Failure, Item};
 use crate::sys::scm;

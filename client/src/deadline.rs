@@ -14,14 +14,27 @@ impl Deadline {
     /// For ever.
     pub(crate) const NEVER: Self = Self { at: None, given: Duration::MAX };
 
+    /// Now: nothing is waited for.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn now() -> Self {
+        Self::within(Duration::ZERO)
+    }
+
     /// So long from now, or for ever.
+    #[inline]
     pub(crate) fn of(timeout: Option<Duration>) -> Self {
         timeout.map_or(Self::NEVER, Self::within)
     }
 
     /// So long from now.
+    #[inline]
     pub(crate) fn within(timeout: Duration) -> Self {
         Self { at: Instant::now().checked_add(timeout), given: timeout }
+    }
+
+    /// The same, but not before so long from now.
+    pub(crate) fn at_least(self, time: Duration) -> Self {
+        Self { at: self.at.map(|at| at.max(Instant::now() + time)), ..self }
     }
 
     /// Whether there is no end to it.
@@ -33,6 +46,12 @@ impl Deadline {
     /// How much is left, if there is an end to it.
     pub(crate) fn left(&self) -> Option<Duration> {
         self.at.map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// How long one may sleep now: not longer than `nap`; `None` when the time has passed.
+    pub(crate) fn nap(self, nap: Duration) -> Option<Duration> {
+        let Some(left) = self.left() else { return Some(nap) };
+        (!left.is_zero()).then(|| left.min(nap))
     }
 
     /// What to say when it has passed.
