@@ -159,12 +159,12 @@ pub use handles::{NotSpawning, Passed, SharedFd, assert_spawning};
 pub use job_types::{OnParentDeath, Panic};
 #[cfg(target_os = "linux")]
 pub use manager::{
-    ArrayProxy, BarrierProxy, BoundedSemaphoreProxy, ConditionProxy, ConditionProxyGuard,
-    ConnectedManager, DictProxy, EventProxy, IteratorProxy, JoinableQueueProxy, ListProxy,
-    LockProxy, LockProxyGuard, Manager, ManagerBuilder, ManagerError, ManagerStats, NamespaceProxy,
-    Proxy, QueueProxy, RLockProxy, RLockProxyGuard, Remote, RemoteError, RemoteObject,
-    SemaphorePermit, SemaphoreProxy, Server, ServerStopper, SetProxy, SharedMemoryManager,
-    ValueProxy,
+    ArrayProxy, AsyncResultProxy, BarrierProxy, BoundedSemaphoreProxy, ConditionProxy,
+    ConditionProxyGuard, ConnectedManager, DictProxy, EventProxy, IteratorProxy,
+    JoinableQueueProxy, ListProxy, LockProxy, LockProxyGuard, Manager, ManagerBuilder,
+    ManagerError, ManagerStats, NamespaceProxy, PoolProxy, Proxy, QueueProxy, RLockProxy,
+    RLockProxyGuard, Remote, RemoteError, RemoteObject, SemaphorePermit, SemaphoreProxy, Server,
+    ServerStopper, SetProxy, SharedMemoryManager, ValueProxy,
 };
 #[cfg(target_os = "linux")]
 pub use mpserverd_macros::remote;

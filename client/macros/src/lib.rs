@@ -5,7 +5,8 @@
 //! |---|---|
 //! | `task` | the attribute on a function |
 //! | `runnable` | the attribute on an `impl Runnable` |
-//! | `registration` | what both come to |
+//! | `remote` | the attribute on an `impl` whose objects live in a manager |
+//! | `registration` | what tasks and states come to |
 //!
 //! Nothing else belongs here: hooks and module descriptors are plain `macro_rules` of the client.
 #![forbid(unsafe_code)]

@@ -1,6 +1,6 @@
 //! The expansion of `#[remote]`.
 
-use crate::registration::client_crate;
+use crate::registration::{cfgs, client_crate};
 use crate::task::owned;
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, format_ident, quote};
@@ -302,8 +302,4 @@ fn client_function(name: &Ident, one: &Exposed<'_>) -> TokenStream {
             }
         },
     }
-}
-
-fn cfgs(attributes: &[Attribute]) -> Vec<&Attribute> {
-    attributes.iter().filter(|attribute| attribute.path().is_ident("cfg")).collect()
 }

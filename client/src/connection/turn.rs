@@ -76,7 +76,7 @@ impl<T> Turn<T> {
     }
 
     /// Waits for the turn without keeping a thread.
-    pub(super) async fn take_async(&self) -> Mine<'_, T> {
+    pub(crate) async fn take_async(&self) -> Mine<'_, T> {
         let state = poll_fn(|cx| {
             let mut slot = self.slot();
             if let Some(state) = slot.state.take() {

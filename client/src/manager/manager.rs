@@ -6,14 +6,15 @@ use super::error::ManagerError;
 use super::handle::{Answered, Handle, Packed, ask, items, pack, pack_all};
 use super::proxies::{
     ArrayProxy, BarrierProxy, BoundedSemaphoreProxy, ConditionProxy, DictProxy, EventProxy,
-    JoinableQueueProxy, ListProxy, LockProxy, NamespaceProxy, QueueProxy, RLockProxy,
+    JoinableQueueProxy, ListProxy, LockProxy, NamespaceProxy, PoolProxy, QueueProxy, RLockProxy,
     SemaphoreProxy, SetProxy, ValueProxy,
 };
 use super::proxy::Proxy;
-use super::wire::{Body, New, Op};
+use super::wire::{Body, New, Op, Start};
 use crate::connection::Address;
 use crate::connection::greeting::Key;
 use crate::process::Process;
+use crate::task::Task;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -285,6 +286,28 @@ impl ConnectedManager {
     /// [`ManagerError`], `Limit` for none or more than 65536.
     pub fn barrier(&self, parties: usize) -> Result<BarrierProxy, ManagerError> {
         self.create(New::Barrier { parties: u32::try_from(parties).unwrap_or(u32::MAX) })
+    }
+
+    /// A pool of so many workers, or of as many as there are processors if it is 0.
+    ///
+    /// # Errors
+    /// [`ManagerError`], `Remote` with what the pool said when it cannot be made.
+    pub fn pool(&self, processes: usize) -> Result<PoolProxy, ManagerError> {
+        self.create(New::Pool { processes: processes as u64, initializer: None })
+    }
+
+    /// The same; each worker runs this task first.
+    ///
+    /// # Errors
+    /// As [`pool`](Self::pool).
+    pub fn pool_with_initializer<T: Task>(
+        &self,
+        processes: usize,
+        args: T::Args,
+    ) -> Result<PoolProxy, ManagerError> {
+        let args = pack(&*self.client()?, NAME, &args)?;
+        let initializer = Start { name: T::NAME, schema: T::SCHEMA, args: args.item() };
+        self.create(New::Pool { processes: processes as u64, initializer: Some(initializer) })
     }
 
     /// Gives an object a name, by which others [find](Self::find) it, unless one has that name:

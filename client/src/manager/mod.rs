@@ -79,6 +79,7 @@
 //! | `Semaphore`, `BoundedSemaphore` | [`SemaphoreProxy`], [`BoundedSemaphoreProxy`] | permits of the dead come back |
 //! | `Condition`, `Event`, `Barrier` | [`ConditionProxy`], [`EventProxy`], [`BarrierProxy`] | dead waiters hold up nobody |
 //! | iterators | [`IteratorProxy`] | |
+//! | `Pool`, `AsyncResult` | [`PoolProxy`], [`AsyncResultProxy`] | no callbacks; `imap` is ordered |
 //! | `SharedMemoryManager` | [`SharedMemoryManager`] | no process of its own |
 //! | `_number_of_objects`, `_debug_info` | [`ConnectedManager::stats`] | |
 //! | reference counts by connections of their own | sessions and leases | nothing leaks by a crash |
@@ -124,10 +125,10 @@ pub use builder::ManagerBuilder;
 pub use error::{ManagerError, RemoteError};
 pub use manager::{ConnectedManager, Manager, ManagerStats};
 pub use proxies::{
-    ArrayProxy, BarrierProxy, BoundedSemaphoreProxy, ConditionProxy, ConditionProxyGuard,
-    DictProxy, EventProxy, IteratorProxy, JoinableQueueProxy, ListProxy, LockProxy, LockProxyGuard,
-    NamespaceProxy, QueueProxy, RLockProxy, RLockProxyGuard, SemaphorePermit, SemaphoreProxy,
-    SetProxy, ValueProxy,
+    ArrayProxy, AsyncResultProxy, BarrierProxy, BoundedSemaphoreProxy, ConditionProxy,
+    ConditionProxyGuard, DictProxy, EventProxy, IteratorProxy, JoinableQueueProxy, ListProxy,
+    LockProxy, LockProxyGuard, NamespaceProxy, PoolProxy, QueueProxy, RLockProxy, RLockProxyGuard,
+    SemaphorePermit, SemaphoreProxy, SetProxy, ValueProxy,
 };
 pub use proxy::{Proxy, RemoteObject};
 pub use remote::Remote;

@@ -79,6 +79,10 @@ pub(super) enum Op<'a> {
     Event(EventOp),
     /// To a barrier.
     Barrier(BarrierOp),
+    /// To a pool.
+    Pool(#[serde(borrow)] PoolOp<'a>),
+    /// To a result of a pool that is to come.
+    Pending(PendingOp),
     /// To an iterator: so many items.
     Next { count: u64 },
     /// To an object of a user's type.
@@ -114,6 +118,11 @@ pub(super) enum New<'a> {
     Event,
     Barrier {
         parties: u32,
+    },
+    Pool {
+        processes: u64,
+        #[serde(borrow)]
+        initializer: Option<Start<'a>>,
     },
     User {
         name: &'a str,
@@ -364,6 +373,39 @@ pub(super) enum BarrierOp {
     Abort,
     Reset,
     Status,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum PoolOp<'a> {
+    /// Applies a task to each input. The answer is all outcomes, or an object that will have them
+    /// if `detached`.
+    Run {
+        name: &'a str,
+        schema: u64,
+        #[serde(borrow)]
+        inputs: Vec<Item<'a>>,
+        detached: bool,
+    },
+    Close,
+    Terminate,
+    Join {
+        timeout_ms: Option<u64>,
+    },
+}
+
+/// The initializer of a pool's workers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Start<'a> {
+    pub(super) name: &'a str,
+    pub(super) schema: u64,
+    #[serde(borrow)]
+    pub(super) args: Item<'a>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum PendingOp {
+    Get,
+    Ready,
 }
 
 /// How an acquisition ended.

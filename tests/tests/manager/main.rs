@@ -14,6 +14,7 @@ mod hostile;
 mod journeys;
 mod leaks;
 mod locks;
+mod pools;
 mod queues;
 mod remote;
 mod servers;

@@ -179,7 +179,7 @@ fn shutdown_is_polite_then_firm() {
     });
     let builder = spawn.manager_builder().shutdown_timeout(Duration::from_millis(100));
     let manager = builder.start().unwrap();
-    manager.process().signal(libc::SIGSTOP).unwrap();
+    crate::stopped::signal(&manager, libc::SIGSTOP);
     assert_eq!(manager.shutdown().unwrap(), -9, "one that is stopped is killed");
 }
 

@@ -6,7 +6,7 @@ use mp::{Acquired, Proxy};
 use mpserverd_tests::suite::PATIENCE;
 use std::time::Duration;
 
-fn signal(manager: &mp::Manager, number: i32) {
+pub(crate) fn signal(manager: &mp::Manager, number: i32) {
     manager.process().signal(number).unwrap();
     if number == libc::SIGSTOP {
         // A thread that runs stops a little later.

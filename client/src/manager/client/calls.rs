@@ -80,7 +80,7 @@ impl Client {
             return Ok(reply);
         }
         if late == Late::Awaited {
-            self.one_way_later(&Request { object, op: Op::Cancel { call } });
+            self.one_way(&Request { object, op: Op::Cancel { call } }, &Deadline::NEVER)?;
             return self.wait(call, &Deadline::NEVER)?.ok_or_else(|| deadline.error().into());
         }
         let slack = Deadline::within(SLACK);
@@ -196,7 +196,7 @@ impl Client {
     }
 
     /// If nobody reads any more, one of those who wait shall.
-    fn hand_over(&self, state: MutexGuard<'_, State>) {
+    pub(super) fn hand_over(&self, state: MutexGuard<'_, State>) {
         if state.reader.is_none() {
             return;
         }

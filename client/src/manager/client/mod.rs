@@ -64,6 +64,12 @@ struct Passing {
     dropped: Vec<u64>,
 }
 
+impl Passing {
+    fn is_empty(&self) -> bool {
+        self.frames.is_empty() && self.dropped.is_empty()
+    }
+}
+
 /// A connection to a server.
 pub(super) struct Client {
     pub(super) server: u128,

@@ -48,7 +48,11 @@ impl Client {
             before.append(&mut bytes);
             std::mem::swap(&mut *before, &mut bytes);
         }
-        self.send_all(&mut before, &bytes, deadline)
+        let sent = self.send_all(&mut before, &bytes, deadline);
+        drop(before);
+        // What came meanwhile from others, who did not wait for their turn.
+        self.send_passing();
+        sent
     }
 
     /// Sends all of it. What is over when the time passes in the middle of a frame is kept: it is
@@ -97,6 +101,8 @@ impl Client {
         if let Some(reader) = reader {
             // Also when nothing is there: it is put back.
             self.read(reader, &Deadline::within(Duration::ZERO));
+            // This thread may not be one that waits for an answer and reads on.
+            self.hand_over(self.state());
         }
         ready.map(drop).map_err(|_| self.gone())
     }
@@ -135,12 +141,14 @@ impl Client {
         self.passing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends what the socket takes, unless a thread writes: it may have looked before, and then
-    /// the next request says it.
+    /// Sends what the socket takes, unless a thread writes: that one does it when it is done.
     fn send_passing(&self) {
-        let Some(mut before) = self.writing.take(&Deadline::within(Duration::ZERO)) else { return };
-        self.add_passing(&mut before);
-        self.flush(&mut before);
+        while !self.passing().is_empty() {
+            let mine = self.writing.take(&Deadline::within(Duration::ZERO));
+            let Some(mut before) = mine else { return };
+            self.add_passing(&mut before);
+            self.flush(&mut before);
+        }
     }
 
     fn add_passing(&self, before: &mut Vec<u8>) {

@@ -7,6 +7,7 @@
 //! | `value` | one value |
 //! | `iterator` | what is left of a snapshot |
 //! | `queue` | queues, joinable or not |
+//! | `pool` | pools, and results that are to come |
 //! | `lock`, `semaphore`, `condition`, `event`, `barrier` | what processes wait for |
 //!
 //! What must never be in here: a change that is not atomic and does not say so.
@@ -20,6 +21,7 @@ mod iterator;
 mod list;
 mod lock;
 mod namespace;
+mod pool;
 mod queue;
 mod semaphore;
 mod set;
@@ -34,6 +36,7 @@ pub use iterator::IteratorProxy;
 pub use list::ListProxy;
 pub use lock::{LockProxy, LockProxyGuard, RLockProxy, RLockProxyGuard};
 pub use namespace::NamespaceProxy;
+pub use pool::{AsyncResultProxy, PoolProxy};
 pub use queue::{JoinableQueueProxy, QueueProxy};
 pub use semaphore::{BoundedSemaphoreProxy, SemaphorePermit, SemaphoreProxy};
 pub use set::SetProxy;

@@ -187,6 +187,15 @@ impl Book {
             sessions.values().cloned().collect::<Vec<_>>()
         };
         sessions.iter().for_each(|session| session.hang_up());
+        // Workers of pools are processes of the server: none shall be started any more.
+        let objects = lock(&self.objects).values().filter_map(Weak::upgrade).collect::<Vec<_>>();
+        for object in objects {
+            if let State::Pool(workers) = &*object.state()
+                && let Some(pool) = workers.pool()
+            {
+                pool.terminate();
+            }
+        }
     }
 
     pub(super) fn is_stopping(&self) -> bool {

@@ -8,6 +8,7 @@ use super::event::Event;
 use super::map::Map;
 use super::mutex::{Kind, Mutex};
 use super::object::{Caller, Object, State};
+use super::pool::{self, Initializer, Pending, Workers};
 use super::queue::Queue;
 use super::resolve::Resolve;
 use super::semaphore::{Semaphore, VALUE_MAX};
@@ -16,7 +17,7 @@ use super::session::Session;
 use super::threads::Threads;
 use super::user;
 use crate::connection::greeting::Key;
-use crate::manager::wire::{self, Failure, New, Op, QueueOp, Request, VERSION};
+use crate::manager::wire::{self, Failure, New, Op, PoolOp, QueueOp, Request, Start, VERSION};
 use std::sync::Arc;
 
 /// A digest. Nothing shorter is a key, the empty one least of all.
@@ -93,6 +94,22 @@ impl Handler {
                 }))?;
                 return Ok(None);
             }
+            Op::Create(New::Pool { processes, initializer }) => {
+                let resolve = |start: Start<'_>| -> Result<_, Failure> {
+                    let args = session.resolve(start.args)?;
+                    Ok(Initializer { name: start.name.to_owned(), schema: start.schema, args })
+                };
+                let initializer = initializer.map(resolve).transpose()?;
+                let (book, caller) = (book.clone(), self.caller(call));
+                self.threads.run(Box::new(move || {
+                    let workers = Workers::start(processes, initializer).map(Arc::new);
+                    let made = workers.and_then(|workers| {
+                        book.create("PoolProxy".to_owned(), State::Pool(workers))
+                    });
+                    caller.session.answer(call, &made.map(Answer::Object).into());
+                }))?;
+                return Ok(None);
+            }
             Op::Create(new) => Answer::Object(self.create(new)?),
             Op::Publish { name } if name.len() > NAME_BYTES_MAX => {
                 let limit = NAME_BYTES_MAX as u64;
@@ -164,9 +181,56 @@ impl Handler {
                 return Err(limit("parties a barrier, one at least,", PARTIES_MAX));
             }
             New::Barrier { parties } => ("BarrierProxy", State::Barrier(Barrier::new(parties))),
-            New::User { .. } => return Err(Failure::WrongType),
+            // These run code that takes its time.
+            New::User { .. } | New::Pool { .. } => return Err(Failure::WrongType),
         };
         self.book.create(label.to_owned(), state)
+    }
+
+    fn pool(&self, workers: &Arc<Workers>, op: PoolOp<'_>, caller: &Caller) -> Outcome {
+        let pool = workers.pool().ok_or(Failure::NoObject)?;
+        match op {
+            PoolOp::Run { name, schema, inputs, detached } => {
+                let inputs = self.session.all(inputs)?;
+                if detached {
+                    let state = State::Pending(Pending::default());
+                    let object = self.book.create("AsyncResultProxy".to_owned(), state)?;
+                    let settled = object.clone();
+                    let settle = move |outcomes| {
+                        let mut post = Post::default();
+                        if let State::Pending(pending) = &mut *settled.state() {
+                            pending.settle(outcomes, &mut post);
+                        }
+                        post.send();
+                    };
+                    pool::run(pool, (name, schema), inputs, settle)?;
+                    return Ok(Some(Answer::Object(object)));
+                }
+                let caller = caller.clone();
+                let answer = move |outcomes| {
+                    caller.session.answer(caller.call, &Answer::Many(outcomes));
+                };
+                pool::run(pool, (name, schema), inputs, answer)?;
+                Ok(None)
+            }
+            PoolOp::Close => {
+                pool.close();
+                Ok(Some(Answer::Done))
+            }
+            PoolOp::Terminate => {
+                pool.terminate();
+                Ok(Some(Answer::Done))
+            }
+            PoolOp::Join { timeout_ms } => {
+                let (workers, caller) = (workers.clone(), caller.clone());
+                self.threads.run(Box::new(move || {
+                    let pool = workers.pool().ok_or(Failure::NoObject);
+                    let answer = pool.and_then(|pool| pool::join(pool, timeout_ms)).into();
+                    caller.session.answer(caller.call, &answer);
+                }))?;
+                Ok(None)
+            }
+        }
     }
 
     fn operate(&self, object: &Arc<Object>, op: Op<'_>, call: u64, post: &mut Post) -> Outcome {
@@ -200,6 +264,12 @@ impl Handler {
             }
             (State::Event(event), Op::Event(op)) => return event.apply(op, &caller, post),
             (State::Barrier(barrier), Op::Barrier(op)) => return barrier.apply(op, &caller, post),
+            (State::Pool(workers), Op::Pool(op)) => {
+                let workers = workers.clone();
+                drop(state);
+                return self.pool(&workers, op, &caller);
+            }
+            (State::Pending(pending), Op::Pending(op)) => return pending.apply(op, &caller),
             (State::User(user), Op::Call { method, args }) => {
                 let job = user.call(method, by.resolve(args)?);
                 drop(state);

@@ -14,6 +14,7 @@
 //! | `sequence`, `map`, `cell`, `queue` | containers |
 //! | `mutex`, `semaphore`, `event`, `barrier` | what processes wait for |
 //! | `user` | objects of users' types |
+//! | `pool` | pools, and results that are to come |
 //!
 //! An operation runs on the thread of the session that asks, under the lock of its object, and
 //! never waits there: who has to wait becomes an entry in the object, and is answered by whoever
@@ -32,6 +33,7 @@ mod listen;
 mod map;
 mod mutex;
 mod object;
+mod pool;
 mod queue;
 mod resolve;
 mod semaphore;

@@ -10,6 +10,7 @@ use super::cell::Cell;
 use super::event::Event;
 use super::map::Map;
 use super::mutex::Mutex as MutexState;
+use super::pool::{Pending, Workers};
 use super::queue::Queue;
 use super::semaphore::Semaphore;
 use super::sequence::{Iteration, Sequence};
@@ -47,6 +48,8 @@ pub(super) enum State {
     Barrier(Barrier),
     Iteration(Iteration),
     User(Arc<User>),
+    Pool(Arc<Workers>),
+    Pending(Pending),
     /// Being buried.
     Nothing,
 }
@@ -78,6 +81,7 @@ impl Object {
             State::Semaphore(semaphore) => semaphore.cancel(session, call, post),
             State::Event(event) => event.cancel(session, call, post),
             State::Barrier(barrier) => barrier.cancel(session, call, post),
+            State::Pending(pending) => pending.cancel(session, call, post),
             _ => {}
         }
     }
@@ -100,6 +104,7 @@ impl Object {
             State::Mutex(mutex) => mutex.gone(id, post),
             State::Semaphore(semaphore) => semaphore.gone(id, post),
             State::Event(event) => event.gone(id),
+            State::Pending(pending) => pending.gone(id),
             State::Barrier(barrier) => barrier.gone(id, session.pid, post),
             _ => {}
         }
