@@ -25,6 +25,7 @@
 #[cfg(target_os = "linux")]
 #[path = "pool"]
 mod pool {
+    pub(crate) mod by_ours;
     pub(crate) mod by_procspawn;
     pub(crate) mod by_rayon;
     pub(crate) mod case;

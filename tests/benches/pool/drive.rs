@@ -1,10 +1,11 @@
 //! A program that is measured: it says `ready`, and answers each line, how often it is to do its
 //! case, with a line of numbers: how long that took, and the figures of the case.
 
+use super::by_ours::{Method, Ours};
 use super::by_procspawn::Procspawn;
 use super::case::Case;
 use super::raw;
-use super::turns::{Run, of_crew, of_maps};
+use super::turns::{Run, of_crew, of_maps, of_recycling};
 use mpserverd_tests::bench::text;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, Write};
@@ -12,6 +13,7 @@ use std::io::{BufRead, Write};
 /// Who does it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Who {
+    Ours(Method),
     Procspawn,
     Rayon,
     Futex,
@@ -29,6 +31,8 @@ pub(crate) enum Python {
 
 fn prepare(who: Who, case: Case) -> Result<Run, String> {
     match who {
+        Who::Ours(method) if case == Case::Recycle => of_recycling::<Ours>(method),
+        Who::Ours(method) => of_crew::<Ours>(method, case),
         Who::Procspawn => of_crew::<Procspawn>((), case),
         Who::Rayon => of_maps::<rayon::ThreadPool>((), case),
         Who::Futex => raw::futex(),

@@ -1,5 +1,6 @@
 //! Which cases there are, and who takes part.
 
+use super::by_ours::Method;
 use super::case::{Call, Case};
 use super::drive::{Python, Who};
 use mpserverd_tests::bench::report::Column;
@@ -24,6 +25,11 @@ pub(crate) struct Table {
     pub(crate) note: &'static str,
 }
 
+/// Its workers, once there, are the same however they were started.
+pub(crate) const OURS: (Column, Who) = (["ours", "Pool"], Who::Ours(Method::Spawn));
+const FORKSERVER: (Column, Who) = (["ours", "forkserver"], Who::Ours(Method::ForkServer));
+const SPAWN: (Column, Who) = (["ours", "spawn"], Who::Ours(Method::Spawn));
+const FORK: (Column, Who) = (["ours", "fork"], Who::Ours(Method::Fork));
 const PYTHON: (Column, Who) = (["CPython", "Pool"], Who::Python(Python::Pool));
 const EXECUTOR: (Column, Who) = (["CPython", "Executor"], Who::Python(Python::Executor));
 const PROCSPAWN: (Column, Who) = (["procspawn", "Pool"], Who::Procspawn);
@@ -52,7 +58,7 @@ const LARGE: Table = Table {
 const CREATE: Table = Table {
     heading: "A pool is made, and ended",
     note: "From just before it is made to the first answer, and until every worker is at work at once; from close and join until all processes are gone.
-CPython's pools fork; procspawn's executes.",
+Ours by each start method, of which the forkserver's has some workers ready. CPython's pools fork; procspawn's executes.",
 };
 
 const RECYCLE: Table = Table {
@@ -105,26 +111,26 @@ const LONG: u64 = 1_000_000;
 #[rustfmt::skip]
 pub(crate) fn all() -> Vec<Operation> {
     vec![
-        operation!("apply", APPLY, "apply", Case::Apply, [FUTEX, PYTHON, EXECUTOR, PROCSPAWN, RAYON]),
-        operation!("map-0-1", MAP, "nothing, chunk 1", map(0, 1), [PYTHON, EXECUTOR, PROCSPAWN, RAYON]),
-        operation!("map-0-chunks", MAP, "nothing, chunk 1000", map(0, 1000), [PYTHON, EXECUTOR, PROCSPAWN, RAYON]),
-        operation!("map-0-default", MAP, "nothing, default", map(0, 0), [PYTHON, EXECUTOR, RAYON]),
-        operation!("map-10us-1", MAP, "10 µs, chunk 1", map(SHORT, 1), [PYTHON, EXECUTOR, PROCSPAWN, RAYON]),
-        operation!("map-10us-chunks", MAP, "10 µs, chunk 100", map(SHORT, 100), [PYTHON, EXECUTOR, PROCSPAWN, RAYON]),
-        operation!("map-10us-default", MAP, "10 µs, default", map(SHORT, 0), [PYTHON, EXECUTOR, RAYON]),
-        operation!("map-1ms-1", MAP, "1 ms, chunk 1", map(LONG, 1), [PYTHON, EXECUTOR, PROCSPAWN, RAYON]),
-        operation!("map-1ms-chunks", MAP, "1 ms, chunk 10", map(LONG, 10), [PYTHON, EXECUTOR, PROCSPAWN, RAYON]),
-        operation!("map-1ms-default", MAP, "1 ms, default", map(LONG, 0), [PYTHON, EXECUTOR, RAYON]),
-        operation!("large-inputs", LARGE, "inputs", Case::Inputs, [PYTHON, EXECUTOR, PROCSPAWN]),
-        operation!("large-outputs", LARGE, "outputs", Case::Outputs, [PYTHON, EXECUTOR, PROCSPAWN]),
-        operation!("create-2", CREATE, "2 workers", Case::Create(2), [PYTHON, EXECUTOR, PROCSPAWN]),
-        operation!("create-16", CREATE, "16 workers", Case::Create(16), [PYTHON, EXECUTOR, PROCSPAWN]),
-        operation!("create-200", CREATE, "200 workers", Case::Create(200), [PYTHON, EXECUTOR, PROCSPAWN]),
-        operation!("recycle", RECYCLE, "recycling", Case::Recycle, [PYTHON, EXECUTOR]),
-        operation!("recover", RECOVER, "recovery", Case::Recover, [PYTHON, EXECUTOR, PROCSPAWN]),
-        operation!("scale-10us", SCALE, "10 µs", Case::Scale { nanos: SHORT, chunk: 100 }, [PYTHON, EXECUTOR, PROCSPAWN, RAYON]),
-        operation!("scale-1ms", SCALE, "1 ms", Case::Scale { nanos: LONG, chunk: 1 }, [PYTHON, EXECUTOR, PROCSPAWN, RAYON]),
-        operation!("memory", MEMORY, "private", Case::Memory, [PYTHON, EXECUTOR, PROCSPAWN]),
+        operation!("apply", APPLY, "apply", Case::Apply, [OURS, FUTEX, PYTHON, EXECUTOR, PROCSPAWN, RAYON]),
+        operation!("map-0-1", MAP, "nothing, chunk 1", map(0, 1), [OURS, PYTHON, EXECUTOR, PROCSPAWN, RAYON]),
+        operation!("map-0-chunks", MAP, "nothing, chunk 1000", map(0, 1000), [OURS, PYTHON, EXECUTOR, PROCSPAWN, RAYON]),
+        operation!("map-0-default", MAP, "nothing, default", map(0, 0), [OURS, PYTHON, EXECUTOR, RAYON]),
+        operation!("map-10us-1", MAP, "10 µs, chunk 1", map(SHORT, 1), [OURS, PYTHON, EXECUTOR, PROCSPAWN, RAYON]),
+        operation!("map-10us-chunks", MAP, "10 µs, chunk 100", map(SHORT, 100), [OURS, PYTHON, EXECUTOR, PROCSPAWN, RAYON]),
+        operation!("map-10us-default", MAP, "10 µs, default", map(SHORT, 0), [OURS, PYTHON, EXECUTOR, RAYON]),
+        operation!("map-1ms-1", MAP, "1 ms, chunk 1", map(LONG, 1), [OURS, PYTHON, EXECUTOR, PROCSPAWN, RAYON]),
+        operation!("map-1ms-chunks", MAP, "1 ms, chunk 10", map(LONG, 10), [OURS, PYTHON, EXECUTOR, PROCSPAWN, RAYON]),
+        operation!("map-1ms-default", MAP, "1 ms, default", map(LONG, 0), [OURS, PYTHON, EXECUTOR, RAYON]),
+        operation!("large-inputs", LARGE, "inputs", Case::Inputs, [OURS, PYTHON, EXECUTOR, PROCSPAWN]),
+        operation!("large-outputs", LARGE, "outputs", Case::Outputs, [OURS, PYTHON, EXECUTOR, PROCSPAWN]),
+        operation!("create-2", CREATE, "2 workers", Case::Create(2), [FORKSERVER, SPAWN, FORK, PYTHON, EXECUTOR, PROCSPAWN]),
+        operation!("create-16", CREATE, "16 workers", Case::Create(16), [FORKSERVER, SPAWN, FORK, PYTHON, EXECUTOR, PROCSPAWN]),
+        operation!("create-200", CREATE, "200 workers", Case::Create(200), [FORKSERVER, SPAWN, FORK, PYTHON, EXECUTOR, PROCSPAWN]),
+        operation!("recycle", RECYCLE, "recycling", Case::Recycle, [FORKSERVER, SPAWN, FORK, PYTHON, EXECUTOR]),
+        operation!("recover", RECOVER, "recovery", Case::Recover, [FORKSERVER, SPAWN, FORK, PYTHON, EXECUTOR, PROCSPAWN]),
+        operation!("scale-10us", SCALE, "10 µs", Case::Scale { nanos: SHORT, chunk: 100 }, [OURS, PYTHON, EXECUTOR, PROCSPAWN, RAYON]),
+        operation!("scale-1ms", SCALE, "1 ms", Case::Scale { nanos: LONG, chunk: 1 }, [OURS, PYTHON, EXECUTOR, PROCSPAWN, RAYON]),
+        operation!("memory", MEMORY, "private", Case::Memory, [FORKSERVER, SPAWN, FORK, PYTHON, EXECUTOR, PROCSPAWN]),
         operation!("call-list-get", CALLS, "list, get", Case::Call(Call::ListGet), [SOCKET_PAIR, MANAGER]),
         operation!("call-list-set", CALLS, "list, set", Case::Call(Call::ListSet), [SOCKET_PAIR, MANAGER]),
         operation!("call-list-append", CALLS, "list, append", Case::Call(Call::ListAppend), [SOCKET_PAIR, MANAGER]),
