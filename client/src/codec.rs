@@ -26,6 +26,32 @@ pub(crate) fn encode<T: Serialize>(codec: Codec, value: &T) -> Result<Vec<u8>, C
     }
 }
 
+/// Appends an encoded value to bytes, which after an error are as they were.
+///
+/// # Errors
+/// As [`encode`].
+pub(crate) fn encode_into<T: Serialize>(
+    codec: Codec,
+    value: &T,
+    bytes: &mut Vec<u8>,
+) -> Result<(), CodecError> {
+    if codec == Codec::Bincode {
+        return wire::encode_payload_into(value, bytes);
+    }
+    let before = bytes.len();
+    let done = match serde_json::to_writer(&mut *bytes, value) {
+        Err(error) => Err(CodecError::Unserializable(error.to_string())),
+        Ok(()) if (bytes.len() - before) as u64 > PAYLOAD_BYTES_MAX => {
+            Err(CodecError::TooLarge { limit: PAYLOAD_BYTES_MAX })
+        }
+        Ok(()) => Ok(()),
+    };
+    if done.is_err() {
+        bytes.truncate(before);
+    }
+    done
+}
+
 /// Decodes a value.
 ///
 /// # Errors

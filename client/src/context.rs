@@ -291,9 +291,30 @@ impl Context {
         })
     }
 
+    /// A pool of workers.
+    ///
+    /// ```no_run
+    /// use mpserverd_client as mp;
+    ///
+    /// #[mp::task]
+    /// fn square(x: u64) -> u64 {
+    ///     x * x
+    /// }
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     mp::freeze_support();
+    ///     let pool = mp::get_context(None).pool().processes(4).build()?;
+    ///     println!("{:?}", pool.map::<square>(0..10)?);
+    ///     Ok(())
+    /// }
+    /// ```
+    #[cfg(target_os = "linux")]
+    pub fn pool(&self) -> crate::pool::PoolBuilder {
+        crate::pool::PoolBuilder::new(self.clone())
+    }
+
     /// A process that does a job which every worker can do.
     #[cfg(target_os = "linux")]
-    #[allow(dead_code, reason = "there is none yet")]
     pub(crate) fn builtin<R>(&self, name: &'static str, args: &impl Serialize) -> ProcessBuilder<R>
     where
         R: DeserializeOwned,

@@ -36,6 +36,7 @@
 //! | `shared` | memory that processes share |
 //! | [`sync`] | locks and what is built on them |
 //! | [`queue`] | queues in shared memory |
+//! | [`pool`] | workers that run many tasks, one after the other |
 //! | `sys` | everything that needs `unsafe` |
 //!
 //! # Invariants
@@ -67,6 +68,8 @@ pub mod task;
 
 #[cfg(target_os = "linux")]
 pub mod daemon;
+#[cfg(target_os = "linux")]
+pub mod pool;
 #[cfg(target_os = "linux")]
 pub mod queue;
 #[cfg(target_os = "linux")]
@@ -112,6 +115,11 @@ pub use job_types::{OnParentDeath, Panic};
 pub use mpserverd_macros::task;
 pub use mpserverd_proto::error::{Fault, JobError, PreloadError, Refusal, Stage};
 pub use mpserverd_proto::status::{ExitRecord, Reporter, Usage};
+#[cfg(target_os = "linux")]
+pub use pool::{
+    AsyncResult, Imap, ImapUnordered, MapError, Mapping, Pool, PoolBuilder, PoolError, PoolStatus,
+    Progress, Submission, TaskFailure, Unary,
+};
 #[cfg(target_os = "linux")]
 pub use process::wait_any;
 pub use process::{
@@ -283,7 +291,9 @@ pub mod __private {
     pub use crate::runtime::{EARLY, HOOKS, HookResult, Hooks};
     #[cfg(target_os = "linux")]
     pub use crate::sys::export::module_descriptor;
-    pub use crate::task::{Encoded, Returns, ReturnsIoResult, ReturnsResult, ReturnsValue};
+    pub use crate::task::{
+        Appended, Encoded, Returns, ReturnsIoResult, ReturnsResult, ReturnsValue,
+    };
     pub use linkme;
     pub use mpserverd_proto::abi;
     pub use mpserverd_proto::schema::hash as schema_hash;

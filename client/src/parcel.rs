@@ -22,9 +22,30 @@ impl Parcel {
     pub(crate) fn pack<T: Serialize>(codec: Codec, value: &T) -> Result<Self, CodecError> {
         let (bytes, fds) = collect(|| codec::encode(codec, value));
         if codec == Codec::Json && !fds.is_empty() {
-            return Err(CodecError::Unserializable("a descriptor has no JSON form".to_owned()));
+            return Err(no_json_form());
         }
         Ok(Self { bytes: bytes?, fds })
+    }
+
+    /// Appends an encoded value to bytes and gives its handles: [`pack`](Self::pack) without a
+    /// parcel. After an error the bytes are as they were.
+    ///
+    /// # Errors
+    /// As [`pack`](Self::pack).
+    #[inline]
+    pub(crate) fn append<T: Serialize>(
+        codec: Codec,
+        value: &T,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Vec<SharedFd>, CodecError> {
+        let before = bytes.len();
+        let (done, fds) = collect(|| codec::encode_into(codec, value, bytes));
+        done?;
+        if codec == Codec::Json && !fds.is_empty() {
+            bytes.truncate(before);
+            return Err(no_json_form());
+        }
+        Ok(fds)
     }
 
     /// Decodes a value with its handles.
@@ -34,4 +55,8 @@ impl Parcel {
     pub(crate) fn unpack<T: DeserializeOwned>(self, codec: Codec) -> Result<T, CodecError> {
         provide(self.fds, || codec::decode(codec, &self.bytes))
     }
+}
+
+fn no_json_form() -> CodecError {
+    CodecError::Unserializable("a descriptor has no JSON form".to_owned())
 }

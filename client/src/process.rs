@@ -90,6 +90,8 @@ pub(crate) struct Options {
     #[cfg(unix)]
     pub(crate) fds: Vec<std::os::fd::OwnedFd>,
     pub(crate) allow_threads: bool,
+    #[cfg(target_os = "linux")]
+    pub(crate) cradle: Option<std::sync::Arc<crate::start::cradle::Cradle>>,
     pub(crate) start_timeout: Option<Duration>,
 }
 
@@ -114,6 +116,8 @@ impl Default for Options {
             #[cfg(unix)]
             fds: Vec::new(),
             allow_threads: false,
+            #[cfg(target_os = "linux")]
+            cradle: None,
             start_timeout: None,
         }
     }
@@ -272,6 +276,15 @@ impl<R> ProcessBuilder<R> {
     /// the child, so anything the child does may hang; it is refused by default.
     pub fn allow_threads(self, allow: bool) -> Self {
         self.with(|options| options.allow_threads = allow)
+    }
+
+    /// With `fork`: the process that forks in place of this one.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn cradle(
+        self,
+        cradle: Option<std::sync::Arc<crate::start::cradle::Cradle>>,
+    ) -> Self {
+        self.with(|options| options.cradle = cradle)
     }
 
     /// How long [`start`](Self::start) may wait for a worker; 60 seconds by default.

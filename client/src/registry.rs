@@ -13,6 +13,9 @@ use mpserverd_proto::limits::{JOB_FDS_MAX, PAYLOAD_BYTES_MAX};
 use mpserverd_proto::report::TaskInfo;
 use mpserverd_proto::schema;
 
+#[cfg(target_os = "linux")]
+pub(crate) mod batch;
+
 /// The tasks of this program (or shared object), collected by the linker.
 #[distributed_slice]
 pub static TASKS: [TaskEntry];
@@ -25,6 +28,8 @@ pub struct TaskEntry {
     pub(crate) doc: &'static str,
     pub(crate) schema: u64,
     run: fn(Codec, &[u8], Vec<SharedFd>) -> Completion,
+    #[cfg(target_os = "linux")]
+    run_many: fn(&mut batch::Batch<'_>),
     #[cfg(target_os = "linux")]
     pub(crate) foreign: abi::Run,
 }
@@ -70,6 +75,8 @@ impl TaskEntry {
             schema: T::SCHEMA,
             run: invoke::<T>,
             #[cfg(target_os = "linux")]
+            run_many: batch::run_many::<T>,
+            #[cfg(target_os = "linux")]
             foreign: crate::sys::export::exported::<T>,
         }
     }
@@ -94,10 +101,7 @@ fn invoke<T: Task>(codec: Codec, bytes: &[u8], handles: Vec<SharedFd>) -> Comple
     // those of arguments that it drops are closed then.
     let args = match provide(handles, || decode_arguments::<T>(codec, bytes)) {
         Ok(args) => args,
-        Err(reason) => {
-            let signature = format!("{}{}", T::NAME, T::SIGNATURE);
-            return Completion::rejected(JobError::BadArguments { signature, reason });
-        }
+        Err(reason) => return Completion::rejected(bad_arguments::<T>(reason)),
     };
     match crate::runtime::panics::catch(|| T::encode(codec, T::call(args))) {
         Ok(encoded) => completion(encoded),
@@ -115,10 +119,18 @@ pub(crate) fn completion(encoded: crate::task::Encoded) -> Completion {
             },
             payload,
         },
-        Err(CodecError::TooLarge { .. }) => {
-            Completion::rejected(JobError::ResultTooLarge { limit: PAYLOAD_BYTES_MAX })
-        }
-        Err(error) => Completion::rejected(JobError::Unserializable(error.to_string())),
+        Err(error) => Completion::rejected(unencodable(error)),
+    }
+}
+
+fn bad_arguments<T: Task>(reason: String) -> JobError {
+    JobError::BadArguments { signature: format!("{}{}", T::NAME, T::SIGNATURE), reason }
+}
+
+fn unencodable(error: CodecError) -> JobError {
+    match error {
+        CodecError::TooLarge { .. } => JobError::ResultTooLarge { limit: PAYLOAD_BYTES_MAX },
+        other => JobError::Unserializable(other.to_string()),
     }
 }
 
@@ -175,12 +187,17 @@ pub(crate) struct Registry {
 impl Registry {
     /// The program's own tasks.
     pub(crate) fn of_program() -> Self {
+        Self::of_entries(&TASKS)
+    }
+
+    /// Tasks of the program, and no others.
+    pub(crate) fn of_entries(entries: &'static [TaskEntry]) -> Self {
         let own = |entry| Callable {
             info: TaskEntry::info(entry),
             title: String::new(),
             run: Run::Native(entry),
         };
-        Self { tasks: TASKS.iter().map(own).collect() }
+        Self { tasks: entries.iter().map(own).collect() }
     }
 
     /// Adds the tasks of a module.

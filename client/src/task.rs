@@ -14,6 +14,7 @@
 //! ```
 
 use crate::codec::{self, Codec, CodecError};
+use crate::handles::SharedFd;
 use crate::parcel::Parcel;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,21 @@ pub trait Task: Sized + 'static {
     fn call(args: Self::Args) -> Self::Output;
     /// Encodes what it returned.
     fn encode(codec: Codec, output: Self::Output) -> Encoded;
+    /// Appends what it returned to bytes, which after an error are as they were: the same as
+    /// [`encode`](Self::encode), for who has many to encode and does not ask for texts.
+    ///
+    /// # Errors
+    /// [`CodecError`] when the value cannot travel.
+    fn append(
+        codec: Codec,
+        output: Self::Output,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Appended, CodecError> {
+        let Encoded { failed, payload } = Self::encode(codec, output);
+        let Parcel { bytes: own, fds } = payload?;
+        bytes.extend_from_slice(&own);
+        Ok(Appended { failed: failed.is_some(), fds })
+    }
     /// Decodes what it returned.
     ///
     /// # Errors
@@ -56,6 +72,27 @@ pub struct Encoded {
     pub failed: Option<String>,
     /// The encoded value with its handles: of the whole, or of what is inside the `Ok` or `Err`.
     pub(crate) payload: Result<Parcel, CodecError>,
+}
+
+/// What a task returned has been encoded: what is not in the bytes.
+#[derive(Debug)]
+pub struct Appended {
+    /// Whether it is what was inside an `Err`.
+    pub failed: bool,
+    /// Descriptors of the handles in it.
+    pub(crate) fds: Vec<SharedFd>,
+}
+
+impl Appended {
+    #[inline]
+    fn of<T: Serialize>(
+        codec: Codec,
+        failed: bool,
+        value: &T,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Self, CodecError> {
+        Ok(Self { failed, fds: Parcel::append(codec, value, bytes)? })
+    }
 }
 
 /// An error for tasks whose own error type cannot travel.
@@ -174,6 +211,11 @@ impl<T> Returns<T> {
 pub trait ReturnsValue<T> {
     /// Encodes it.
     fn encode(&self, codec: Codec, output: T) -> Encoded;
+    /// Appends it to bytes, which after an error are as they were.
+    ///
+    /// # Errors
+    /// [`CodecError`].
+    fn append(&self, codec: Codec, output: T, bytes: &mut Vec<u8>) -> Result<Appended, CodecError>;
     /// Decodes it.
     ///
     /// # Errors
@@ -186,6 +228,11 @@ impl<T: Serialize + DeserializeOwned> ReturnsValue<T> for Returns<T> {
         Encoded { failed: None, payload: Parcel::pack(codec, &output) }
     }
 
+    #[inline]
+    fn append(&self, codec: Codec, output: T, bytes: &mut Vec<u8>) -> Result<Appended, CodecError> {
+        Appended::of(codec, false, &output, bytes)
+    }
+
     fn decode(&self, _: bool, payload: &[u8]) -> Result<T, CodecError> {
         codec::decode(Codec::Bincode, payload)
     }
@@ -195,6 +242,11 @@ impl<T: Serialize + DeserializeOwned> ReturnsValue<T> for Returns<T> {
 pub trait ReturnsResult<T> {
     /// Encodes it.
     fn encode(&self, codec: Codec, output: T) -> Encoded;
+    /// Appends it to bytes, which after an error are as they were.
+    ///
+    /// # Errors
+    /// [`CodecError`].
+    fn append(&self, codec: Codec, output: T, bytes: &mut Vec<u8>) -> Result<Appended, CodecError>;
     /// Decodes it.
     ///
     /// # Errors
@@ -221,6 +273,19 @@ where
         }
     }
 
+    #[inline]
+    fn append(
+        &self,
+        codec: Codec,
+        output: Result<T, E>,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Appended, CodecError> {
+        match output {
+            Ok(value) => Appended::of(codec, false, &value, bytes),
+            Err(error) => Appended::of(codec, true, &error, bytes),
+        }
+    }
+
     fn decode(&self, failed: bool, payload: &[u8]) -> Result<Result<T, E>, CodecError> {
         Ok(if failed {
             Err(codec::decode(Codec::Bincode, payload)?)
@@ -239,6 +304,11 @@ fn chain_text(value: &serde_json::Value) -> Option<String> {
 pub trait ReturnsIoResult<T> {
     /// Encodes it.
     fn encode(&self, codec: Codec, output: T) -> Encoded;
+    /// Appends it to bytes, which after an error are as they were.
+    ///
+    /// # Errors
+    /// [`CodecError`].
+    fn append(&self, codec: Codec, output: T, bytes: &mut Vec<u8>) -> Result<Appended, CodecError>;
     /// Decodes it.
     ///
     /// # Errors
@@ -254,6 +324,19 @@ impl<T: Serialize + DeserializeOwned> ReturnsIoResult<io::Result<T>> for &&Retur
                 failed: Some(error.to_string()),
                 payload: Parcel::pack(codec, &WireIoError::from(&error)),
             },
+        }
+    }
+
+    #[inline]
+    fn append(
+        &self,
+        codec: Codec,
+        output: io::Result<T>,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Appended, CodecError> {
+        match output {
+            Ok(value) => Appended::of(codec, false, &value, bytes),
+            Err(error) => Appended::of(codec, true, &WireIoError::from(&error), bytes),
         }
     }
 

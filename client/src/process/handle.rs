@@ -63,12 +63,15 @@ pub(crate) fn start(context: &Context, work: Work, options: Options) -> Result<H
         return Err(StartError::ClosureNeedsFork { method: method.as_str() });
     }
     let (task, closure) = split(work)?;
-    let allow_threads = options.allow_threads;
+    let (allow_threads, cradle) = (options.allow_threads, options.cradle.clone());
     let timeout = options.start_timeout;
     let socket = context.socket();
     let mut request = Request::prepare(task, options, method.as_str(), socket.as_deref())?;
     let lease = match method {
-        StartMethod::Fork => methods::fork::lease(closure, allow_threads, &mut request)?,
+        StartMethod::Fork => match cradle {
+            Some(cradle) => cradle.lease()?,
+            None => methods::fork::lease(closure, allow_threads, &mut request)?,
+        },
         StartMethod::Spawn => context.spawn_lease()?,
         StartMethod::ForkServer => context.forkserver_lease(timeout)?,
     };

@@ -22,7 +22,7 @@
 //!
 //! What must never be in here: `unsafe`; a thread; a lock that is held while somebody waits.
 
-mod carry;
+pub(crate) mod carry;
 mod core;
 mod error;
 mod handle;
@@ -30,11 +30,11 @@ mod item;
 mod iter;
 mod join;
 mod joinable;
-mod memory;
+pub(crate) mod memory;
 mod methods;
 mod options;
 mod put;
-mod readiness;
+pub(crate) mod readiness;
 mod simple;
 mod take;
 

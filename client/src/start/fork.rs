@@ -18,6 +18,27 @@ pub(crate) fn lease(
     allow_threads: bool,
     request: &mut Request,
 ) -> Result<Lease, StartError> {
+    let copy = copy(allow_threads, |theirs| {
+        request.forget_descriptors();
+        grow_up(theirs, closure)
+    })?;
+    Ok(Lease { pid: copy.pid, job: copy.socket, pidfd: copy.pidfd, status: Status::Child })
+}
+
+/// A copy of this process, as its parent sees it.
+#[derive(Debug)]
+pub(super) struct Copy {
+    pub(super) pid: u32,
+    pub(super) pidfd: OwnedFd,
+    /// Our end of a socket between both.
+    pub(super) socket: OwnedFd,
+}
+
+/// Forks; the child does what it is told, with its end of the socket.
+///
+/// # Errors
+/// [`StartError`]: other threads (unless they are allowed), or the system.
+pub(super) fn copy(allow_threads: bool, child: impl FnOnce(OwnedFd)) -> Result<Copy, StartError> {
     if !allow_threads {
         refuse_threads()?;
     }
@@ -31,14 +52,15 @@ pub(crate) fn lease(
     match unsafe { fork::fork() }.map_err(StartError::system("fork"))? {
         fork::Side::Child => {
             drop(ours);
-            request.forget_descriptors();
-            grow_up(theirs, closure)
+            child(theirs);
+            // It has returned, which it must not: this is no process of the program's.
+            fork::exit_now(111)
         }
         fork::Side::Parent(pid) => {
             drop(theirs);
             // Our child and not reaped yet: the pid cannot mean another process.
             let pidfd = wait::pidfd_open(pid).map_err(StartError::system("pidfd_open"))?;
-            Ok(Lease { pid, job: ours, pidfd, status: Status::Child })
+            Ok(Copy { pid, pidfd, socket: ours })
         }
     }
 }
