@@ -71,7 +71,8 @@ impl<'a, T: Task> Mapping<'a, T> {
     /// How many inputs travel together.
     ///
     /// By default as many as take some 100 µs, as measured while they run, and fewer towards the
-    /// end; one if there is a deadline. A worker that is lost costs one input of a chunk, not all.
+    /// end; one if there is a deadline. A worker that is lost costs the input of a
+    /// chunk that it ran, and those that it had done in the millisecond before.
     ///
     /// # Panics
     /// With 0.

@@ -1,13 +1,18 @@
 //! The `fork` method: a copy of this process.
 
 use super::request::Request;
-use super::{Lease, Status};
+use super::{Lease, Status, quiet};
 use crate::error::StartError;
 use crate::runtime::load::Loaded;
 use crate::runtime::{verdict, worker};
 use crate::sys::{attributes, fd, fork, wait};
 use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+/// How long threads that were just joined may take to vanish.
+const SETTLE_ROUNDS: u32 = 5;
+const SETTLE_ROUND: Duration = Duration::from_millis(1);
 
 /// Forks; the child serves one job, which is about to be sent to it.
 ///
@@ -39,16 +44,18 @@ pub(super) struct Copy {
 /// # Errors
 /// [`StartError`]: other threads (unless they are allowed), or the system.
 pub(super) fn copy(allow_threads: bool, child: impl FnOnce(OwnedFd)) -> Result<Copy, StartError> {
+    // Threads of the library's own sleep from here on.
+    let hushed = quiet::hush();
     if !allow_threads {
-        refuse_threads()?;
+        refuse_threads(if hushed.is_some() { quiet::count() } else { 0 })?;
     }
     let (ours, theirs) = fd::seqpacket_pair().map_err(StartError::system("socketpair"))?;
     // What stands in the output buffers would be written by both.
     let _ = std::io::stdout().flush();
     fork::flush_stdio();
     crate::shared::arena::about_to_fork();
-    // SAFETY: this process has one thread (and perhaps its controller, which sleeps in poll), or
-    // the caller has accepted the risk.
+    // SAFETY: this process has one thread (and perhaps its controller, which sleeps in poll, and
+    // threads of pools, which sleep outside any lock), or the caller has accepted the risk.
     match unsafe { fork::fork() }.map_err(StartError::system("fork"))? {
         fork::Side::Child => {
             drop(ours);
@@ -65,9 +72,18 @@ pub(super) fn copy(allow_threads: bool, child: impl FnOnce(OwnedFd)) -> Result<C
     }
 }
 
-fn refuse_threads() -> Result<(), StartError> {
-    let threads = verdict::threads();
-    if threads.len() > 1 + worker::runtime_threads() {
+fn refuse_threads(quiet: usize) -> Result<(), StartError> {
+    let harmless = 1 + worker::runtime_threads() + quiet;
+    let mut threads = verdict::threads();
+    for _ in 0..SETTLE_ROUNDS {
+        if threads.len() <= harmless {
+            return Ok(());
+        }
+        // One that has just been joined is listed for another moment.
+        std::thread::sleep(SETTLE_ROUND);
+        threads = verdict::threads();
+    }
+    if threads.len() > harmless {
         let names = threads.into_values().collect::<Vec<_>>();
         return Err(StartError::ForkWithThreads { count: names.len(), names });
     }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`fork`] | a copy of this process |
 //! | [`cradle`] | a copy of this process that does nothing but fork |
+//! | [`quiet`] | threads of the library that do not make a fork unsafe |
 //! | [`spawn`] | this program, executed anew |
 //! | [`forkserver`] | a spare of the daemon's template, or what the fallback policy says |
 //! | [`child`] | a started worker: its outcome, its end, its signals |
@@ -17,6 +18,7 @@ pub(crate) mod cradle;
 pub(crate) mod fork;
 pub(crate) mod forkserver;
 pub(crate) mod inbox;
+pub(crate) mod quiet;
 pub(crate) mod request;
 pub(crate) mod spawn;
 

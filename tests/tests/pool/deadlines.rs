@@ -31,7 +31,9 @@ fn a_task_that_listens_keeps_its_worker(ctx: &mp::Context) {
 fn the_time_in_the_queue_does_not_count(ctx: &mp::Context) {
     let pool = ctx.pool().processes(1).task_deadline(Duration::from_secs(1)).build().unwrap();
     let results = (0..20).map(|_| pool.apply_async::<nap>((100,)).unwrap()).collect::<Vec<_>>();
-    results.iter().for_each(|result| drop(get(result).unwrap()));
+    for result in &results {
+        get(result).unwrap();
+    }
 }
 
 fn a_map_loses_only_the_inputs_that_overrun(ctx: &mp::Context) {
@@ -44,6 +46,8 @@ fn a_map_loses_only_the_inputs_that_overrun(ctx: &mp::Context) {
             match outcome {
                 Ok(_) => assert!(at != 2 && at != 6),
                 Err(mp::TaskFailure::DeadlineExceeded(_)) => assert!(at == 2 || at == 6, "{at}"),
+                // Done in the moment before, and not told yet.
+                Err(error) if chunk.is_some() && error.is_lost() => assert!(at % 4 < 2, "{at}"),
                 Err(other) => panic!("{at}: {other}"),
             }
         }

@@ -33,7 +33,9 @@ fn a_killed_worker_costs_its_task_and_nothing_else(ctx: &mp::Context) {
     assert_eq!((lost, oom, attempts), (pid, false, 1));
     let mp::Ending::Known(record) = ending else { panic!("nobody saw how it ended") };
     assert_eq!(record.signal(), Some(9));
-    others.iter().for_each(|other| drop(get(other).unwrap()));
+    for other in &others {
+        get(other).unwrap();
+    }
     super::ready(&pool, 2);
     assert!(!super::ready(&pool, 2).contains(&pid));
 }
@@ -163,7 +165,7 @@ fn workers_do_not_survive_their_pool(ctx: &mp::Context) {
         let gone = eventually(PATIENCE, || !mpserverd_tests::proc::is_running(pid));
         assert!(gone, "{pid} still runs after {:?}", begun.elapsed());
     }
-    suite::end(&process);
+    assert_eq!(suite::end(&process), -9);
 }
 
 suite![

@@ -38,22 +38,8 @@ fn chunks_and_windows_have_a_least(ctx: &mp::Context) {
     assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(zero)).is_err());
 }
 
-fn a_program_that_cannot_be_its_own_worker_is_told(_: &mp::Context) {
-    // A module's host has no tasks of this program: they are unknown, at the first task.
-    let none = mp::get_context(mp::StartMethod::Spawn).with_modules(["/nowhere/libnothing.so"]);
-    let pool = none.pool().processes(1).init_attempts(2).build();
-    let error = pool.and_then(|pool| {
-        pool.apply::<square>((1,)).map_err(|error| match error {
-            mp::TaskFailure::Pool(error) => error,
-            other => mp::PoolError::Invalid(other.to_string()),
-        })
-    });
-    assert!(error.is_err());
-}
-
 suite![
     absurd_pools_are_refused_early,
     the_limit_that_is_hit_is_named,
     chunks_and_windows_have_a_least,
-    a_program_that_cannot_be_its_own_worker_is_told,
 ];

@@ -3,6 +3,7 @@
 
 use super::call::{Call, Then};
 use crate::runtime::panics;
+use crate::start::quiet::Quiet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -57,10 +58,10 @@ impl Callbacks {
 
     fn start(&self) -> Option<Thread> {
         let (errands, receiver) = channel();
-        let shared = Arc::clone(&self.shared);
+        let (shared, quiet) = (Arc::clone(&self.shared), Quiet::begin());
         let handle = std::thread::Builder::new()
             .name("mp-pool-callbacks".to_owned())
-            .spawn(move || run(&receiver, &shared));
+            .spawn(move || run(&receiver, &shared, &quiet));
         Some(Thread { errands, handle: handle.ok()? })
     }
 
@@ -107,8 +108,9 @@ fn finish(shared: &Shared) {
     shared.done.notify_all();
 }
 
-fn run(receiver: &Receiver<Errand>, shared: &Shared) {
+fn run(receiver: &Receiver<Errand>, shared: &Shared, quiet: &Quiet) {
     while let Ok((call, then)) = receiver.recv() {
+        let _awake = quiet.awake();
         if let Err(panic) = panics::catch(|| then(&call)) {
             shared.panics.fetch_add(1, Ordering::Relaxed);
             tracing::error!(panic = panic.message, "a callback of a pool panicked");

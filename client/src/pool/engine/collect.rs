@@ -311,6 +311,11 @@ impl State {
         }
     }
 
+    /// Whether a worker is about to say something.
+    pub(super) fn expects_answers(&mut self) -> bool {
+        self.workers().any(|(_, worker)| !worker.sent.is_empty() || worker.phase == Phase::Starting)
+    }
+
     /// Whether anything is left to do.
     pub(super) fn is_busy(&mut self) -> bool {
         !self.pending.is_empty()

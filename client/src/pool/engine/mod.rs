@@ -51,6 +51,7 @@ use super::error::PoolError;
 use crate::context::StartMethod;
 use crate::process::Stream;
 use crate::start::cradle::Cradle;
+use crate::start::quiet::Quiet;
 use callbacks::Callbacks;
 use collect::Seat;
 use nix::sys::epoll::{Epoll, EpollCreateFlags};
@@ -127,10 +128,10 @@ impl Engine {
         if let Some(order) = first {
             engine.start_worker(order).map_err(|(_, error)| error)?;
         }
-        let supervisor = Arc::clone(&engine);
+        let (supervisor, quiet) = (Arc::clone(&engine), Quiet::begin());
         let thread = std::thread::Builder::new()
             .name("mp-pool".to_owned())
-            .spawn(move || supervisor.supervise());
+            .spawn(move || supervisor.supervise(&quiet));
         match thread {
             Ok(thread) => *engine.supervisor() = Some(thread),
             Err(error) => {

@@ -12,6 +12,7 @@ use crate::job_types::OnParentDeath;
 use crate::pool::error::PoolError;
 use crate::pool::worker::WORKER;
 use crate::process::{Process, Stream};
+use crate::start::quiet::Quiet;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -154,9 +155,9 @@ impl Engine {
         }
         while state.starters < state.orders.len().min(STARTERS_MOST) {
             state.starters += 1;
-            let engine = Arc::clone(self);
+            let (engine, quiet) = (Arc::clone(self), Quiet::begin());
             let thread = std::thread::Builder::new().name("mp-pool-start".to_owned());
-            if let Err(error) = thread.spawn(move || engine.start_ordered()) {
+            if let Err(error) = thread.spawn(move || engine.start_ordered(&quiet)) {
                 state.starters -= 1;
                 let orders = std::mem::take(&mut state.orders);
                 self.give_up(state, orders, &format!("no thread to start workers: {error}"));
@@ -173,7 +174,8 @@ impl Engine {
     }
 
     /// A starter's thread.
-    fn start_ordered(self: Arc<Self>) {
+    fn start_ordered(self: Arc<Self>, quiet: &Quiet) {
+        let _awake = quiet.awake();
         loop {
             let mut state = self.lock();
             let Some(order) = state.orders.pop_front() else {

@@ -5,11 +5,12 @@
 //! alone writes, and a pipe that is full makes its own worker wait.
 
 use crate::pool::error::PoolError;
+use crate::start::quiet::Quiet;
 use crate::sys::fd;
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::collections::VecDeque;
-use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -84,7 +85,7 @@ impl Voice {
         heard.tail.add(&bytes[before..]);
         match got {
             Ok(0) => heard.ended = true,
-            Ok(_) | Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => {}
+            Ok(_) | Err(Errno::EAGAIN | Errno::EINTR) => {}
             Err(_) => heard.ended = true,
         }
         bytes.len() > before
@@ -118,10 +119,10 @@ impl Stderr {
             .map_err(|error| PoolError::system("eventfd")(error.into()))?;
         let shared =
             Arc::new(Shared { voices: Mutex::default(), wake, over: AtomicBool::new(false) });
-        let in_thread = Arc::clone(&shared);
+        let (in_thread, quiet) = (Arc::clone(&shared), Quiet::begin());
         let thread = std::thread::Builder::new()
             .name("mp-pool-stderr".to_owned())
-            .spawn(move || run(&in_thread))
+            .spawn(move || run(&in_thread, &quiet))
             .map_err(PoolError::system("thread"))?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
@@ -170,12 +171,17 @@ impl Drop for Stderr {
     }
 }
 
-fn run(shared: &Shared) {
+fn run(shared: &Shared, quiet: &Quiet) {
+    let mut awake = Some(quiet.awake());
     loop {
         let over = shared.over.load(Ordering::Acquire);
         let voices = shared.voices().clone();
         for voice in &voices {
-            say(&voice.read());
+            let bytes = voice.read();
+            // A terminal that does not read must not hold up a fork.
+            drop(awake.take());
+            say(&bytes);
+            awake = Some(quiet.awake());
         }
         if over {
             return;
@@ -187,15 +193,27 @@ fn run(shared: &Shared) {
         let voices = shared.voices().clone();
         let mut sources = vec![PollFd::new(shared.wake.as_fd(), PollFlags::POLLIN)];
         sources.extend(voices.iter().map(|v| PollFd::new(v.pipe.as_fd(), PollFlags::POLLIN)));
+        drop(awake.take());
         let _ = poll(&mut sources, PollTimeout::NONE);
+        awake = Some(quiet.awake());
         let _ = shared.wake.read();
     }
 }
 
 /// Passes it on. Without a standard error there is nobody to tell.
-fn say(bytes: &[u8]) {
-    if !bytes.is_empty() {
-        let _ = std::io::stderr().lock().write_all(bytes);
+///
+/// By the descriptor, not by std's handle: a copy of this process must never find that locked.
+fn say(mut bytes: &[u8]) {
+    let Some(stderr) = fd::standard(2) else { return };
+    while !bytes.is_empty() {
+        match nix::unistd::write(stderr, bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => {
+                let _ = poll(&mut [PollFd::new(stderr, PollFlags::POLLOUT)], PollTimeout::NONE);
+            }
+            Err(_) => return,
+        }
     }
 }
 
@@ -203,6 +221,7 @@ fn say(bytes: &[u8]) {
 mod tests {
     use super::*;
     use std::fs::File;
+    use std::io::Write;
 
     #[test]
     fn only_the_end_is_kept() {

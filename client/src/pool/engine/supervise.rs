@@ -5,6 +5,7 @@ use super::Engine;
 use super::collect::PATROL_PERIOD;
 use super::state::State;
 use super::worker::Worker;
+use crate::start::quiet::Quiet;
 use nix::errno::Errno;
 use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
 use std::sync::Arc;
@@ -13,6 +14,9 @@ use std::time::{Duration, Instant};
 /// What an event of the supervisor's epoll is about; anything below is the number of a worker.
 const DESK: u64 = 1 << 32;
 const WAKE: u64 = DESK + 1;
+
+/// How often the supervisor looks for answers, though nobody says that there are any.
+const TICK: Duration = Duration::from_millis(50);
 
 /// Events that are taken at once.
 const EVENTS: usize = 64;
@@ -37,8 +41,11 @@ impl Engine {
     }
 
     /// The supervisor's thread.
-    pub(super) fn supervise(self: &Arc<Self>) {
+    pub(super) fn supervise(self: &Arc<Self>, quiet: &Quiet) {
+        let mut awake = Some(quiet.awake());
         self.desk.watch(true);
+        self.desk.settle();
+        self.collect();
         let mut events = [EpollEvent::empty(); EVENTS];
         loop {
             let Some(due) = self.tend() else { return };
@@ -46,7 +53,10 @@ impl Engine {
             if self.seat.needs_patrol() {
                 left = Some(left.unwrap_or(PATROL_PERIOD).min(PATROL_PERIOD));
             }
-            let happened = match self.epoll.wait(&mut events, timeout(left)) {
+            drop(awake.take());
+            let waited = self.epoll.wait(&mut events, timeout(left));
+            awake = Some(quiet.awake());
+            let happened = match waited {
                 Ok(count) => &events[..count],
                 Err(Errno::EINTR) => &[],
                 Err(error) => {
@@ -56,17 +66,14 @@ impl Engine {
                     &[]
                 }
             };
-            let mut answers = false;
             for event in happened {
                 match event.data() {
                     WAKE => drop(self.wake.read()),
-                    DESK => answers = true,
+                    DESK => {}
                     number => self.note_death(number as usize),
                 }
             }
-            if answers {
-                self.desk.settle();
-            }
+            self.desk.settle();
             // One that could not say so is heard as well.
             self.collect();
         }
@@ -99,6 +106,10 @@ impl Engine {
             return None;
         }
         self.start_missing(state, now);
+        // Somebody who died on his way to say so may have an answer.
+        if state.expects_answers() {
+            state.look_at(now + TICK);
+        }
         // What has been looked at just now needs no further look.
         state.attention = false;
         Some(state.due)
