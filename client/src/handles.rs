@@ -74,50 +74,91 @@ impl fmt::Debug for SharedFd {
     }
 }
 
-thread_local! {
-    /// The list that is being filled.
-    static OUTGOING: List = const { Cell::new(None) };
-    /// The list that is being read.
-    static INCOMING: List = const { Cell::new(None) };
+/// The list of a thread that is being filled or read.
+struct List {
+    /// Looked at first, as it needs no destructor: most values have no handles.
+    state: &'static LocalKey<Cell<State>>,
+    /// Empty unless the state says otherwise.
+    list: &'static LocalKey<Cell<Vec<SharedFd>>>,
 }
 
-type List = Cell<Option<Vec<SharedFd>>>;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// No value is on its way.
+    Closed,
+    /// One is, and the list is empty.
+    Empty,
+    /// One is, and the list is not empty.
+    Filled,
+}
+
+macro_rules! list {
+    ($name:ident) => {
+        static $name: List = {
+            thread_local! {
+                static STATE: Cell<State> = const { Cell::new(State::Closed) };
+                static LIST: Cell<Vec<SharedFd>> = const { Cell::new(Vec::new()) };
+            }
+            List { state: &STATE, list: &LIST }
+        };
+    };
+}
+list!(OUTGOING);
+list!(INCOMING);
 
 /// Puts the list of before back in its place, also when the closure in between panics.
 struct Scope {
-    key: &'static LocalKey<List>,
-    before: Option<Vec<SharedFd>>,
+    own: &'static List,
+    state: State,
+    before: Vec<SharedFd>,
 }
 
 impl Scope {
     #[inline]
-    fn enter(key: &'static LocalKey<List>, list: Vec<SharedFd>) -> Self {
-        Self { key, before: key.replace(Some(list)) }
+    fn enter(own: &'static List, list: Vec<SharedFd>) -> Self {
+        let now = if list.is_empty() { State::Empty } else { State::Filled };
+        let state = own.state.replace(now);
+        let unchanged = state != State::Filled && now == State::Empty;
+        let before = if unchanged { Vec::new() } else { own.list.replace(list) };
+        Self { own, state, before }
     }
 
     #[inline]
     fn leave(mut self) -> Vec<SharedFd> {
-        let list = self.key.replace(self.before.take());
+        let list = self.put_back();
         std::mem::forget(self);
-        list.unwrap_or_default()
+        list
+    }
+
+    #[inline]
+    fn put_back(&mut self) -> Vec<SharedFd> {
+        let was = self.own.state.replace(self.state);
+        if was == State::Filled || self.state == State::Filled {
+            self.own.list.replace(std::mem::take(&mut self.before))
+        } else {
+            Vec::new()
+        }
     }
 }
 
 impl Drop for Scope {
     fn drop(&mut self) {
-        self.key.set(self.before.take());
+        drop(self.put_back());
     }
 }
 
 /// Runs something with the list of the innermost scope, if there is one.
-fn with_list<R>(
-    key: &'static LocalKey<List>,
-    run: impl FnOnce(&mut Vec<SharedFd>) -> R,
-) -> Option<R> {
-    let mut list = key.take();
-    let result = list.as_mut().map(run);
-    key.set(list);
-    result
+fn with_list<R>(own: &List, run: impl FnOnce(&mut Vec<SharedFd>) -> R) -> Option<R> {
+    if own.state.get() == State::Closed {
+        return None;
+    }
+    let mut list = own.list.take();
+    let result = run(&mut list);
+    if !list.is_empty() {
+        own.state.set(State::Filled);
+    }
+    own.list.set(list);
+    Some(result)
 }
 
 /// Runs `encode`, in which handles may be serialised, and returns their descriptors in the order
@@ -145,7 +186,7 @@ pub fn provide<R>(fds: impl IntoIterator<Item = SharedFd>, decode: impl FnOnce()
 /// of `get_spawning_popen() is not None`.
 #[must_use]
 pub fn is_spawning() -> bool {
-    with_list(&OUTGOING, |_| ()).is_some()
+    OUTGOING.state.get() != State::Closed
 }
 
 /// What serialising a handle outside a journey gives.

@@ -6,8 +6,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// After so many times in vain one looks once and sleeps.
 const MISSES_MAX: u32 = 4;
-/// But for every so many times.
+/// But every so many times one looks for long: two that wait for each other, and always sleep,
+/// stay awake from then on if each needs less time than it takes to wake the other.
 const TRIES_AGAIN: u32 = 16;
+/// How many times as long that is.
+const LONG: u32 = 6;
+
+/// Pauses between two looks, at most: so long one may be late.
+const PAUSES_MAX: u32 = 16;
 
 /// Whether it pays to look for longer than once. Of one process.
 #[derive(Debug, Default)]
@@ -25,8 +31,12 @@ impl Lookout {
 
     fn look_longer(&self, there: impl Fn() -> bool) -> bool {
         let misses = self.misses.load(Ordering::Relaxed);
-        let tries = misses < MISSES_MAX || misses.is_multiple_of(TRIES_AGAIN);
-        let (mut left, mut pauses) = (if tries { pauses_before_sleep() } else { 0 }, 4);
+        let times = match misses {
+            0..MISSES_MAX => 1,
+            _ if misses.is_multiple_of(TRIES_AGAIN) => LONG,
+            _ => 0,
+        };
+        let (mut left, mut pauses) = (times * pauses_before_sleep(), 4);
         while left > 0 {
             for _ in 0..pauses {
                 pause();
@@ -36,7 +46,7 @@ impl Lookout {
                 return true;
             }
             left = left.saturating_sub(pauses);
-            pauses *= 2;
+            pauses = (pauses * 2).min(PAUSES_MAX);
         }
         self.misses.store(misses.wrapping_add(1), Ordering::Relaxed);
         false

@@ -68,7 +68,7 @@ fn every_item_of_a_chunk_has_its_own_outcome() {
         (Tag::Failed, "-5 is negative".into())
     );
     assert_eq!((outcomes[1].0, value::<i64>(&outcomes[1].1)), (Tag::Returned, 5));
-    drop(office.channel.retire());
+    office.channel.retire();
     assert!(worker.join().is_ok());
 }
 

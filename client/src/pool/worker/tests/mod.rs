@@ -5,6 +5,7 @@ mod deaths;
 mod hostile;
 mod processes;
 mod recalls;
+mod speed;
 
 use super::inbox::{Inbox, Next};
 use super::job::Running;

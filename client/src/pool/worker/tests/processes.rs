@@ -6,7 +6,7 @@ use crate::{OnParentDeath, Process, StartMethod, get_context};
 use std::collections::VecDeque;
 
 /// Starts the job in a fork of this process.
-fn fork(end: &WorkerEnd, initializer: Option<&Initializer>) -> Process<()> {
+pub(super) fn fork(end: &WorkerEnd, initializer: Option<&Initializer>) -> Process<()> {
     let context = get_context(StartMethod::Fork);
     let builder = context.builtin::<()>(WORKER, &(end, initializer));
     let builder = builder.on_parent_death(OnParentDeath::Kill).allow_threads(true);
