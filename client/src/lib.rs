@@ -31,6 +31,7 @@
 //! | [`handles`] | objects of the kernel and shared objects inside values |
 //! | `connection` | messages over sockets and pipes |
 //! | `start` | the three ways to a worker |
+//! | `straight` | values that need no codec |
 //! | `runtime` | what templates and workers run |
 //! | [`daemon`] | the connection to the daemon |
 //! | `shared` | memory that processes share |
@@ -76,6 +77,8 @@ pub mod queue;
 mod shared;
 #[cfg(target_os = "linux")]
 mod start;
+#[cfg(target_os = "linux")]
+mod straight;
 #[cfg(target_os = "linux")]
 pub mod sync;
 #[cfg(target_os = "linux")]

@@ -8,6 +8,7 @@ use super::error::{MapError, TaskFailure};
 use crate::codec::CodecError;
 use crate::handles::{SharedFd, provide};
 use crate::runtime::panics;
+use crate::straight;
 use crate::task::Task;
 use mpserverd_proto::codec as wire;
 use mpserverd_proto::error::JobError;
@@ -32,6 +33,9 @@ fn outcome<T: Task>(tag: Tag, bytes: &[u8], fds: &[SharedFd]) -> Result<T::Outpu
             return Err(undecodable(CodecError::Malformed(what)));
         }
     };
+    if !failed && let Some(output) = straight::read(bytes) {
+        return Ok(output);
+    }
     let decode = || T::decode(failed, bytes);
     let decoded =
         panics::catch(

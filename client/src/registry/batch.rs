@@ -10,6 +10,7 @@ use crate::codec::Codec;
 use crate::handles::{SharedFd, provide};
 use crate::parcel::Parcel;
 use crate::runtime::panics;
+use crate::straight;
 use crate::task::{Appended, Task};
 use mpserverd_proto::codec as wire;
 use mpserverd_proto::error::JobError;
@@ -234,15 +235,23 @@ fn run_one<T: Task>(
     handles: Vec<SharedFd>,
     bytes: &mut Vec<u8>,
 ) -> Ended {
-    let decode = || decode_arguments::<T>(codec, item);
+    let bincode = codec == Codec::Bincode;
+    let read = || if bincode { straight::read(item) } else { None };
+    let decode = || read().map_or_else(|| decode_arguments::<T>(codec, item), Ok);
     // Without a scope no handle finds a descriptor either.
     let args = if handles.is_empty() { decode() } else { provide(handles, decode) };
     match args {
         Err(reason) => Ended::Rejected(bad_arguments::<T>(reason)),
-        Ok(args) => match T::append(codec, T::call(args), bytes) {
-            Ok(appended) => Ended::Value(appended),
-            Err(error) => Ended::Rejected(unencodable(error)),
-        },
+        Ok(args) => {
+            let output = T::call(args);
+            if bincode && straight::append(&output, bytes) {
+                return Ended::Value(Appended { failed: false, fds: Vec::new() });
+            }
+            match T::append(codec, output, bytes) {
+                Ok(appended) => Ended::Value(appended),
+                Err(error) => Ended::Rejected(unencodable(error)),
+            }
+        }
     }
 }
 
