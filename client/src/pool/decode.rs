@@ -13,6 +13,7 @@ use crate::task::Task;
 use mpserverd_proto::codec as wire;
 use mpserverd_proto::error::JobError;
 use mpserverd_proto::job::Panic;
+use std::collections::BTreeMap;
 
 /// One outcome.
 fn outcome<T: Task>(tag: Tag, bytes: &[u8], fds: &[SharedFd]) -> Result<T::Output, TaskFailure> {
@@ -109,29 +110,39 @@ pub(super) fn closed(call: &Call) -> TaskFailure {
 /// Outcomes that come in any order.
 #[derive(Debug)]
 pub(super) struct Gathered<R> {
-    places: Vec<Option<Result<R, TaskFailure>>>,
+    /// Those that are results: nothing else takes room, as a failure is many times as large.
+    results: Vec<Option<R>>,
+    failures: BTreeMap<u64, TaskFailure>,
 }
 
 impl<R> Default for Gathered<R> {
     fn default() -> Self {
-        Self { places: Vec::new() }
+        Self::with_capacity(0)
     }
 }
 
 impl<R> Gathered<R> {
     pub(super) fn with_capacity(count: usize) -> Self {
-        Self { places: Vec::with_capacity(count) }
+        Self { results: Vec::with_capacity(count), failures: BTreeMap::new() }
     }
 
+    #[inline]
     pub(super) fn put(&mut self, index: u64, outcome: Result<R, TaskFailure>) {
+        let result = match outcome {
+            Ok(result) => Some(result),
+            Err(failure) => {
+                self.failures.insert(index, failure);
+                None
+            }
+        };
         let index = index as usize;
-        if index == self.places.len() {
-            return self.places.push(Some(outcome));
+        if index == self.results.len() {
+            return self.results.push(result);
         }
-        if index > self.places.len() {
-            self.places.resize_with(index + 1, || None);
+        if index > self.results.len() {
+            self.results.resize_with(index + 1, || None);
         }
-        self.places[index] = Some(outcome);
+        self.results[index] = result;
     }
 
     /// All of so many, whatever they are.
@@ -140,8 +151,11 @@ impl<R> Gathered<R> {
         count: u64,
         missing: impl Fn() -> TaskFailure,
     ) -> Vec<Result<R, TaskFailure>> {
-        self.places.resize_with(count as usize, || None);
-        self.places.into_iter().map(|place| place.unwrap_or_else(|| Err(missing()))).collect()
+        self.results.resize_with(count as usize, || None);
+        let failures = &mut self.failures;
+        let mut failure = |index| failures.remove(&index).unwrap_or_else(&missing);
+        let results = (0..).zip(self.results);
+        results.map(|(index, result)| result.ok_or_else(|| failure(index))).collect()
     }
 
     /// All of so many, or the first that is no result.
@@ -150,15 +164,15 @@ impl<R> Gathered<R> {
         count: u64,
         missing: impl Fn() -> TaskFailure,
     ) -> Result<Vec<R>, MapError> {
-        self.places.resize_with(count as usize, || None);
-        let mut results = Vec::with_capacity(self.places.len());
-        for (index, place) in (0..).zip(self.places) {
-            match place.unwrap_or_else(|| Err(missing())) {
-                Ok(result) => results.push(result),
-                Err(error) => return Err(MapError { index, error }),
+        self.results.resize_with(count as usize, || None);
+        match self.results.iter().position(Option::is_none) {
+            None => Ok(self.results.into_iter().flatten().collect()),
+            Some(index) => {
+                let index = index as u64;
+                let error = self.failures.remove(&index).unwrap_or_else(missing);
+                Err(MapError { index, error })
             }
         }
-        Ok(results)
     }
 }
 
