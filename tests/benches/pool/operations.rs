@@ -47,7 +47,7 @@ const MAP: Table = Table {
     heading: "map: tasks a second, with 2 workers",
     note: "A task gets a number and returns one. 10 µs and 1 ms are times that it has the processor. `default` is what a pool does that is told nothing:
 of CPython's executor that is chunks of one. procspawn has no map: its user spawns one task an item, or one a vector of items.
-rayon is the limit inside one process; its items are not inlined into its loop.",
+rayon is the limit inside one process; the compiler knows neither its inputs nor what becomes of its results.",
 };
 
 const LARGE: Table = Table {
