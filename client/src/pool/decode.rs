@@ -15,42 +15,33 @@ use mpserverd_proto::error::JobError;
 use mpserverd_proto::job::Panic;
 use std::collections::BTreeMap;
 
-/// One outcome.
+/// One outcome. A `Deserialize` that panics goes through.
+#[inline]
 fn outcome<T: Task>(tag: Tag, bytes: &[u8], fds: &[SharedFd]) -> Result<T::Output, TaskFailure> {
-    let undecodable = |source| TaskFailure::Undecodable { source, bytes: bytes.to_vec() };
     let failed = match tag {
         Tag::Returned => false,
         Tag::Failed => true,
-        Tag::Panicked => {
-            let panic = wire::decode::<Panic>(bytes).map_err(undecodable)?;
-            return Err(TaskFailure::Panicked(panic));
-        }
-        Tag::Rejected => {
-            let error = wire::decode::<JobError>(bytes).map_err(undecodable)?;
-            return Err(TaskFailure::Rejected(error));
-        }
-        Tag::Ready | Tag::InitFailed => {
-            let what = "the message of a worker that starts".to_owned();
-            return Err(undecodable(CodecError::Malformed(what)));
+        Tag::Panicked | Tag::Rejected | Tag::Ready | Tag::InitFailed => {
+            return Err(refusal(tag, bytes));
         }
     };
     if !failed && let Some(output) = straight::read(bytes) {
         return Ok(output);
     }
     let decode = || T::decode(failed, bytes);
-    let decoded =
-        panics::catch(
-            || {
-                if fds.is_empty() { decode() } else { provide(fds.iter().cloned(), decode) }
-            },
-        );
-    match decoded {
-        Ok(decoded) => decoded.map_err(undecodable),
-        Err(Panic { message, .. }) => {
-            let what = format!("its `Deserialize` panicked: {message}");
-            Err(undecodable(CodecError::Malformed(what)))
-        }
-    }
+    let decoded = if fds.is_empty() { decode() } else { provide(fds.iter().cloned(), decode) };
+    decoded.map_err(|source| TaskFailure::Undecodable { source, bytes: bytes.to_vec() })
+}
+
+/// An outcome that is no value.
+#[cold]
+fn refusal(tag: Tag, bytes: &[u8]) -> TaskFailure {
+    let decoded = match tag {
+        Tag::Panicked => wire::decode::<Panic>(bytes).map(TaskFailure::Panicked),
+        Tag::Rejected => wire::decode::<JobError>(bytes).map(TaskFailure::Rejected),
+        _ => Err(CodecError::Malformed("the message of a worker that starts".to_owned())),
+    };
+    decoded.unwrap_or_else(|source| TaskFailure::Undecodable { source, bytes: bytes.to_vec() })
 }
 
 /// Calls `each` with the number and the outcome of every item of what has arrived.
@@ -65,14 +56,25 @@ pub(super) fn unpack<T: Task>(
             }
         }
         Arrived::Answer { first, answer, but } => {
-            for (index, (tag, bytes)) in (*first..).zip(answer.items()) {
-                each(
-                    index,
-                    match but {
-                        Some((at, fate)) if *at == index => Err(fate.failure()),
-                        _ => outcome::<T>(tag, bytes, &answer.fds),
-                    },
-                );
+            let mut items = (*first..).zip(answer.items());
+            let mut current = None;
+            // All at once: a catch for each item would cost more than the item.
+            while let Err(panic) = panics::catch(|| {
+                for (index, (tag, bytes)) in items.by_ref() {
+                    current = Some((index, bytes));
+                    each(
+                        index,
+                        match but {
+                            Some((at, fate)) if *at == index => Err(fate.failure()),
+                            _ => outcome::<T>(tag, bytes, &answer.fds),
+                        },
+                    );
+                }
+            }) {
+                let Some((index, bytes)) = current.take() else { return };
+                let what = format!("its `Deserialize` panicked: {}", panic.message);
+                let source = CodecError::Malformed(what);
+                each(index, Err(TaskFailure::Undecodable { source, bytes: bytes.to_vec() }));
             }
         }
     }
@@ -110,8 +112,8 @@ pub(super) fn closed(call: &Call) -> TaskFailure {
 /// Outcomes that come in any order.
 #[derive(Debug)]
 pub(super) struct Gathered<R> {
-    /// Those that are results: nothing else takes room, as a failure is many times as large.
     results: Vec<Option<R>>,
+    /// By number: few, as a rule, and each much larger than a result.
     failures: BTreeMap<u64, TaskFailure>,
 }
 
@@ -152,10 +154,11 @@ impl<R> Gathered<R> {
         missing: impl Fn() -> TaskFailure,
     ) -> Vec<Result<R, TaskFailure>> {
         self.results.resize_with(count as usize, || None);
-        let failures = &mut self.failures;
-        let mut failure = |index| failures.remove(&index).unwrap_or_else(&missing);
-        let results = (0..).zip(self.results);
-        results.map(|(index, result)| result.ok_or_else(|| failure(index))).collect()
+        let mut failures = self.failures;
+        let outcomes = (0..).zip(self.results).map(|(index, result)| {
+            result.ok_or_else(|| failures.remove(&index).unwrap_or_else(&missing))
+        });
+        outcomes.collect()
     }
 
     /// All of so many, or the first that is no result.
@@ -165,14 +168,12 @@ impl<R> Gathered<R> {
         missing: impl Fn() -> TaskFailure,
     ) -> Result<Vec<R>, MapError> {
         self.results.resize_with(count as usize, || None);
-        match self.results.iter().position(Option::is_none) {
-            None => Ok(self.results.into_iter().flatten().collect()),
-            Some(index) => {
-                let index = index as u64;
-                let error = self.failures.remove(&index).unwrap_or_else(missing);
-                Err(MapError { index, error })
-            }
+        if let Some(index) = self.results.iter().position(Option::is_none) {
+            let index = index as u64;
+            let error = self.failures.remove(&index).unwrap_or_else(missing);
+            return Err(MapError { index, error });
         }
+        Ok(self.results.into_iter().flatten().collect())
     }
 }
 

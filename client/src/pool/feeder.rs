@@ -126,36 +126,18 @@ impl<'a, F: Feed> Feeder<'a, F> {
     /// Takes so many inputs and submits them.
     fn send(&mut self, most: u64) {
         let first = self.next;
-        let mut fds = Vec::new();
-        let mut refused = None;
-        while u64::from(self.packer.count()) < most && self.packer.bytes() < CHUNK_BYTES {
-            match self.feed.next(self.packer.open()) {
-                Fed::Item(handles) => {
-                    self.packer.keep();
-                    self.next += 1;
-                    fds = handles;
-                    if !fds.is_empty() {
-                        break;
-                    }
-                }
-                Fed::Unfit(error) => {
-                    self.packer.discard();
-                    refused = Some(TaskFailure::Unserializable(error.to_string()));
-                    break;
-                }
-                Fed::Panicked(panic) => {
-                    self.packer.discard();
-                    self.is_done = true;
-                    refused = Some(TaskFailure::InputPanicked(panic));
-                    break;
-                }
-                Fed::End => {
-                    self.packer.discard();
-                    self.is_done = true;
-                    break;
-                }
+        let (mut fds, mut refused) = (Vec::new(), None);
+        match self.feed.pack(&mut self.packer, most) {
+            Fed::Full => {}
+            Fed::Handles(handles) => fds = handles,
+            Fed::Unfit(error) => refused = Some(TaskFailure::Unserializable(error.to_string())),
+            Fed::Panicked(panic) => {
+                self.is_done = true;
+                refused = Some(TaskFailure::InputPanicked(panic));
             }
+            Fed::End => self.is_done = true,
         }
+        self.next += u64::from(self.packer.count());
         if self.packer.count() > 0 {
             let count = u64::from(self.packer.count());
             let chunks = self.packer.pack_with(&self.call, first, fds);

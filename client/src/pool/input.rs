@@ -1,5 +1,7 @@
 //! Inputs: what a map takes as items, and how they become bytes.
 
+use super::engine::Packer;
+use super::feeder::CHUNK_BYTES;
 use crate::codec::CodecError;
 use crate::handles::{SharedFd, collect};
 use crate::runtime::panics;
@@ -110,14 +112,16 @@ impl Input<PathBuf> for &Path {
     }
 }
 
-/// The next of some inputs.
+/// Why no further inputs were packed.
 #[derive(Debug)]
 pub(crate) enum Fed {
-    /// It was appended, and has these handles.
-    Item(Vec<SharedFd>),
-    /// It cannot travel; nothing was appended.
+    /// There are as many as there should be.
+    Full,
+    /// The last one has these handles.
+    Handles(Vec<SharedFd>),
+    /// The next one cannot travel.
     Unfit(CodecError),
-    /// The iterator panicked.
+    /// The iterator panicked in place of giving the next one.
     Panicked(Panic),
     /// There are no more.
     End,
@@ -125,16 +129,16 @@ pub(crate) enum Fed {
 
 /// Where encoded inputs come from, whatever their type.
 pub(crate) trait Feed {
-    /// Appends the next one.
-    fn next(&mut self, into: &mut Vec<u8>) -> Fed;
+    /// Packs inputs until there are so many, or something comes in between.
+    fn pack(&mut self, packer: &mut Packer, most: u64) -> Fed;
 
     /// How many are left, if that is known.
     fn left(&self) -> Option<u64>;
 }
 
 impl Feed for Box<dyn Feed + '_> {
-    fn next(&mut self, into: &mut Vec<u8>) -> Fed {
-        (**self).next(into)
+    fn pack(&mut self, packer: &mut Packer, most: u64) -> Fed {
+        (**self).pack(packer, most)
     }
 
     fn left(&self) -> Option<u64> {
@@ -157,6 +161,24 @@ where
     fn new(items: I, encode: E) -> Self {
         Self { items, encode, panicked: false }
     }
+
+    fn run(&mut self, packer: &mut Packer, most: u64) -> Fed {
+        while u64::from(packer.count()) < most && packer.bytes() < CHUNK_BYTES {
+            let Some(item) = self.items.next() else { return Fed::End };
+            let (done, fds) = collect(|| (self.encode)(&item, packer.open()));
+            match done {
+                Ok(()) => packer.keep(),
+                Err(error) => {
+                    packer.discard();
+                    return Fed::Unfit(error);
+                }
+            }
+            if !fds.is_empty() {
+                return Fed::Handles(fds);
+            }
+        }
+        Fed::Full
+    }
 }
 
 impl<I, E> Feed for Items<I, E>
@@ -164,16 +186,16 @@ where
     I: Iterator,
     E: Fn(&I::Item, &mut Vec<u8>) -> Result<(), CodecError>,
 {
-    fn next(&mut self, into: &mut Vec<u8>) -> Fed {
+    fn pack(&mut self, packer: &mut Packer, most: u64) -> Fed {
         if self.panicked {
             return Fed::End;
         }
-        match panics::catch(|| self.items.next()) {
-            Ok(None) => Fed::End,
-            Ok(Some(item)) => encoded(into, |into| (self.encode)(&item, into)),
+        match panics::catch(|| self.run(packer, most)) {
+            Ok(fed) => fed,
             Err(panic) => {
                 // Nobody knows what state it is in.
                 self.panicked = true;
+                packer.discard();
                 Fed::Panicked(panic)
             }
         }
@@ -183,18 +205,6 @@ where
         match self.items.size_hint() {
             (least, Some(most)) if least == most => Some(most as u64),
             _ => None,
-        }
-    }
-}
-
-fn encoded(into: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CodecError>) -> Fed {
-    let before = into.len();
-    let (done, fds) = collect(|| encode(into));
-    match done {
-        Ok(()) => Fed::Item(fds),
-        Err(error) => {
-            into.truncate(before);
-            Fed::Unfit(error)
         }
     }
 }
@@ -230,26 +240,17 @@ where
 mod tests {
     use super::*;
 
-    struct Taker;
-
-    impl Feed for Taker {
-        fn next(&mut self, into: &mut Vec<u8>) -> Fed {
-            encoded(into, |into| {
-                into.push(1);
-                Err(CodecError::Unserializable("no".into()))
-            })
-        }
-
-        fn left(&self) -> Option<u64> {
-            None
-        }
-    }
-
     #[test]
     fn what_cannot_travel_leaves_nothing_behind() {
-        let mut bytes = vec![7];
-        assert!(matches!(Taker.next(&mut bytes), Fed::Unfit(_)));
-        assert_eq!(bytes, [7]);
+        let mut feed = Items::new(1..4u8, |item: &u8, into: &mut Vec<u8>| {
+            into.push(*item);
+            if *item == 2 { Err(CodecError::Unserializable("two".into())) } else { Ok(()) }
+        });
+        let mut packer = Packer::default();
+        assert!(matches!(feed.pack(&mut packer, 9), Fed::Unfit(_)));
+        assert_eq!((packer.count(), packer.bytes()), (1, 5));
+        assert!(matches!(feed.pack(&mut packer, 9), Fed::End));
+        assert_eq!((packer.count(), packer.bytes()), (2, 10));
     }
 
     #[test]
@@ -258,13 +259,11 @@ mod tests {
         let mut feed = Items::new(items, |item: &u64, into: &mut Vec<u8>| {
             wire::encode_payload_into(&(*item,), into)
         });
-        let mut bytes = Vec::new();
-        assert!(matches!(feed.next(&mut bytes), Fed::Item(_)));
-        assert!(matches!(feed.next(&mut bytes), Fed::Item(_)));
-        assert!(
-            matches!(feed.next(&mut bytes), Fed::Panicked(panic) if panic.message == "no third")
-        );
-        assert!(matches!(feed.next(&mut bytes), Fed::End));
-        assert_eq!(bytes.len(), 16);
+        let mut packer = Packer::default();
+        assert!(matches!(feed.pack(&mut packer, 1), Fed::Full));
+        let fed = feed.pack(&mut packer, 9);
+        assert!(matches!(fed, Fed::Panicked(panic) if panic.message == "no third"));
+        assert!(matches!(feed.pack(&mut packer, 9), Fed::End));
+        assert_eq!((packer.count(), packer.bytes()), (2, 24));
     }
 }

@@ -280,27 +280,22 @@ impl<'a, T: Task> Mapping<'a, T> {
         let placeholder = Call::stream(task, None, 0);
         let (mut packer, mut chunks, mut count) = (Packer::default(), Vec::<Chunk>::new(), 0u64);
         loop {
-            let before = count - u64::from(packer.count());
-            match feed.next(packer.open()) {
-                Fed::Item(fds) => {
-                    packer.keep();
-                    count += 1;
-                    let full = u64::from(packer.count()) >= each;
-                    if full || !fds.is_empty() || packer.bytes() >= super::feeder::CHUNK_BYTES {
-                        chunks.extend(packer.pack_with(&placeholder, before, fds));
-                    }
-                }
+            let fed = feed.pack(&mut packer, each);
+            let (first, last) = (count, matches!(fed, Fed::End));
+            count += u64::from(packer.count());
+            let fds = match fed {
+                Fed::Full | Fed::End => Vec::new(),
+                Fed::Handles(fds) => fds,
                 Fed::Unfit(error) => {
                     return Err(at(count)(TaskFailure::Unserializable(error.to_string())));
                 }
                 Fed::Panicked(panic) => return Err(at(count)(TaskFailure::InputPanicked(panic))),
-                Fed::End => {
-                    packer.discard();
-                    if packer.count() > 0 {
-                        chunks.extend(packer.pack_with(&placeholder, before, Vec::new()));
-                    }
-                    break;
-                }
+            };
+            if packer.count() > 0 {
+                chunks.extend(packer.pack_with(&placeholder, first, fds));
+            }
+            if last {
+                break;
             }
         }
         let call = Call::whole((task, self.plan.deadline, self.plan.retries), count, None);

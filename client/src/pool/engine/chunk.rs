@@ -66,15 +66,15 @@ fn end_of(body: &[u8], count: u32) -> Option<usize> {
 #[derive(Debug, Default)]
 pub(crate) struct Packer {
     body: Vec<u8>,
-    /// Where the length of the last item stands.
-    last: usize,
+    /// Where the length of the item stands that is being appended.
+    last: Option<usize>,
     count: u32,
 }
 
 impl Packer {
     /// Room for the length of the next item; what is appended now is the item.
     pub(crate) fn open(&mut self) -> &mut Vec<u8> {
-        self.last = self.body.len();
+        self.last = Some(self.body.len());
         self.body.extend_from_slice(&[0; LENGTH_BYTES]);
         &mut self.body
     }
@@ -82,14 +82,18 @@ impl Packer {
     /// The item is complete.
     pub(crate) fn keep(&mut self) {
         // The codec refuses what is longer than `PAYLOAD_BYTES_MAX`, which 32 bits can say.
-        let length = (self.body.len() - self.last - LENGTH_BYTES) as u32;
-        self.body[self.last..self.last + LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
-        self.count += 1;
+        if let Some(last) = self.last.take() {
+            let length = (self.body.len() - last - LENGTH_BYTES) as u32;
+            self.body[last..last + LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
+            self.count += 1;
+        }
     }
 
-    /// There is no such item.
+    /// There is no such item, if there was one in the making.
     pub(crate) fn discard(&mut self) {
-        self.body.truncate(self.last);
+        if let Some(last) = self.last.take() {
+            self.body.truncate(last);
+        }
     }
 
     pub(crate) fn count(&self) -> u32 {

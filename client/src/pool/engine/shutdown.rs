@@ -6,6 +6,7 @@ use super::state::{Life, Slot, State};
 use super::worker::Phase;
 use crate::error::TimeoutError;
 use crate::pool::error::PoolError;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 impl Engine {
@@ -80,18 +81,15 @@ impl State {
         }
         let kill_at = now + self.grace;
         self.life = Life::Stopping { fate: fate.clone(), kill_at };
-        for chunk in std::mem::take(&mut self.pending) {
-            self.close(&chunk.call, fate.clone());
-        }
         for order in std::mem::take(&mut self.orders) {
             self.slots[order.number] = Slot::Free;
         }
+        let mut calls = Vec::new();
         for number in self.numbers() {
+            // What it has not begun it must not begin.
+            self.recall(number, 0);
             let Some(worker) = self.worker(number) else { continue };
-            let calls = worker.sent.iter().map(|sent| sent.call.clone()).collect::<Vec<_>>();
-            // What it has not begun it must not begin; nobody wants it any more.
-            let _ = worker.channel.recall(0);
-            worker.sent.truncate(1);
+            calls.extend(worker.sent.iter().map(|sent| Arc::clone(&sent.call)));
             if let Some(front) = worker.sent.front() {
                 worker.channel.ask_to_stop(front.frame);
             }
@@ -100,9 +98,10 @@ impl State {
             } else {
                 worker.leave(kill_at);
             }
-            for call in calls {
-                self.close(&call, fate.clone());
-            }
+        }
+        calls.extend(std::mem::take(&mut self.pending).into_iter().map(|chunk| chunk.call));
+        for call in calls {
+            self.close(&call, fate.clone());
         }
         self.seated.clear();
         self.idle.clear();
