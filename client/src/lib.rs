@@ -38,6 +38,7 @@
 //! | [`sync`] | locks and what is built on them |
 //! | [`queue`] | queues in shared memory |
 //! | [`pool`] | workers that run many tasks, one after the other |
+//! | [`manager`] | objects in a server process, and proxies of them |
 //! | `sys` | everything that needs `unsafe` |
 //!
 //! # Invariants
@@ -69,6 +70,8 @@ pub mod task;
 
 #[cfg(target_os = "linux")]
 pub mod daemon;
+#[cfg(target_os = "linux")]
+pub mod manager;
 #[cfg(target_os = "linux")]
 pub mod pool;
 #[cfg(target_os = "linux")]
@@ -115,6 +118,17 @@ pub use error::{
 #[cfg(unix)]
 pub use handles::{NotSpawning, Passed, SharedFd, assert_spawning};
 pub use job_types::{OnParentDeath, Panic};
+#[cfg(target_os = "linux")]
+pub use manager::{
+    ArrayProxy, BarrierProxy, BoundedSemaphoreProxy, ConditionProxy, ConditionProxyGuard,
+    ConnectedManager, DictProxy, EventProxy, IteratorProxy, JoinableQueueProxy, ListProxy,
+    LockProxy, LockProxyGuard, Manager, ManagerBuilder, ManagerError, ManagerStats, NamespaceProxy,
+    Proxy, QueueProxy, RLockProxy, RLockProxyGuard, Remote, RemoteError, RemoteObject,
+    SemaphorePermit, SemaphoreProxy, Server, ServerStopper, SetProxy, SharedMemoryManager,
+    ValueProxy,
+};
+#[cfg(target_os = "linux")]
+pub use mpserverd_macros::remote;
 pub use mpserverd_macros::task;
 pub use mpserverd_proto::error::{Fault, JobError, PreloadError, Refusal, Stage};
 pub use mpserverd_proto::status::{ExitRecord, Reporter, Usage};
@@ -290,6 +304,10 @@ macro_rules! __export_module {
 #[doc(hidden)]
 pub mod __private {
     pub use crate::codec::{Codec, CodecError};
+    #[cfg(target_os = "linux")]
+    pub use crate::manager::handle::Handle as ProxyHandle;
+    #[cfg(target_os = "linux")]
+    pub use crate::manager::remote;
     pub use crate::registry::{TASKS, TaskEntry};
     pub use crate::runtime::{EARLY, HOOKS, HookResult, Hooks};
     #[cfg(target_os = "linux")]
@@ -300,4 +318,5 @@ pub mod __private {
     pub use linkme;
     pub use mpserverd_proto::abi;
     pub use mpserverd_proto::schema::hash as schema_hash;
+    pub use serde;
 }

@@ -73,7 +73,7 @@ fn arguments(function: &ItemFn) -> syn::Result<Vec<Argument>> {
 }
 
 /// The owned type that travels for an argument of type `ty`.
-fn owned(ty: &Type) -> syn::Result<(Type, bool)> {
+pub(crate) fn owned(ty: &Type) -> syn::Result<(Type, bool)> {
     let Type::Reference(reference) = ty else { return Ok((ty.clone(), false)) };
     if reference.mutability.is_some() {
         return Err(Error::new_spanned(ty, "a task cannot change its caller's value: return it"));
@@ -94,7 +94,7 @@ fn owned(ty: &Type) -> syn::Result<(Type, bool)> {
     ))
 }
 
-fn client_crate() -> TokenStream {
+pub(crate) fn client_crate() -> TokenStream {
     match crate_name("mpserverd-client") {
         Ok(FoundCrate::Name(name)) => {
             let name = Ident::new(&name, Span::call_site());

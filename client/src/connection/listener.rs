@@ -314,9 +314,23 @@ impl Incoming {
     /// As [`Listener::accept`], in what concerns the caller.
     pub fn authenticate(self) -> Result<Connection, ConnectionError> {
         if let Some(key) = &self.key {
-            greeting::as_listener(&self.connection, key, self.handshake)?;
+            let keys = std::slice::from_ref(key);
+            greeting::as_listener(&self.connection, keys, self.handshake)?;
         }
         Ok(self.connection)
+    }
+
+    /// The same with any of these keys, whatever the listener's own is.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn authenticate_with(self, keys: &[Key]) -> Result<Connection, ConnectionError> {
+        greeting::as_listener(&self.connection, keys, self.handshake)?;
+        Ok(self.connection)
+    }
+
+    /// The connection of whoever it is.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
     }
 
     /// The same, within this time.

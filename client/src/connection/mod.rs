@@ -32,10 +32,10 @@ mod convert;
 #[cfg(not(target_os = "linux"))]
 #[path = "convert_portable.rs"]
 mod convert;
-mod deadline;
+pub(crate) mod deadline;
 mod error;
 mod frame;
-mod greeting;
+pub(crate) mod greeting;
 mod handshake;
 mod listener;
 mod place;
@@ -47,12 +47,12 @@ mod sockets;
 mod stream;
 #[cfg(test)]
 mod tests;
-mod turn;
+pub(crate) mod turn;
 mod values;
 #[cfg(target_os = "linux")]
 mod wait;
 #[cfg(target_os = "linux")]
-mod wire;
+pub(crate) mod wire;
 #[cfg(not(target_os = "linux"))]
 #[path = "wire_portable.rs"]
 mod wire;

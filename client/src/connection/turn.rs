@@ -9,7 +9,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A state that one thread at a time works with.
-pub(super) struct Turn<T> {
+pub(crate) struct Turn<T> {
     slot: Mutex<Slot<T>>,
     free: Condvar,
 }
@@ -22,13 +22,13 @@ struct Slot<T> {
 }
 
 /// The state, for as long as this is kept.
-pub(super) struct Mine<'a, T> {
+pub(crate) struct Mine<'a, T> {
     turn: &'a Turn<T>,
     state: Option<T>,
 }
 
 impl<T> Turn<T> {
-    pub(super) fn new(state: T) -> Self {
+    pub(crate) fn new(state: T) -> Self {
         Self { slot: Mutex::new(Slot { state: Some(state), waiting: 0 }), free: Condvar::new() }
     }
 
@@ -38,7 +38,7 @@ impl<T> Turn<T> {
 
     /// Waits for the turn; `None` when the time passes first.
     #[inline]
-    pub(super) fn take(&self, deadline: &Deadline) -> Option<Mine<'_, T>> {
+    pub(crate) fn take(&self, deadline: &Deadline) -> Option<Mine<'_, T>> {
         let taken = self.slot().state.take();
         let state = match taken {
             Some(state) => state,
@@ -70,13 +70,13 @@ impl<T> Turn<T> {
     }
 
     /// Looks at the state, unless somebody has it.
-    pub(super) fn peek<R>(&self, look: impl FnOnce(&T) -> R) -> Option<R> {
+    pub(crate) fn peek<R>(&self, look: impl FnOnce(&T) -> R) -> Option<R> {
         self.slot().state.as_ref().map(look)
     }
 
     /// The state itself, when nobody else can have it.
     #[cfg(target_os = "linux")]
-    pub(super) fn into_inner(self) -> Option<T> {
+    pub(crate) fn into_inner(self) -> Option<T> {
         self.slot.into_inner().unwrap_or_else(PoisonError::into_inner).state
     }
 }

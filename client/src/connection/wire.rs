@@ -303,7 +303,7 @@ fn write(fd: BorrowedFd<'_>, parts: &[&[u8]], mut most: usize) -> io::Result<usi
 }
 
 /// Waits until a descriptor is ready, or at its end; false when the time passes first.
-pub(super) fn ready(
+pub(crate) fn ready(
     fd: BorrowedFd<'_>,
     events: PollFlags,
     deadline: &Deadline,
@@ -312,7 +312,7 @@ pub(super) fn ready(
 }
 
 /// The same, for one of several.
-pub(super) fn ready_any(fds: &mut [PollFd<'_>], deadline: &Deadline) -> io::Result<bool> {
+pub(crate) fn ready_any(fds: &mut [PollFd<'_>], deadline: &Deadline) -> io::Result<bool> {
     loop {
         match ppoll(fds, deadline.left().map(time), None) {
             Ok(0) if deadline.left().is_none_or(|left| left.is_zero()) => return Ok(false),

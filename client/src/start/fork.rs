@@ -92,6 +92,7 @@ fn refuse_threads(quiet: usize) -> Result<(), StartError> {
 
 fn grow_up(job: OwnedFd, closure: Option<worker::Closure>) -> ! {
     crate::process::forget_inherited();
+    crate::manager::forget_links();
     if closure.is_none() {
         crate::handles::let_go_of_ends();
     }
