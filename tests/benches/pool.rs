@@ -31,6 +31,7 @@ mod pool {
     pub(crate) mod case;
     pub(crate) mod crew;
     pub(crate) mod drive;
+    pub(crate) mod manager;
     pub(crate) mod measure;
     pub(crate) mod meeting;
     pub(crate) mod operations;

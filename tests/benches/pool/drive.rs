@@ -4,8 +4,8 @@
 use super::by_ours::{Method, Ours};
 use super::by_procspawn::Procspawn;
 use super::case::Case;
-use super::raw;
 use super::turns::{Run, of_crew, of_maps, of_recycling};
+use super::{manager, raw};
 use mpserverd_tests::bench::text;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, Write};
@@ -18,6 +18,8 @@ pub(crate) enum Who {
     Rayon,
     Futex,
     SocketPair,
+    /// Our manager.
+    Manager,
     /// CPython, of which there is `peer.py`.
     Python(Python),
 }
@@ -37,6 +39,10 @@ fn prepare(who: Who, case: Case) -> Result<Run, String> {
         Who::Rayon => of_maps::<rayon::ThreadPool>((), case),
         Who::Futex => raw::futex(),
         Who::SocketPair => raw::socket_pair(),
+        Who::Manager => match case {
+            Case::Call(call) => manager::calls(call),
+            other => Err(format!("{other:?} is not for it")),
+        },
         Who::Python(_) => Err("that is another program".to_owned()),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::by_ours::Method;
 use super::drive::Who;
-use super::operations::{self, FUTEX, OURS, Operation, RAYON, SOCKET_PAIR};
+use super::operations::{self, FUTEX, OURS, Operation, PROXIES, RAYON, SOCKET_PAIR};
 use mpserverd_tests::bench::driver::Driver;
 use mpserverd_tests::bench::machine;
 use mpserverd_tests::bench::measure::{self, Contestant, Order, Ready, Turn};
@@ -12,8 +12,6 @@ use mpserverd_tests::bench::text;
 use mpserverd_tests::daemon::Daemon;
 use std::io::Write;
 
-const PROXIES: Column = ["ours", "Manager"];
-
 const GOALS: [Goal; 10] = [
     goal("apply p50", OURS.0, Limit::AtMost(3.0, FUTEX.0)),
     goal("map-0-1", OURS.0, Limit::Rate(1e6)),
@@ -21,11 +19,11 @@ const GOALS: [Goal; 10] = [
     goal("map-0-chunks", OURS.0, Limit::AtMostOf(2.0, "map-0-1", RAYON.0)),
     goal("map-0-chunks", OURS.0, Limit::AtMostOf(2.0, "map-0-chunks", RAYON.0)),
     goal("map-0-default", OURS.0, Limit::AtMostOf(2.0, "map-0-1", RAYON.0)),
-    goal("call-list-get", PROXIES, Limit::AtMost(2.0, SOCKET_PAIR.0)),
-    goal("call-list-set", PROXIES, Limit::AtMost(2.0, SOCKET_PAIR.0)),
-    goal("call-list-append", PROXIES, Limit::AtMost(2.0, SOCKET_PAIR.0)),
-    goal("call-dict-get", PROXIES, Limit::AtMost(2.0, SOCKET_PAIR.0)),
-    goal("call-dict-set", PROXIES, Limit::AtMost(2.0, SOCKET_PAIR.0)),
+    goal("call-list-get", PROXIES.0, Limit::AtMost(2.0, SOCKET_PAIR.0)),
+    goal("call-list-set", PROXIES.0, Limit::AtMost(2.0, SOCKET_PAIR.0)),
+    goal("call-list-append", PROXIES.0, Limit::AtMost(2.0, SOCKET_PAIR.0)),
+    goal("call-dict-get", PROXIES.0, Limit::AtMost(2.0, SOCKET_PAIR.0)),
+    goal("call-dict-set", PROXIES.0, Limit::AtMost(2.0, SOCKET_PAIR.0)),
 ];
 
 const fn goal(id: &'static str, column: Column, limit: Limit) -> Goal {

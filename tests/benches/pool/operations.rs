@@ -32,9 +32,11 @@ const SPAWN: (Column, Who) = (["ours", "spawn"], Who::Ours(Method::Spawn));
 const FORK: (Column, Who) = (["ours", "fork"], Who::Ours(Method::Fork));
 const PYTHON: (Column, Who) = (["CPython", "Pool"], Who::Python(Python::Pool));
 const EXECUTOR: (Column, Who) = (["CPython", "Executor"], Who::Python(Python::Executor));
+const MANAGER: (Column, Who) = (["CPython", "Manager"], Who::Python(Python::Manager));
 const PROCSPAWN: (Column, Who) = (["procspawn", "Pool"], Who::Procspawn);
 pub(crate) const RAYON: (Column, Who) = (["rayon", "in-process"], Who::Rayon);
 pub(crate) const FUTEX: (Column, Who) = (["futex", "bare"], Who::Futex);
+pub(crate) const PROXIES: (Column, Who) = (["ours", "Manager"], Who::Manager);
 pub(crate) const SOCKET_PAIR: (Column, Who) = (["socketpair", "raw"], Who::SocketPair);
 
 const APPLY: Table = Table {
@@ -131,12 +133,10 @@ pub(crate) fn all() -> Vec<Operation> {
         operation!("scale-10us", SCALE, "10 µs", Case::Scale { nanos: SHORT, chunk: 100 }, [OURS, PYTHON, EXECUTOR, PROCSPAWN, RAYON]),
         operation!("scale-1ms", SCALE, "1 ms", Case::Scale { nanos: LONG, chunk: 1 }, [OURS, PYTHON, EXECUTOR, PROCSPAWN, RAYON]),
         operation!("memory", MEMORY, "private", Case::Memory, [FORKSERVER, SPAWN, FORK, PYTHON, EXECUTOR, PROCSPAWN]),
-        operation!("call-list-get", CALLS, "list, get", Case::Call(Call::ListGet), [SOCKET_PAIR, MANAGER]),
-        operation!("call-list-set", CALLS, "list, set", Case::Call(Call::ListSet), [SOCKET_PAIR, MANAGER]),
-        operation!("call-list-append", CALLS, "list, append", Case::Call(Call::ListAppend), [SOCKET_PAIR, MANAGER]),
-        operation!("call-dict-get", CALLS, "dict, get", Case::Call(Call::DictGet), [SOCKET_PAIR, MANAGER]),
-        operation!("call-dict-set", CALLS, "dict, set", Case::Call(Call::DictSet), [SOCKET_PAIR, MANAGER]),
+        operation!("call-list-get", CALLS, "list, get", Case::Call(Call::ListGet), [PROXIES, SOCKET_PAIR, MANAGER]),
+        operation!("call-list-set", CALLS, "list, set", Case::Call(Call::ListSet), [PROXIES, SOCKET_PAIR, MANAGER]),
+        operation!("call-list-append", CALLS, "list, append", Case::Call(Call::ListAppend), [PROXIES, SOCKET_PAIR, MANAGER]),
+        operation!("call-dict-get", CALLS, "dict, get", Case::Call(Call::DictGet), [PROXIES, SOCKET_PAIR, MANAGER]),
+        operation!("call-dict-set", CALLS, "dict, set", Case::Call(Call::DictSet), [PROXIES, SOCKET_PAIR, MANAGER]),
     ]
 }
-
-const MANAGER: (Column, Who) = (["CPython", "Manager"], Who::Python(Python::Manager));
