@@ -40,3 +40,5 @@ pub(crate) use memory::{ChannelMemory, ChannelState, STOP_ASKED};
 pub(crate) use message::{AnswerHead, Definition, FrameHead, Unsent, WHAT, WHAT_DEFINITION};
 pub(crate) use message::{read, send};
 pub(crate) use parent::{Channel, Frame, PushError};
+#[cfg(test)]
+pub(crate) use recall::{Begun, Recalled};

@@ -292,12 +292,12 @@ impl State {
     /// A worker has answered so many items since it was last heard.
     fn heard(&mut self, number: usize, items: u64, task: Option<u32>, now: Instant) {
         let Some(worker) = self.worker(number) else { return };
-        if items > 0 {
-            let took = now.saturating_duration_since(worker.busy_since);
+        let took = now.saturating_duration_since(worker.busy_since);
+        if let Some(each) = nanos(took).checked_div(items) {
             worker.busy_since = now;
             self.failures.early_deaths = 0;
             if let Some(task) = task {
-                self.note_time(task, nanos(took) / items, items);
+                self.note_time(task, each, items);
             }
         }
         let Some(worker) = self.worker(number) else { return };
