@@ -312,9 +312,7 @@ pub mod __private {
     pub use crate::runtime::{EARLY, HOOKS, HookResult, Hooks};
     #[cfg(target_os = "linux")]
     pub use crate::sys::export::module_descriptor;
-    pub use crate::task::{
-        Appended, Encoded, Returns, ReturnsIoResult, ReturnsResult, ReturnsValue,
-    };
+    pub use crate::task::{Buffer, Encoded, Returns, ReturnsIoResult, ReturnsResult, ReturnsValue};
     pub use linkme;
     pub use mpserverd_proto::abi;
     pub use mpserverd_proto::schema::hash as schema_hash;
