@@ -34,6 +34,7 @@
 //! | [`handles`] | objects of the kernel and shared objects inside values |
 //! | `connection` | messages over sockets and pipes |
 //! | `start` | the three ways to a worker |
+//! | `straight` | values that need no codec |
 //! | `runtime` | what templates and workers run |
 //! | `reactor` | what wakes tasks that await something |
 //! | [`daemon`] | the connection to the daemon |
@@ -121,6 +122,8 @@ mod reactor;
 mod shared;
 #[cfg(target_os = "linux")]
 mod start;
+#[cfg(target_os = "linux")]
+mod straight;
 #[cfg(target_os = "linux")]
 pub mod sync;
 #[cfg(target_os = "linux")]

@@ -40,9 +40,9 @@ pub trait Task: Sized + 'static {
     /// Number of arguments.
     const ARITY: usize;
     /// The arguments, as a tuple of owned values.
-    type Args: Serialize + DeserializeOwned;
+    type Args: Serialize + DeserializeOwned + 'static;
     /// What it returns.
-    type Output;
+    type Output: 'static;
 
     /// Calls the function.
     fn call(args: Self::Args) -> Self::Output;

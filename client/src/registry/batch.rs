@@ -10,6 +10,7 @@ use crate::codec::Codec;
 use crate::handles::{SharedFd, provide};
 use crate::parcel::Parcel;
 use crate::runtime::panics;
+use crate::straight;
 use crate::task::{Buffer, Task};
 use mpserverd_proto::codec as wire;
 use mpserverd_proto::error::JobError;
@@ -215,15 +216,20 @@ pub(super) fn run_many<T: Task>(batch: &mut Batch<'_>) {
 fn run_one<T: Task>(batch: &mut Batch<'_>, item: &[u8]) -> Result<bool, Box<JobError>> {
     batch.check()?;
     let codec = batch.codec;
+    let bincode = codec == Codec::Bincode;
+    let read = if bincode { straight::read(item) } else { None };
     // Without a scope no handle finds a descriptor either.
-    let args = if batch.fds.is_empty() {
-        decode_arguments::<T>(codec, item)
-    } else {
-        provide(batch.handles(), || decode_arguments::<T>(codec, item))
+    let args = match read {
+        Some(args) => Ok(args),
+        None if batch.fds.is_empty() => decode_arguments::<T>(codec, item),
+        None => provide(batch.handles(), || decode_arguments::<T>(codec, item)),
     };
     let args = args.map_err(|reason| Box::new(bad_arguments::<T>(reason)))?;
-    T::append(codec, T::call(args), &mut batch.outcomes.all)
-        .map_err(|error| Box::new(unencodable(*error)))
+    let output = T::call(args);
+    if bincode && straight::append(&output, &mut batch.outcomes.all.bytes) {
+        return Ok(false);
+    }
+    T::append(codec, output, &mut batch.outcomes.all).map_err(|error| Box::new(unencodable(*error)))
 }
 
 impl Callable {
