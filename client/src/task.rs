@@ -23,6 +23,11 @@ use std::io;
 use std::marker::PhantomData;
 
 /// A function that a worker runs by name. Written by [`#[task]`](macro@crate::task) only.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a task",
+    label = "not a task",
+    note = "write `#[mp::task]` above the function, or above the `impl mp::Runnable for …`"
+)]
 pub trait Task: Sized + 'static {
     /// Full name: module path and function.
     const NAME: &'static str;
@@ -43,26 +48,84 @@ pub trait Task: Sized + 'static {
     fn call(args: Self::Args) -> Self::Output;
     /// Encodes what it returned.
     fn encode(codec: Codec, output: Self::Output) -> Encoded;
-    /// Appends what it returned to bytes, which after an error are as they were: the same as
-    /// [`encode`](Self::encode), for who has many to encode and does not ask for texts.
+    /// Appends what it returned to a buffer: the same as [`encode`](Self::encode), for who has many
+    /// to encode and does not ask for texts. Tells whether it is what was inside an `Err`.
     ///
     /// # Errors
-    /// [`CodecError`] when the value cannot travel.
+    /// [`CodecError`] when the value cannot travel; nothing was appended then.
     fn append(
         codec: Codec,
         output: Self::Output,
-        bytes: &mut Vec<u8>,
-    ) -> Result<Appended, CodecError> {
+        into: &mut Buffer,
+    ) -> Result<bool, Box<CodecError>> {
         let Encoded { failed, payload } = Self::encode(codec, output);
-        let Parcel { bytes: own, fds } = payload?;
-        bytes.extend_from_slice(&own);
-        Ok(Appended { failed: failed.is_some(), fds })
+        let Parcel { bytes, fds } = payload?;
+        into.bytes.extend_from_slice(&bytes);
+        into.fds = fds;
+        Ok(failed.is_some())
     }
     /// Decodes what it returned.
     ///
     /// # Errors
     /// [`CodecError`] when the bytes are not such a value.
     fn decode(failed: bool, payload: &[u8]) -> Result<Self::Output, CodecError>;
+}
+
+/// A state with work to do: what a subclass of `Process` with its own `run` is in Python.
+///
+/// The state is written where the process is started and read in the worker, which runs it. The
+/// attribute [`#[task]`](macro@crate::task) on the `impl` makes the type a [`Task`] with the state
+/// as its one argument. [`Context::process_of`](crate::Context::process_of) starts it, with all
+/// options of a process; [`Context::start`](crate::Context::start) does so without any.
+///
+/// ```
+/// use mpserverd_client as mp;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Sum {
+///     numbers: Vec<u64>,
+/// }
+///
+/// #[mp::task]
+/// impl mp::Runnable for Sum {
+///     type Output = u64;
+///
+///     fn run(self) -> u64 {
+///         self.numbers.iter().sum()
+///     }
+/// }
+///
+/// assert!(<Sum as mp::Task>::NAME.ends_with("::Sum"));
+/// assert_eq!(<Sum as mp::Task>::SIGNATURE, "(self: Sum) -> u64");
+/// ```
+///
+/// Without the attribute the type cannot be started:
+///
+/// ```compile_fail,E0277
+/// # use mpserverd_client as mp;
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Forgotten;
+///
+/// impl mp::Runnable for Forgotten {
+///     type Output = ();
+///     fn run(self) {}
+/// }
+///
+/// let _ = mp::get_context(mp::StartMethod::Spawn).process_of(Forgotten);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has nothing to run",
+    label = "this is not `Runnable`",
+    note = "write `#[mp::task] impl mp::Runnable for {Self} {{ type Output = …; fn run(self) … }}`"
+)]
+pub trait Runnable: Serialize + DeserializeOwned + 'static {
+    /// What it comes to: a value that serde can write and read, a `Result` of two, or an
+    /// `io::Result`, as the result of any task.
+    type Output;
+
+    /// Does the work, in the worker.
+    fn run(self) -> Self::Output;
 }
 
 /// What a task returned, ready to travel.
@@ -74,24 +137,19 @@ pub struct Encoded {
     pub(crate) payload: Result<Parcel, CodecError>,
 }
 
-/// What a task returned has been encoded: what is not in the bytes.
-#[derive(Debug)]
-pub struct Appended {
-    /// Whether it is what was inside an `Err`.
-    pub failed: bool,
-    /// Descriptors of the handles in it.
+/// Encoded values, one after the other.
+#[derive(Debug, Default)]
+pub struct Buffer {
+    /// Their bytes.
+    pub(crate) bytes: Vec<u8>,
+    /// Descriptors of the handles in the last one.
     pub(crate) fds: Vec<SharedFd>,
 }
 
-impl Appended {
+impl Buffer {
     #[inline]
-    fn of<T: Serialize>(
-        codec: Codec,
-        failed: bool,
-        value: &T,
-        bytes: &mut Vec<u8>,
-    ) -> Result<Self, CodecError> {
-        Ok(Self { failed, fds: Parcel::append(codec, value, bytes)? })
+    fn append<T: Serialize>(&mut self, codec: Codec, value: &T) -> Result<(), Box<CodecError>> {
+        Parcel::append(codec, value, &mut self.bytes, &mut self.fds)
     }
 }
 
@@ -107,6 +165,11 @@ impl Appended {
 ///     Ok(text.parse()?)
 /// }
 /// assert!(parse("x").unwrap_err().to_string().contains("invalid digit"));
+///
+/// fn twice(text: &str) -> Result<u32, Box<dyn std::error::Error>> {
+///     Ok(2 * parse(text)?) // and it converts into a boxed error
+/// }
+/// assert!(twice("x").is_err());
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskError {
@@ -129,6 +192,31 @@ impl<E: std::error::Error> From<E> for TaskError {
             source = cause.source();
         }
         Self { chain }
+    }
+}
+
+/// The form in which it is an error of the standard library: it cannot be one itself, or `?` could
+/// not make one from every error.
+#[derive(Debug)]
+struct Boxed(TaskError);
+
+impl fmt::Display for Boxed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Boxed {}
+
+impl From<TaskError> for Box<dyn std::error::Error + Send + Sync> {
+    fn from(error: TaskError) -> Self {
+        Box::new(Boxed(error))
+    }
+}
+
+impl From<TaskError> for Box<dyn std::error::Error> {
+    fn from(error: TaskError) -> Self {
+        Box::new(Boxed(error))
     }
 }
 
@@ -211,11 +299,11 @@ impl<T> Returns<T> {
 pub trait ReturnsValue<T> {
     /// Encodes it.
     fn encode(&self, codec: Codec, output: T) -> Encoded;
-    /// Appends it to bytes, which after an error are as they were.
+    /// Appends it; tells whether it is what was inside an `Err`.
     ///
     /// # Errors
     /// [`CodecError`].
-    fn append(&self, codec: Codec, output: T, bytes: &mut Vec<u8>) -> Result<Appended, CodecError>;
+    fn append(&self, codec: Codec, output: T, into: &mut Buffer) -> Result<bool, Box<CodecError>>;
     /// Decodes it.
     ///
     /// # Errors
@@ -229,8 +317,8 @@ impl<T: Serialize + DeserializeOwned> ReturnsValue<T> for Returns<T> {
     }
 
     #[inline]
-    fn append(&self, codec: Codec, output: T, bytes: &mut Vec<u8>) -> Result<Appended, CodecError> {
-        Appended::of(codec, false, &output, bytes)
+    fn append(&self, codec: Codec, output: T, into: &mut Buffer) -> Result<bool, Box<CodecError>> {
+        into.append(codec, &output).map(|()| false)
     }
 
     fn decode(&self, _: bool, payload: &[u8]) -> Result<T, CodecError> {
@@ -242,11 +330,11 @@ impl<T: Serialize + DeserializeOwned> ReturnsValue<T> for Returns<T> {
 pub trait ReturnsResult<T> {
     /// Encodes it.
     fn encode(&self, codec: Codec, output: T) -> Encoded;
-    /// Appends it to bytes, which after an error are as they were.
+    /// Appends it; tells whether it is what was inside an `Err`.
     ///
     /// # Errors
     /// [`CodecError`].
-    fn append(&self, codec: Codec, output: T, bytes: &mut Vec<u8>) -> Result<Appended, CodecError>;
+    fn append(&self, codec: Codec, output: T, into: &mut Buffer) -> Result<bool, Box<CodecError>>;
     /// Decodes it.
     ///
     /// # Errors
@@ -278,11 +366,11 @@ where
         &self,
         codec: Codec,
         output: Result<T, E>,
-        bytes: &mut Vec<u8>,
-    ) -> Result<Appended, CodecError> {
+        into: &mut Buffer,
+    ) -> Result<bool, Box<CodecError>> {
         match output {
-            Ok(value) => Appended::of(codec, false, &value, bytes),
-            Err(error) => Appended::of(codec, true, &error, bytes),
+            Ok(value) => into.append(codec, &value).map(|()| false),
+            Err(error) => into.append(codec, &error).map(|()| true),
         }
     }
 
@@ -304,11 +392,11 @@ fn chain_text(value: &serde_json::Value) -> Option<String> {
 pub trait ReturnsIoResult<T> {
     /// Encodes it.
     fn encode(&self, codec: Codec, output: T) -> Encoded;
-    /// Appends it to bytes, which after an error are as they were.
+    /// Appends it; tells whether it is what was inside an `Err`.
     ///
     /// # Errors
     /// [`CodecError`].
-    fn append(&self, codec: Codec, output: T, bytes: &mut Vec<u8>) -> Result<Appended, CodecError>;
+    fn append(&self, codec: Codec, output: T, into: &mut Buffer) -> Result<bool, Box<CodecError>>;
     /// Decodes it.
     ///
     /// # Errors
@@ -332,11 +420,11 @@ impl<T: Serialize + DeserializeOwned> ReturnsIoResult<io::Result<T>> for &&Retur
         &self,
         codec: Codec,
         output: io::Result<T>,
-        bytes: &mut Vec<u8>,
-    ) -> Result<Appended, CodecError> {
+        into: &mut Buffer,
+    ) -> Result<bool, Box<CodecError>> {
         match output {
-            Ok(value) => Appended::of(codec, false, &value, bytes),
-            Err(error) => Appended::of(codec, true, &WireIoError::from(&error), bytes),
+            Ok(value) => into.append(codec, &value).map(|()| false),
+            Err(error) => into.append(codec, &WireIoError::from(&error)).map(|()| true),
         }
     }
 

@@ -135,6 +135,17 @@ pub fn decode_payload<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError
     all_used(value, used, bytes)
 }
 
+/// The same, for a value that borrows from the bytes. Nothing is allocated for what they claim to
+/// have.
+///
+/// # Errors
+/// As [`decode_payload`].
+pub fn decode_payload_in_place<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, CodecError> {
+    let (value, used) = bincode::serde::borrow_decode_from_slice(bytes, config::<PAYLOAD_LIMIT>())
+        .map_err(|e| CodecError::Malformed(e.to_string()))?;
+    all_used(value, used, bytes)
+}
+
 fn all_used<T>(value: T, used: usize, bytes: &[u8]) -> Result<T, CodecError> {
     match bytes.len() - used {
         0 => Ok(value),

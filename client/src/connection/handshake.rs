@@ -134,6 +134,12 @@ pub(super) fn answer(key: &[u8], challenge: &[u8]) -> Result<Vec<u8>, Authentica
     Ok(answer)
 }
 
+/// A key for one purpose, made of another.
+#[cfg(target_os = "linux")]
+pub(super) fn derive(key: &[u8], purpose: &[u8]) -> Vec<u8> {
+    Digest::Sha256.hmac(key, purpose)
+}
+
 /// What the peer thinks of the answer.
 ///
 /// # Errors

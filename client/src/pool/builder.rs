@@ -94,11 +94,21 @@ impl PoolBuilder {
     ///
     /// If it returns an error or panics, or its worker dies, another worker is tried after a
     /// pause; see [`init_attempts`](Self::init_attempts).
-    pub fn initializer<T: Task>(mut self, args: T::Args) -> Self {
+    pub fn initializer<T: Task>(self, args: T::Args) -> Self {
         let packed = Parcel::pack(Codec::Bincode, &args).map_err(PoolError::from);
+        self.initializer_raw(T::NAME, T::SCHEMA, packed)
+    }
+
+    /// The same, by name.
+    pub(crate) fn initializer_raw(
+        mut self,
+        name: &str,
+        schema: u64,
+        packed: Result<Parcel, PoolError>,
+    ) -> Self {
         self.initializer = Some(packed.map(|Parcel { bytes, fds }| Initializer {
-            name: T::NAME.to_owned(),
-            schema: T::SCHEMA,
+            name: name.to_owned(),
+            schema,
             codec: Codec::Bincode,
             args: bytes,
             fds,

@@ -5,6 +5,7 @@
 use super::channel::Tag;
 use super::engine::{Arrived, Call};
 use super::error::{MapError, TaskFailure};
+use super::raw::RawOutcome;
 use crate::codec::CodecError;
 use crate::handles::{SharedFd, provide};
 use crate::runtime::panics;
@@ -95,6 +96,31 @@ pub(super) fn all<T: Task>(call: &Call) -> Result<Vec<T::Output>, MapError> {
         unpack::<T>(arrived, |index, outcome| outcomes.put(index, outcome));
     }
     outcomes.finish(call.tally().submitted, || closed(call))
+}
+
+/// The outcomes of a call that is over, in order, as they came. Descriptors in them are closed.
+pub(super) fn raw(call: &Call) -> Vec<RawOutcome> {
+    let mut outcomes = Gathered::default();
+    for arrived in call.all() {
+        match arrived {
+            Arrived::Fate { first, count, fate } => {
+                let all = *first..first + count;
+                all.for_each(|index| outcomes.put(index, Err(fate.failure())));
+            }
+            Arrived::Answer { first, answer, but } => {
+                for (index, (tag, bytes)) in (*first..).zip(answer.items()) {
+                    let outcome = match (but, tag) {
+                        (Some((at, fate)), _) if *at == index => Err(fate.failure()),
+                        (_, Tag::Returned) => Ok((false, bytes.to_vec())),
+                        (_, Tag::Failed) => Ok((true, bytes.to_vec())),
+                        _ => Err(refusal(tag, bytes)),
+                    };
+                    outcomes.put(index, outcome);
+                }
+            }
+        }
+    }
+    outcomes.each(call.tally().submitted, || closed(call))
 }
 
 /// Why a call that is over has no outcome.

@@ -96,7 +96,7 @@ impl Pool {
         Self { owner: Arc::new(Owner { engine, pid: std::process::id() }) }
     }
 
-    fn engine(&self) -> &Arc<Engine> {
+    pub(super) fn engine(&self) -> &Arc<Engine> {
         &self.owner.engine
     }
 

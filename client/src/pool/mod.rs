@@ -30,6 +30,7 @@
 //! | `result` | [`AsyncResult`] |
 //! | `input` | [`Unary`] tasks, and what serves as their [`Input`] |
 //! | `decode` | outcomes as values |
+//! | `raw` | tasks by name, with encoded arguments |
 //! | `progress`, `status` | [`Progress`] of a map, [`PoolStatus`] |
 //! | `error` | what can go wrong |
 //! | `engine` | which worker has what, and what becomes of it |
@@ -51,6 +52,7 @@ mod input;
 mod limits;
 mod mapping;
 mod progress;
+pub(crate) mod raw;
 mod result;
 mod status;
 pub(crate) mod worker;

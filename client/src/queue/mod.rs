@@ -13,6 +13,7 @@
 //! | `item` | items as bytes |
 //! | `core` | a queue of bytes and descriptors, in this process |
 //! | `put`, `take` | its two sides |
+//! | `awaited` | the same, and `join`, without keeping a thread |
 //! | `carry` | what goes beside the memory: descriptors and large bodies |
 //! | `readiness` | a descriptor for those who watch a queue |
 //! | `memory` | where all of it lies |
@@ -22,6 +23,7 @@
 //!
 //! What must never be in here: `unsafe`; a thread; a lock that is held while somebody waits.
 
+mod awaited;
 pub(crate) mod carry;
 mod core;
 mod error;

@@ -12,7 +12,10 @@ use crate::registry::Completion;
 pub(crate) type Builtin = fn(&'static Loaded, Parcel) -> Completion;
 
 /// All of them, by name.
-const BUILTINS: &[(&str, Builtin)] = &[(crate::pool::worker::WORKER, crate::pool::worker::run)];
+const BUILTINS: &[(&str, Builtin)] = &[
+    (crate::pool::worker::WORKER, crate::pool::worker::run),
+    (crate::manager::SERVER, crate::manager::serve_as_worker),
+];
 
 /// The one of that name.
 pub(crate) fn find(name: &str) -> Option<Builtin> {

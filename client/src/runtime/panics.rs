@@ -31,8 +31,10 @@ pub(crate) fn remember() {
             if cfg!(panic = "abort") {
                 super::worker::report_panic(&panic);
             }
-            LAST.set(Some(panic));
-            HAS_LAST.set(true);
+            // At the end of a thread it may be gone.
+            if LAST.try_with(|last| last.replace(Some(panic))).is_ok() {
+                HAS_LAST.set(true);
+            }
             previous(info);
         }));
     });
@@ -51,14 +53,15 @@ pub(crate) fn catch<T>(function: impl FnOnce() -> T) -> Result<T, Panic> {
 /// One that was caught by somebody else.
 #[cold]
 fn forget_last() {
-    LAST.set(None);
+    let _ = LAST.try_with(RefCell::take);
     HAS_LAST.set(false);
 }
 
 #[cold]
 fn caught(payload: &(dyn Any + Send)) -> Panic {
     HAS_LAST.set(false);
-    LAST.take().unwrap_or_else(|| Panic { message: text(payload), location: None, backtrace: None })
+    let last = LAST.try_with(RefCell::take).ok().flatten();
+    last.unwrap_or_else(|| Panic { message: text(payload), location: None, backtrace: None })
 }
 
 fn text(payload: &(dyn Any + Send)) -> String {

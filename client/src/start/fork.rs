@@ -54,9 +54,14 @@ pub(super) fn copy(allow_threads: bool, child: impl FnOnce(OwnedFd)) -> Result<C
     let _ = std::io::stdout().flush();
     fork::flush_stdio();
     crate::shared::arena::about_to_fork();
-    // SAFETY: this process has one thread (and perhaps its controller, which sleeps in poll, and
-    // threads of pools, which sleep outside any lock), or the caller has accepted the risk.
-    match unsafe { fork::fork() }.map_err(StartError::system("fork"))? {
+    let held = crate::reactor::hold();
+    // SAFETY: this process has one thread (and perhaps its controller, which sleeps in poll, those
+    // of the reactor, which are held, and threads of pools, which sleep outside any lock), or the
+    // caller has accepted the risk.
+    let side = unsafe { fork::fork() };
+    // Both have it: a child that kept it could never await anything.
+    drop(held);
+    match side.map_err(StartError::system("fork"))? {
         fork::Side::Child => {
             drop(ours);
             child(theirs);
@@ -74,14 +79,19 @@ pub(super) fn copy(allow_threads: bool, child: impl FnOnce(OwnedFd)) -> Result<C
 
 fn refuse_threads(quiet: usize) -> Result<(), StartError> {
     let harmless = 1 + worker::runtime_threads() + quiet;
-    let mut threads = verdict::threads();
+    let counted = || {
+        let mut threads = verdict::threads();
+        threads.retain(|tid, _| !crate::reactor::has_thread(*tid));
+        threads
+    };
+    let mut threads = counted();
     for _ in 0..SETTLE_ROUNDS {
         if threads.len() <= harmless {
             return Ok(());
         }
         // One that has just been joined is listed for another moment.
         std::thread::sleep(SETTLE_ROUND);
-        threads = verdict::threads();
+        threads = counted();
     }
     if threads.len() > harmless {
         let names = threads.into_values().collect::<Vec<_>>();
@@ -92,6 +102,7 @@ fn refuse_threads(quiet: usize) -> Result<(), StartError> {
 
 fn grow_up(job: OwnedFd, closure: Option<worker::Closure>) -> ! {
     crate::process::forget_inherited();
+    crate::manager::forget_links();
     if closure.is_none() {
         crate::handles::let_go_of_ends();
     }

@@ -3,6 +3,8 @@
 //! Contract: `CLOCK_MONOTONIC` stands still while the machine is suspended, so a sleep of the
 //! machine makes nothing overdue.
 
+use std::time::Duration;
+
 /// Milliseconds since some moment in the past; the same moment for every process (but those in
 /// another time namespace).
 pub(crate) fn monotonic_millis() -> u64 {
@@ -27,4 +29,9 @@ fn read(clock: libc::clockid_t) -> u64 {
     // SAFETY: the time is this function's own; the call fills it or leaves it as it is.
     unsafe { libc::clock_gettime(clock, &raw mut now) };
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// The same time as a duration.
+pub(crate) fn monotonic() -> Duration {
+    Duration::from_nanos(monotonic_nanos())
 }

@@ -24,7 +24,7 @@ fn a_process_serves_and_retires() {
     let worker = fork(&end, Some(&initializer("Square", args(&(1u64,)))));
     office.ready();
     for x in 0..1000u64 {
-        let frame = office.send(Number::SQUARE, x);
+        let frame = office.send(Number::Square, x);
         assert_eq!(value::<u64>(&office.outcomes(frame, 1)[0].1), x * x);
     }
     office.channel.retire();
@@ -55,7 +55,7 @@ fn a_running_task_learns_that_it_is_not_wanted() {
     let (mut office, end) = Office::open();
     let worker = fork(&end, None);
     office.ready();
-    let frame = office.send(Number::STUBBORN, 1);
+    let frame = office.send(Number::Stubborn, 1);
     while !office.channel.progress().running {
         std::thread::yield_now();
     }
@@ -96,7 +96,7 @@ fn life(random: &mut impl FnMut(u64) -> u64) -> [u32; 3] {
             });
             let items = items.collect::<Vec<_>>();
             let body = if count == 1 { items[0].clone() } else { chunk(&items) };
-            let frame = office.push(Number::SQUARE, count, &body, &[]);
+            let frame = office.push(Number::Square, count, &body, &[]);
             waiting.push_back((frame, count, body, 0));
         }
         office.channel.publish();

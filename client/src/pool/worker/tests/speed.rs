@@ -60,7 +60,7 @@ fn round_trip(rounds: u32) -> f64 {
     let body = args(&(3u64,));
     let best = best_of(3, rounds, || {
         for _ in 0..rounds {
-            office.push(Number::SQUARE, 1, &body, &[]);
+            office.push(Number::Square, 1, &body, &[]);
             office.channel.publish();
             assert_eq!(value::<u64>(office.next().items().next().expect("one").1), 9);
         }
