@@ -37,6 +37,7 @@
 //! | `shared` | memory that processes share |
 //! | [`sync`] | locks and what is built on them |
 //! | [`queue`] | queues in shared memory |
+//! | [`logging`] | what workers log, and who gets it |
 //! | `sys` | everything that needs `unsafe` |
 //!
 //! # Async
@@ -97,6 +98,8 @@ pub mod task;
 #[cfg(target_os = "linux")]
 pub mod daemon;
 #[cfg(target_os = "linux")]
+pub mod logging;
+#[cfg(target_os = "linux")]
 pub mod queue;
 #[cfg(target_os = "linux")]
 mod reactor;
@@ -140,6 +143,8 @@ pub use error::{
 #[cfg(unix)]
 pub use handles::{NotSpawning, Passed, SharedFd, assert_spawning};
 pub use job_types::{OnParentDeath, Panic};
+#[cfg(target_os = "linux")]
+pub use logging::{get_logger, log_to_stderr};
 pub use mpserverd_macros::task;
 pub use mpserverd_proto::error::{Fault, JobError, PreloadError, Refusal, Stage};
 pub use mpserverd_proto::status::{ExitRecord, Reporter, Usage};

@@ -26,12 +26,17 @@ pub(crate) fn lease(
     let _ = std::io::stdout().flush();
     fork::flush_stdio();
     crate::shared::arena::about_to_fork();
+    let hush = crate::logging::hush();
+    if !hush.is_silent() && !allow_threads {
+        return Err(threads_refused());
+    }
     let held = crate::reactor::hold();
-    // SAFETY: this process has one thread (and perhaps its controller, which sleeps in poll, and
-    // those of the reactor, which are held), or the caller has accepted the risk.
+    // SAFETY: this process has one thread (and perhaps its controller, which sleeps in poll, that
+    // of the log, which is hushed, and those of the reactor, which are held), or the caller has
+    // accepted the risk.
     let side = unsafe { fork::fork() };
-    // Both have it: a child that kept it could never await anything.
-    drop(held);
+    // Both have them: a child that kept them could never await or log anything.
+    drop((held, hush));
     match side.map_err(StartError::system("fork"))? {
         fork::Side::Child => {
             drop(ours);
@@ -51,10 +56,14 @@ fn refuse_threads() -> Result<(), StartError> {
     let mut threads = verdict::threads();
     threads.retain(|tid, _| !crate::reactor::has_thread(*tid));
     if threads.len() > 1 + worker::runtime_threads() {
-        let names = threads.into_values().collect::<Vec<_>>();
-        return Err(StartError::ForkWithThreads { count: names.len(), names });
+        return Err(threads_refused());
     }
     Ok(())
+}
+
+fn threads_refused() -> StartError {
+    let names = verdict::threads().into_values().collect::<Vec<_>>();
+    StartError::ForkWithThreads { count: names.len(), names }
 }
 
 fn grow_up(job: OwnedFd, closure: Option<worker::Closure>) -> ! {
