@@ -41,6 +41,7 @@
 //! | `shared` | memory that processes share |
 //! | [`sync`] | locks and what is built on them |
 //! | [`queue`] | queues in shared memory |
+//! | [`logging`] | what workers log, and who gets it |
 //! | [`manager`] | objects in a server process, and proxies of them |
 //! | [`pool`] | workers that run many tasks, one after the other |
 //! | `sys` | everything that needs `unsafe` |
@@ -111,6 +112,8 @@ pub mod task;
 #[cfg(target_os = "linux")]
 pub mod daemon;
 #[cfg(target_os = "linux")]
+pub mod logging;
+#[cfg(target_os = "linux")]
 pub mod manager;
 #[cfg(target_os = "linux")]
 pub mod pool;
@@ -160,6 +163,8 @@ pub use exit::at_exit;
 #[cfg(unix)]
 pub use handles::{NotSpawning, Passed, SharedFd, assert_spawning};
 pub use job_types::{OnParentDeath, Panic};
+#[cfg(target_os = "linux")]
+pub use logging::{get_logger, log_to_stderr};
 #[cfg(target_os = "linux")]
 pub use manager::{
     ArrayProxy, AsyncResultProxy, BarrierProxy, BoundedSemaphoreProxy, ConditionProxy,
