@@ -13,6 +13,7 @@ use serde::ser::{Error as _, Serialize, Serializer};
 use std::cell::Cell;
 use std::fmt;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::LocalKey;
@@ -76,12 +77,14 @@ impl fmt::Debug for SharedFd {
 
 thread_local! {
     /// The list that is being filled.
-    static OUTGOING: List = const { Cell::new(None) };
+    static OUTGOING: List = const { Cell::new(ManuallyDrop::new(None)) };
     /// The list that is being read.
-    static INCOMING: List = const { Cell::new(None) };
+    static INCOMING: List = const { Cell::new(ManuallyDrop::new(None)) };
 }
 
-type List = Cell<Option<Vec<SharedFd>>>;
+/// There is none outside all scopes, so a thread that ends leaves none behind, and the list needs
+/// no destructor, which each access would ask for.
+type List = Cell<ManuallyDrop<Option<Vec<SharedFd>>>>;
 
 /// Puts the list of before back in its place, also when the closure in between panics.
 struct Scope {
@@ -92,12 +95,12 @@ struct Scope {
 impl Scope {
     #[inline]
     fn enter(key: &'static LocalKey<List>, list: Vec<SharedFd>) -> Self {
-        Self { key, before: key.replace(Some(list)) }
+        Self { key, before: swap(key, Some(list)) }
     }
 
     #[inline]
     fn leave(mut self) -> Vec<SharedFd> {
-        let list = self.key.replace(self.before.take());
+        let list = swap(self.key, self.before.take());
         std::mem::forget(self);
         list.unwrap_or_default()
     }
@@ -105,8 +108,13 @@ impl Scope {
 
 impl Drop for Scope {
     fn drop(&mut self) {
-        self.key.set(self.before.take());
+        drop(swap(self.key, self.before.take()));
     }
+}
+
+#[inline]
+fn swap(key: &'static LocalKey<List>, list: Option<Vec<SharedFd>>) -> Option<Vec<SharedFd>> {
+    ManuallyDrop::into_inner(key.replace(ManuallyDrop::new(list)))
 }
 
 /// Runs something with the list of the innermost scope, if there is one.
@@ -114,9 +122,9 @@ fn with_list<R>(
     key: &'static LocalKey<List>,
     run: impl FnOnce(&mut Vec<SharedFd>) -> R,
 ) -> Option<R> {
-    let mut list = key.take();
+    let mut list = swap(key, None);
     let result = list.as_mut().map(run);
-    key.set(list);
+    swap(key, list);
     result
 }
 

@@ -28,6 +28,7 @@
 //! | `current` | who this process is |
 //! | [`task`](mod@task) | what a task is, and how its result travels |
 //! | `registry` | the tasks of this process |
+//! | [`reducer`](mod@reducer) | how values become bytes |
 //! | [`handles`] | objects of the kernel and shared objects inside values |
 //! | `connection` | messages over sockets and pipes |
 //! | `start` | the three ways to a worker |
@@ -61,6 +62,7 @@ pub mod handles;
 mod handles;
 mod parcel;
 mod process;
+pub mod reducer;
 pub mod registry;
 mod runtime;
 pub mod task;
@@ -93,7 +95,7 @@ pub use connection::{Waitable, wait};
 pub use context::{
     Context, Fallback, OnPreloadError, StartMethod, fixed_start_method, force_start_method,
     get_all_start_methods, get_context, get_start_method, set_executable, set_forkserver_preload,
-    set_start_method,
+    set_reducer, set_start_method,
 };
 pub use count::{available_cpus, cpu_count};
 #[cfg(target_os = "linux")]
@@ -122,6 +124,7 @@ pub use queue::{
     Consumer, GetError, GetManyError, JoinError, JoinableConsumer, JoinableQueue, Producer,
     PutError, PutManyError, Queue, QueueOptions, SimpleQueue, TooManyTasksDone,
 };
+pub use reducer::{AbstractReducer, RebuildError, Reduced, Reducer, Reduction};
 #[cfg(target_os = "linux")]
 pub use runtime::{BOOTSTRAP, ROLE_TEMPLATE};
 #[cfg(target_os = "linux")]
@@ -279,6 +282,7 @@ macro_rules! __export_module {
 #[doc(hidden)]
 pub mod __private {
     pub use crate::codec::{Codec, CodecError};
+    pub use crate::reducer::{REDUCERS, ReducerEntry, rebuild_by, reduce_by};
     pub use crate::registry::{TASKS, TaskEntry};
     pub use crate::runtime::{EARLY, HOOKS, HookResult, Hooks};
     #[cfg(target_os = "linux")]
@@ -287,4 +291,5 @@ pub mod __private {
     pub use linkme;
     pub use mpserverd_proto::abi;
     pub use mpserverd_proto::schema::hash as schema_hash;
+    pub use serde;
 }

@@ -4,6 +4,7 @@
 
 use crate::codec::{self, Codec, CodecError};
 use crate::handles::{SharedFd, collect, provide};
+use crate::reducer::Reducer;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -19,12 +20,29 @@ impl Parcel {
     ///
     /// # Errors
     /// As [`codec::encode`]. A handle in JSON is one: nobody who reads JSON could take it.
-    pub(crate) fn pack<T: Serialize>(codec: Codec, value: &T) -> Result<Self, CodecError> {
+    #[inline]
+    pub(crate) fn pack<T: Serialize + ?Sized>(codec: Codec, value: &T) -> Result<Self, CodecError> {
         let (bytes, fds) = collect(|| codec::encode(codec, value));
-        if codec == Codec::Json && !fds.is_empty() {
-            return Err(CodecError::Unserializable("a descriptor has no JSON form".to_owned()));
-        }
-        Ok(Self { bytes: bytes?, fds })
+        let bytes = bytes?;
+        refuse_in_text(codec, &fds)?;
+        Ok(Self { bytes, fds })
+    }
+
+    /// The same, the bytes appended to others, which after an error are as they were.
+    ///
+    /// # Errors
+    /// As [`pack`](Self::pack).
+    #[inline]
+    pub(crate) fn pack_into<T: Serialize + ?Sized>(
+        codec: Codec,
+        value: &T,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Vec<SharedFd>, CodecError> {
+        let before = bytes.len();
+        let (done, fds) = collect(|| codec::encode_into(codec, value, bytes));
+        done?;
+        refuse_in_text(codec, &fds).inspect_err(|_| bytes.truncate(before))?;
+        Ok(fds)
     }
 
     /// Decodes a value with its handles.
@@ -34,4 +52,13 @@ impl Parcel {
     pub(crate) fn unpack<T: DeserializeOwned>(self, codec: Codec) -> Result<T, CodecError> {
         provide(self.fds, || codec::decode(codec, &self.bytes))
     }
+}
+
+/// Text is for those who could not take a handle.
+#[inline]
+fn refuse_in_text(codec: Codec, fds: &[SharedFd]) -> Result<(), CodecError> {
+    if fds.is_empty() || !Reducer::of(codec).refuses_handles() {
+        return Ok(());
+    }
+    Err(CodecError::Unserializable("a descriptor has no JSON form".to_owned()))
 }

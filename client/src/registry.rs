@@ -3,6 +3,7 @@
 use crate::codec::{self, Codec, CodecError};
 use crate::handles::{SharedFd, provide};
 use crate::parcel::Parcel;
+use crate::reducer::{self, UnknownReducer};
 use crate::task::Task;
 use linkme::distributed_slice;
 #[cfg(target_os = "linux")]
@@ -90,11 +91,16 @@ impl TaskEntry {
 }
 
 fn invoke<T: Task>(codec: Codec, bytes: &[u8], handles: Vec<SharedFd>) -> Completion {
+    if let Err(error) = reducer::check(codec) {
+        return Completion::rejected(no_reducer(error));
+    }
     // The task runs outside: what it deserialises by itself has no descriptors to refer to, and
     // those of arguments that it drops are closed then.
-    let args = match provide(handles, || decode_arguments::<T>(codec, bytes)) {
-        Ok(args) => args,
-        Err(reason) => {
+    let decode = || provide(handles, || decode_arguments::<T>(codec, bytes));
+    let args = match crate::runtime::panics::catch(decode) {
+        Ok(Ok(args)) => args,
+        Err(panic) => return Completion::panicked(panic),
+        Ok(Err(reason)) => {
             let signature = format!("{}{}", T::NAME, T::SIGNATURE);
             return Completion::rejected(JobError::BadArguments { signature, reason });
         }
@@ -102,6 +108,17 @@ fn invoke<T: Task>(codec: Codec, bytes: &[u8], handles: Vec<SharedFd>) -> Comple
     match crate::runtime::panics::catch(|| T::encode(codec, T::call(args))) {
         Ok(encoded) => completion(encoded),
         Err(panic) => Completion::panicked(panic),
+    }
+}
+
+/// This process does not have the reducer of a job.
+fn no_reducer(error: CodecError) -> JobError {
+    match error {
+        CodecError::UnknownReducer(unknown) => {
+            let UnknownReducer { name, known } = *unknown;
+            JobError::UnknownReducer { name, known }
+        }
+        other => JobError::Protocol(other.to_string()),
     }
 }
 
@@ -123,7 +140,7 @@ pub(crate) fn completion(encoded: crate::task::Encoded) -> Completion {
 }
 
 fn decode_arguments<T: Task>(codec: Codec, bytes: &[u8]) -> Result<T::Args, String> {
-    if codec == Codec::Bincode {
+    if codec != Codec::Json {
         return codec::decode(codec, bytes).map_err(|e| e.to_string());
     }
     let values = serde_json::from_slice::<Vec<serde_json::Value>>(bytes)

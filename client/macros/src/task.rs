@@ -184,8 +184,8 @@ fn implementation(function: &ItemFn, arguments: &[Argument], output: &Type) -> T
                 fn encode(codec: __mp::Codec, output: #output) -> __mp::Encoded {
                     (&&&__mp::Returns::<#output>::new()).encode(codec, output)
                 }
-                fn decode(failed: bool, payload: &[u8]) -> ::core::result::Result<#output, __mp::CodecError> {
-                    (&&&__mp::Returns::<#output>::new()).decode(failed, payload)
+                fn decode(codec: __mp::Codec, failed: bool, payload: &[u8]) -> ::core::result::Result<#output, __mp::CodecError> {
+                    (&&&__mp::Returns::<#output>::new()).decode(codec, failed, payload)
                 }
             }
 

@@ -7,6 +7,7 @@ use super::frame::Fault;
 use super::greeting::{self, Key};
 use super::sockets;
 use super::stream::{Connection, READABLE, WRITABLE};
+use crate::reducer::Reducer;
 use std::time::Duration;
 
 /// Calls a [`Listener`](super::Listener), as `multiprocessing.connection.Client`; this library's
@@ -22,6 +23,7 @@ pub struct ClientBuilder {
     key: Option<Key>,
     timeout: Option<Duration>,
     handshake: Option<Duration>,
+    reducer: Reducer,
 }
 
 impl Client {
@@ -68,6 +70,7 @@ impl Client {
             key: None,
             timeout: None,
             handshake: Some(greeting::TIMEOUT),
+            reducer: Reducer::default(),
         }
     }
 }
@@ -93,6 +96,12 @@ impl ClientBuilder {
         self
     }
 
+    /// What values are encoded by: bincode, unless given here.
+    pub fn reducer(mut self, reducer: Reducer) -> Self {
+        self.reducer = reducer;
+        self
+    }
+
     /// Calls.
     ///
     /// # Errors
@@ -106,7 +115,7 @@ impl ClientBuilder {
                 return Err(ConnectionError::Connect { address: self.address, source });
             }
         };
-        let connection = Connection::over(wire, READABLE | WRITABLE);
+        let connection = Connection::over(wire, READABLE | WRITABLE).with_reducer(self.reducer);
         if let Some(key) = &self.key {
             greeting::as_client(&connection, key, self.handshake)?;
         }

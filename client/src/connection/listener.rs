@@ -8,6 +8,7 @@ use super::greeting::{self, Key};
 use super::place::{self, Place};
 use super::sockets::Acceptor;
 use super::stream::{Connection, READABLE, WRITABLE};
+use crate::reducer::Reducer;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -37,6 +38,7 @@ pub struct Listener {
     closed: AtomicBool,
     last: Mutex<Option<Address>>,
     place: Mutex<Option<Place>>,
+    reducer: Reducer,
 }
 
 /// How to listen: see [`Listener::builder`].
@@ -48,6 +50,7 @@ pub struct ListenerBuilder {
     backlog: u32,
     key: Option<Key>,
     handshake: Option<Duration>,
+    reducer: Reducer,
 }
 
 /// Somebody who has called but not said who they are. Dropping it hangs up.
@@ -100,6 +103,7 @@ impl Listener {
             backlog: BACKLOG,
             key: None,
             handshake: Some(greeting::TIMEOUT),
+            reducer: Reducer::default(),
         }
     }
 
@@ -109,10 +113,17 @@ impl Listener {
         key: Option<Key>,
         handshake: Option<Duration>,
         place: Option<Place>,
+        reducer: Reducer,
     ) -> Self {
         let place = Mutex::new(place);
         let (closed, last) = (AtomicBool::new(false), Mutex::new(None));
-        Self { acceptor, address, key, handshake, closed, last, place }
+        Self { acceptor, address, key, handshake, closed, last, place, reducer }
+    }
+
+    /// What values on its connections are encoded by.
+    #[must_use]
+    pub fn reducer(&self) -> Reducer {
+        self.reducer
     }
 
     pub(super) fn acceptor(&self) -> Result<&Acceptor, ConnectionError> {
@@ -204,7 +215,7 @@ impl Listener {
             }
         };
         *lock(&self.last) = Some(peer.clone());
-        let connection = Connection::over(wire, READABLE | WRITABLE);
+        let connection = Connection::over(wire, READABLE | WRITABLE).with_reducer(self.reducer);
         Ok(Incoming { connection, peer, key: self.key.clone(), handshake: self.handshake })
     }
 
@@ -281,6 +292,12 @@ impl ListenerBuilder {
         self
     }
 
+    /// What values on its connections are encoded by: bincode, unless given here.
+    pub fn reducer(mut self, reducer: Reducer) -> Self {
+        self.reducer = reducer;
+        self
+    }
+
     /// Listens.
     ///
     /// # Errors
@@ -297,7 +314,7 @@ impl ListenerBuilder {
             Address::Path(path) => Some(Place::new(path.clone(), room)),
             _ => None,
         };
-        Ok(Listener::with(acceptor, address, self.key, self.handshake, place))
+        Ok(Listener::with(acceptor, address, self.key, self.handshake, place, self.reducer))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The memory of a queue: its state, the list of its blocks, and the blocks.
 
 use super::options::QueueOptions;
+use crate::codec::Codec;
 use crate::shared::ShareError;
 use crate::shared::object::{Object, Shareable};
 use crate::sync::raw::atomics::{AtomicU32, Ordering, shared_struct};
@@ -24,7 +25,8 @@ shared_struct! {
         blocks: AtomicU32,
         items_max: AtomicU32,
         units_max: AtomicU32,
-        padding: [AtomicU32; 5],
+        /// What items are encoded by, in its fixed form; it never changes.
+        codec: [AtomicU32; Codec::BYTES / 4],
         pub(super) ring: RawRing,
     }
 }
@@ -85,6 +87,8 @@ impl Memory for Blocks {
 pub(super) struct QueueMemory {
     pub(super) state: Shareable<QueueState>,
     pub(super) shape: Shape,
+    /// What items are encoded by.
+    pub(super) codec: Codec,
     blocks: Blocks,
 }
 
@@ -104,6 +108,10 @@ impl QueueMemory {
             state.blocks.store(shape.blocks, Ordering::Relaxed);
             state.items_max.store(shape.items_max, Ordering::Relaxed);
             state.units_max.store(shape.units_max, Ordering::Relaxed);
+            let codec = options.codec().to_bytes();
+            for (word, bytes) in state.codec.iter().zip(codec.as_chunks().0) {
+                word.store(u32::from_ne_bytes(*bytes), Ordering::Relaxed);
+            }
         })?;
         Self::of(state)
     }
@@ -121,9 +129,14 @@ impl QueueMemory {
         if !shape.is_valid() {
             return Err(damaged());
         }
+        let mut codec = [0; Codec::BYTES];
+        for (bytes, word) in codec.as_chunks_mut().0.iter_mut().zip(&state.codec) {
+            *bytes = load(word).to_ne_bytes();
+        }
+        let codec = Codec::from_bytes(codec).ok_or_else(damaged)?;
         let all = state.tail(bytes(&shape), ALIGN).ok_or_else(damaged)?;
         let (list, data) = all.split_at(list_bytes(&shape)).ok_or_else(damaged)?;
-        Ok(Self { state, shape, blocks: Blocks { list, data } })
+        Ok(Self { state, shape, codec, blocks: Blocks { list, data } })
     }
 
     #[inline]
