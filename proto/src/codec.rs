@@ -1,14 +1,19 @@
 //! The one place that names bincode.
 //!
 //! bincode 2 is no longer maintained (RUSTSEC-2025-0141); whoever replaces it changes this file.
-//! Every decode has a byte limit: without one a ten-byte message that claims a huge length aborts
-//! the process.
+//! It only writes: what it has written is read by [`read`], which takes no more memory than the
+//! bytes justify.
 
 use crate::limits::{FRAME_BYTES_MAX, JOB_HEADER_BYTES_MAX};
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
+use read::Reader;
 use serde::Serialize;
 use serde::de::{Deserialize, DeserializeOwned, DeserializeSeed};
 use std::fmt;
+
+mod read;
+#[cfg(test)]
+mod tests;
 
 /// Limit for user payloads; the same as [`PAYLOAD_BYTES_MAX`](crate::limits::PAYLOAD_BYTES_MAX).
 const PAYLOAD_LIMIT: usize = 2 << 30;
@@ -115,10 +120,11 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
 /// # Errors
 /// [`CodecError::Malformed`] or [`CodecError::Trailing`].
 pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, CodecError> {
-    let (value, used) =
-        bincode::serde::borrow_decode_from_slice(bytes, config::<JOB_HEADER_BYTES_MAX>())
-            .map_err(|e| CodecError::Malformed(e.to_string()))?;
-    all_used(value, used, bytes)
+    if bytes.len() > JOB_HEADER_BYTES_MAX {
+        return Err(CodecError::TooLarge { limit: JOB_HEADER_BYTES_MAX as u64 });
+    }
+    let mut reader = Reader::new(bytes);
+    whole(T::deserialize(&mut reader), &reader)
 }
 
 /// Room for a value before anything of it is written: most need no more, and each growth costs.
@@ -187,25 +193,31 @@ pub fn decode_payload_by<'a, S: DeserializeSeed<'a>>(
     bytes: &'a [u8],
     seed: S,
 ) -> Result<S::Value, CodecError> {
-    let (value, used) =
-        bincode::serde::seed_decode_from_slice(seed, bytes, config::<PAYLOAD_LIMIT>())
-            .map_err(|e| CodecError::Malformed(e.to_string()))?;
-    all_used(value, used, bytes)
+    let mut reader = Reader::new(bytes);
+    whole(seed.deserialize(&mut reader), &reader)
 }
 
 /// Decodes a user's value; all bytes must belong to it.
 ///
 /// # Errors
 /// [`CodecError::Malformed`] or [`CodecError::Trailing`].
+#[inline]
 pub fn decode_payload<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    let (value, used) = bincode::serde::decode_from_slice(bytes, config::<PAYLOAD_LIMIT>())
-        .map_err(|e| CodecError::Malformed(e.to_string()))?;
-    all_used(value, used, bytes)
+    let mut reader = Reader::new(bytes);
+    whole(T::deserialize(&mut reader), &reader)
 }
 
-fn all_used<T>(value: T, used: usize, bytes: &[u8]) -> Result<T, CodecError> {
-    match bytes.len() - used {
-        0 => Ok(value),
-        left => Err(CodecError::Trailing(left)),
+/// A value that was read, if nothing is left.
+#[inline]
+fn whole<T>(value: Result<T, read::Flaw>, reader: &Reader<'_>) -> Result<T, CodecError> {
+    match (value, reader.left()) {
+        (Ok(value), 0) => Ok(value),
+        (Ok(_), left) => Err(CodecError::Trailing(left)),
+        (Err(flaw), _) => Err(malformed(&flaw)),
     }
+}
+
+#[cold]
+fn malformed(flaw: &read::Flaw) -> CodecError {
+    CodecError::Malformed(flaw.to_string())
 }
