@@ -20,7 +20,7 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
     codec: Codec,
     value: &T,
 ) -> Result<Vec<u8>, CodecError> {
-    let encoded = if codec == Codec::Bincode {
+    let encoded = if matches!(codec, Codec::Bincode) {
         wire::encode_payload(value)
     } else {
         let mut bytes = Vec::new();
@@ -39,7 +39,7 @@ pub(crate) fn encode_into<T: Serialize + ?Sized>(
     value: &T,
     bytes: &mut Vec<u8>,
 ) -> Result<(), CodecError> {
-    let encoded = if codec == Codec::Bincode {
+    let encoded = if matches!(codec, Codec::Bincode) {
         wire::encode_payload_into(value, bytes)
     } else {
         formats::encode_into(codec, value, bytes)
@@ -48,6 +48,7 @@ pub(crate) fn encode_into<T: Serialize + ?Sized>(
 }
 
 #[cold]
+#[inline(never)]
 fn explained<T: Serialize + ?Sized>(codec: Codec, value: &T, error: CodecError) -> CodecError {
     explain::encoding(codec, std::any::type_name::<T>(), &value, error)
 }
@@ -59,22 +60,35 @@ fn explained<T: Serialize + ?Sized>(codec: Codec, value: &T, error: CodecError) 
 /// reducers that this process does not have.
 #[inline]
 pub(crate) fn decode<T: DeserializeOwned>(codec: Codec, bytes: &[u8]) -> Result<T, CodecError> {
-    let decoded = match codec {
-        Codec::Bincode => wire::decode_payload(bytes),
-        _ => decode_otherwise(codec, bytes),
-    };
-    match decoded {
-        Err(CodecError::Malformed(_)) => explain::decode(codec, bytes),
-        other => other,
+    if !matches!(codec, Codec::Bincode) {
+        return decode_otherwise(codec, bytes);
+    }
+    match wire::decode_payload(bytes) {
+        Ok(value) => Ok(value),
+        Err(error) => failed(codec, bytes, error),
     }
 }
 
 /// Out of the way of bincode, which is to stay as small as it is.
 #[inline(never)]
 fn decode_otherwise<T: DeserializeOwned>(codec: Codec, bytes: &[u8]) -> Result<T, CodecError> {
-    match codec {
+    let decoded = match codec {
         Codec::Json => formats::from_json(bytes),
         Codec::Postcard => formats::from_postcard(bytes),
-        Codec::Bincode | Codec::Custom(_) => explain::decode(codec, bytes),
+        Codec::Bincode | Codec::Custom(_) => return explain::decode(codec, bytes),
+    };
+    decoded.or_else(|error| failed(codec, bytes, error))
+}
+
+#[cold]
+#[inline(never)]
+fn failed<T: DeserializeOwned>(
+    codec: Codec,
+    bytes: &[u8],
+    error: CodecError,
+) -> Result<T, CodecError> {
+    match error {
+        CodecError::Malformed(_) => explain::decode(codec, bytes),
+        other => Err(other),
     }
 }

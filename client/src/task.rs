@@ -71,6 +71,16 @@ pub struct Encoded {
 /// }
 /// assert!(parse("x").unwrap_err().to_string().contains("invalid digit"));
 /// ```
+///
+/// Without it the compiler points here:
+///
+/// ```compile_fail,E0277
+/// # use mpserverd_client as mp;
+/// #[mp::task]
+/// fn parse(text: &str) -> Result<u32, std::num::ParseIntError> {
+///     text.parse()
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskError {
     /// The error and its causes, outermost first.

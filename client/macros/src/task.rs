@@ -2,7 +2,8 @@
 
 use proc_macro_crate::{FoundCrate, crate_name};
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens, quote};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::spanned::Spanned;
 use syn::{Error, Expr, ExprLit, FnArg, ItemFn, Lit, Meta, Pat, ReturnType, Type, parse_quote};
 
 /// One argument: its name, the type that travels, and how to pass it on.
@@ -155,6 +156,11 @@ fn implementation(function: &ItemFn, arguments: &[Argument], output: &Type) -> T
     let types = owned.iter().map(text).collect::<Vec<_>>().join(",");
     let hashed = format!("({types})->{}", text(output));
     let arity = arguments.len();
+    // What is wrong with the result is said where it stands.
+    let there = Span::call_site().located_at(output.span());
+    let returns = quote_spanned!(there=> (&&&__mp::Returns::<#output>::new()));
+    let encode = quote_spanned!(there=> #returns.encode(codec, output));
+    let decode = quote_spanned!(there=> #returns.decode(codec, failed, payload));
     let type_doc = format!("The task [`{name}()`]({name}()), as a type.");
     quote! {
         #(#cfgs)*
@@ -182,10 +188,10 @@ fn implementation(function: &ItemFn, arguments: &[Argument], output: &Type) -> T
                     #name(#(#passed),*)
                 }
                 fn encode(codec: __mp::Codec, output: #output) -> __mp::Encoded {
-                    (&&&__mp::Returns::<#output>::new()).encode(codec, output)
+                    #encode
                 }
                 fn decode(codec: __mp::Codec, failed: bool, payload: &[u8]) -> ::core::result::Result<#output, __mp::CodecError> {
-                    (&&&__mp::Returns::<#output>::new()).decode(codec, failed, payload)
+                    #decode
                 }
             }
 

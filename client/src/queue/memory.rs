@@ -144,3 +144,24 @@ impl QueueMemory {
         Ring { raw: &self.state.ring, shape: self.shape, memory: &self.blocks }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reducer::Reducer;
+
+    #[test]
+    fn a_reducer_that_cannot_be_is_damage() {
+        let options = QueueOptions::new().reducer(Reducer::postcard());
+        let memory = QueueMemory::new(&options).expect("memory");
+        let again = QueueMemory::of(memory.state.clone()).expect("the same memory");
+        assert_eq!(again.codec, Codec::Postcard);
+        for (word, value) in [(0, 0), (0, 5), (0, u32::MAX), (4, 1)] {
+            let own = memory.state.codec[word].load(Ordering::Relaxed);
+            memory.state.codec[word].store(value, Ordering::Relaxed);
+            let error = QueueMemory::of(memory.state.clone());
+            assert!(matches!(error, Err(ShareError::Damaged { .. })), "{word}: {value}");
+            memory.state.codec[word].store(own, Ordering::Relaxed);
+        }
+    }
+}

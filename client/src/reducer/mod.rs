@@ -22,6 +22,18 @@
 //! For a *type* that serde knows nothing of, [`reduce!`](crate::reduce) says what it travels as:
 //! the counterpart of `ForkingPickler.register`.
 //!
+//! | `multiprocessing` | here |
+//! |---|---|
+//! | `ctx.reducer` | [`Context::reducer`](crate::Context::reducer) |
+//! | `ctx.reducer = …` | [`Context::with_reducer`](crate::Context::with_reducer), [`set_reducer`](crate::set_reducer) for all |
+//! | `AbstractReducer` | [`AbstractReducer`], with [`reducer!`](crate::reducer!) |
+//! | `ForkingPickler.register` | [`reduce!`](crate::reduce) |
+//! | `ForkingPickler.dumps`, `loads` | [`Reducer::encode`], [`Reducer::decode`] |
+//! | `DupFd`, `send_handle`, `recv_handle` | [`handles`](crate::handles) |
+//!
+//! Deliberately different: a reducer is chosen for a context and named on the wire, where that of
+//! the reference is one global of each process, and two that differ give garbage.
+//!
 //! | file | holds |
 //! |---|---|
 //! | this | [`Reducer`] |
