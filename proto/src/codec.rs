@@ -1,7 +1,7 @@
 //! The one place that names bincode.
 //!
 //! bincode 2 is no longer maintained (RUSTSEC-2025-0141); whoever replaces it changes this file.
-//! It only writes: what it has written is read by [`read`], which takes no more memory than the
+//! It only writes: what it has written is read by `read`, which takes no more memory than the
 //! bytes justify.
 
 use crate::limits::{FRAME_BYTES_MAX, JOB_HEADER_BYTES_MAX};

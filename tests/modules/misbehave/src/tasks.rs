@@ -208,7 +208,10 @@ pub fn double_on(connection: mp::Connection) -> Result<(), mp::TaskError> {
     Ok(connection.send(&(2 * number))?)
 }
 
-/// Adds up, with whatever the two are.
+/// Adds up two numbers.
+///
+/// # Errors
+/// When there is only one.
 #[mp::task]
 pub fn add_up(first: u32, second: Option<u32>) -> Result<u64, String> {
     let second = second.ok_or("there is no second one")?;
