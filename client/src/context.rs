@@ -1,13 +1,21 @@
 //! Contexts and start methods: where processes come from.
+//!
+//! | file | holds |
+//! |---|---|
+//! | this | start methods, the default one, contexts and the processes they make |
+//! | `factories` | the shared objects that a context makes |
+//! | `names` | what else a context of `multiprocessing` can do |
+//! | `lease` | how a context gets a worker |
 
 use crate::codec::{Codec, CodecError};
-use crate::error::{ContextError, ProcessError};
+use crate::error::{ContextError, ProcessError, StartError};
 use crate::handles::provide;
 use crate::parcel::Parcel;
-use crate::process::{Decode, ProcessBuilder, Work};
+use crate::process::{Decode, Process, ProcessBuilder, Work};
 use crate::reducer::{Reducer, pack_arguments};
 use crate::registry::completion;
-use crate::task::{Returns, ReturnsValue, Task};
+use crate::task::{Returns, ReturnsValue, Runnable, Task};
+use mpserverd_proto::limits::{MODULES_MAX, NAME_BYTES_MAX};
 use mpserverd_proto::schema::UNCHECKED;
 pub use mpserverd_proto::template::OnPreloadError;
 use serde::Serialize;
@@ -17,8 +25,12 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+mod factories;
 #[cfg(target_os = "linux")]
 mod lease;
+mod names;
+
+pub use names::allow_connection_pickling;
 
 /// How a process comes into being.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,6 +84,9 @@ pub enum Fallback {
     /// Fail.
     Fail,
 }
+
+/// Bytes of the name or path of a module, as the daemon takes it.
+const MODULE_BYTES_MAX: usize = 8 * NAME_BYTES_MAX;
 
 /// What is the same for all contexts of this process.
 #[derive(Debug, Default)]
@@ -162,25 +177,57 @@ pub fn set_reducer(reducer: Reducer) {
 }
 
 /// The program that `spawn` and `forkserver` execute, in place of this one. It must call
-/// `freeze_support()` and have the tasks that this one asks for.
+/// `freeze_support()` and have the tasks that this one asks for. Whatever is a path will do:
+/// `&str`, `OsString`, `PathBuf`, and bytes by way of `OsStr::from_bytes`.
 pub fn set_executable(path: impl AsRef<Path>) {
     global().executable = Some(path.as_ref().to_owned());
 }
 
 /// Modules that templates of this program load, beside the program itself; and what to do about
 /// one that fails. It holds for templates that are not built yet.
+///
+/// # Errors
+/// [`ContextError::Preload`] for a name that is empty, longer than 4096 bytes or has a NUL byte or
+/// a line break in it, and for more than 256 names; nothing is changed then. Whether there is such
+/// a module shows when a template is built.
 pub fn set_forkserver_preload<S: Into<String>>(
     modules: impl IntoIterator<Item = S>,
     on_error: OnPreloadError,
-) {
+) -> Result<(), ContextError> {
+    let modules = modules.into_iter().map(Into::into).collect::<Vec<String>>();
+    check_modules(&modules)?;
     let mut global = global();
-    global.preload = modules.into_iter().map(Into::into).collect();
+    global.preload = modules;
     global.on_error = on_error;
+    Ok(())
 }
 
-/// The context of one start method, or the default one.
+/// What the daemon would refuse is refused here already.
+fn check_modules(modules: &[String]) -> Result<(), ContextError> {
+    if let Some(name) = modules.get(MODULES_MAX) {
+        let what = format!("a template loads at most {MODULES_MAX} modules");
+        return Err(ContextError::Preload(name.clone(), what));
+    }
+    for name in modules {
+        let what = match name.len() {
+            0 => "a module has a name".to_owned(),
+            length if length > MODULE_BYTES_MAX => {
+                format!("a name has at most {MODULE_BYTES_MAX} bytes, not {length}")
+            }
+            _ if name.contains(['\0', '\n']) => "a name has no NUL byte and no line break".into(),
+            _ => continue,
+        };
+        let start = name.chars().take(80).collect();
+        return Err(ContextError::Preload(start, what));
+    }
+    Ok(())
+}
+
+/// The context of one start method.
 ///
-/// `None` gives the default context and fixes its method, as in `multiprocessing`.
+/// `None` gives that of the default method and fixes it, as in `multiprocessing`. The context keeps
+/// its method whatever becomes of the default. One that follows the default, as the functions of
+/// the module `multiprocessing` do, is [`Context::default()`].
 ///
 /// ```
 /// use mpserverd_client as mp;
@@ -191,14 +238,19 @@ pub fn set_forkserver_preload<S: Into<String>>(
 /// ```
 #[must_use]
 pub fn get_context(method: impl Into<Option<StartMethod>>) -> Context {
-    let method = method.into();
-    if method.is_none() {
-        let _ = get_start_method();
-    }
-    Context { method, ..Context::default() }
+    Context::default().get_context(method)
 }
 
 /// Where processes come from: a start method with its options.
+///
+/// A *concrete* context, as [`get_context`] gives it, has one start method for ever. The *default*
+/// one, [`Context::default()`], has the process's default method, which is decided at the latest
+/// when a process is started by it.
+///
+/// Whatever processes share is made here too, as by the contexts of `multiprocessing`:
+/// [`lock`](Self::lock), [`queue`](Self::queue), [`value`](Self::value), [`pipe`](Self::pipe) and
+/// so on. There such an object belongs to its context, and a queue of a fork context is refused by
+/// a spawned process; here it goes to processes of every start method.
 #[derive(Clone, Debug, Default)]
 pub struct Context {
     method: Option<StartMethod>,
@@ -210,7 +262,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// Its start method. The default context's is decided at its first use.
+    /// Its start method (`get_start_method()`). The default context's is decided at its first use.
     #[must_use]
     pub fn method(&self) -> StartMethod {
         self.method.unwrap_or_else(get_start_method)
@@ -240,8 +292,8 @@ impl Context {
         self
     }
 
-    /// Encodes by this reducer what its processes take and return, the items of its queues, the
-    /// messages of its pipes. A worker that does not have it says so:
+    /// Encodes by this reducer what its processes and pools take and return, the items of its
+    /// queues, the messages of its pipes. A worker that does not have it says so:
     /// [`JobError::UnknownReducer`](crate::JobError).
     #[must_use]
     pub fn with_reducer(mut self, reducer: Reducer) -> Self {
@@ -253,18 +305,6 @@ impl Context {
     #[must_use]
     pub fn reducer(&self) -> Reducer {
         self.reducer.unwrap_or_else(|| global().reducer)
-    }
-
-    /// Changing the method of a concrete context is an error, as in `multiprocessing`; that of the
-    /// default context is the default's.
-    ///
-    /// # Errors
-    /// [`ContextError::Fixed`], or as [`set_start_method`].
-    pub fn set_start_method(&self, method: StartMethod) -> Result<(), ContextError> {
-        match self.method {
-            Some(_) => Err(ContextError::Fixed),
-            None => set_start_method(method),
-        }
     }
 
     /// A process that runs a task.
@@ -306,6 +346,54 @@ impl Context {
         })
     }
 
+    /// A process that runs the state of a [`Runnable`]: what a subclass of `Process` is in Python.
+    ///
+    /// ```no_run
+    /// use mpserverd_client as mp;
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Crawler {
+    ///     start: String,
+    ///     depth: u32,
+    /// }
+    ///
+    /// #[mp::task]
+    /// impl mp::Runnable for Crawler {
+    ///     type Output = u64;
+    ///
+    ///     fn run(self) -> u64 {
+    ///         self.start.len() as u64 * u64::from(self.depth)
+    ///     }
+    /// }
+    ///
+    /// fn main() -> Result<(), mp::ProcessError> {
+    ///     mp::freeze_support();
+    ///     let ctx = mp::get_context(None);
+    ///     let crawler = Crawler { start: "example.org".to_owned(), depth: 2 };
+    ///     let process = ctx.process_of(crawler).name("crawler").daemon(true).start()?;
+    ///     println!("{} pages", process.result()?);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn process_of<T>(&self, runnable: T) -> ProcessBuilder<<T as Runnable>::Output>
+    where
+        T: Runnable + Task<Args = (T,), Output = <T as Runnable>::Output>,
+    {
+        self.process::<T>((runnable,))
+    }
+
+    /// The same, started with nothing but defaults: `Crawler(…).start()`.
+    ///
+    /// # Errors
+    /// As [`ProcessBuilder::start`].
+    pub fn start<T>(&self, runnable: T) -> Result<Process<<T as Runnable>::Output>, StartError>
+    where
+        T: Runnable + Task<Args = (T,), Output = <T as Runnable>::Output>,
+    {
+        self.process_of(runnable).start()
+    }
+
     /// A process that runs a task known by name only, with JSON arguments: what `mpctl` uses.
     ///
     /// The name may be the task's full name, its last part, or `module.task`. Handles do not
@@ -329,9 +417,30 @@ impl Context {
         })
     }
 
+    /// A pool of workers.
+    ///
+    /// ```no_run
+    /// use mpserverd_client as mp;
+    ///
+    /// #[mp::task]
+    /// fn square(x: u64) -> u64 {
+    ///     x * x
+    /// }
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     mp::freeze_support();
+    ///     let pool = mp::get_context(None).pool().processes(4).build()?;
+    ///     println!("{:?}", pool.map::<square>(0..10)?);
+    ///     Ok(())
+    /// }
+    /// ```
+    #[cfg(target_os = "linux")]
+    pub fn pool(&self) -> crate::pool::PoolBuilder {
+        crate::pool::PoolBuilder::new(self.clone())
+    }
+
     /// A process that does a job which every worker can do.
     #[cfg(target_os = "linux")]
-    #[allow(dead_code, reason = "there is none yet")]
     pub(crate) fn builtin<R>(&self, name: &'static str, args: &impl Serialize) -> ProcessBuilder<R>
     where
         R: DeserializeOwned,

@@ -1,10 +1,13 @@
-//! Who this process is: `current_process`, `parent_process`, exit handlers.
+//! Who this process is: `current_process`, `parent_process`.
 
 use mpserverd_proto::job::Identity;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{OnceLock, PoisonError, RwLock};
 #[cfg(target_os = "linux")]
-use std::{os::fd::OwnedFd, sync::Arc};
+use std::{
+    os::fd::OwnedFd,
+    sync::{Arc, Mutex},
+};
 
 /// What this process knows about itself.
 #[derive(Clone, Debug)]
@@ -23,8 +26,6 @@ pub(crate) struct Me {
 
 static ME: RwLock<Option<Me>> = RwLock::new(None);
 static CHILDREN: AtomicU32 = AtomicU32::new(0);
-type Handler = Box<dyn FnOnce() + Send>;
-static HANDLERS: Mutex<Vec<Handler>> = Mutex::new(Vec::new());
 #[cfg(target_os = "linux")]
 static PASSED: Mutex<Vec<OwnedFd>> = Mutex::new(Vec::new());
 
@@ -99,7 +100,6 @@ pub(crate) fn become_worker(
 fn set_worker(worker: Me, passed: Vec<OwnedFd>) {
     CHILDREN.store(0, Ordering::Relaxed);
     *PASSED.lock().unwrap_or_else(PoisonError::into_inner) = passed;
-    HANDLERS.lock().unwrap_or_else(PoisonError::into_inner).clear();
     crate::context::adopt_method(&worker.identity.start_method);
     let mut me = ME.write().unwrap_or_else(PoisonError::into_inner);
     *me = Some(worker);
@@ -249,22 +249,6 @@ pub(crate) fn inherited_socket() -> Option<std::path::PathBuf> {
 #[must_use]
 pub fn passed_fds() -> Vec<OwnedFd> {
     std::mem::take(&mut *PASSED.lock().unwrap_or_else(PoisonError::into_inner))
-}
-
-/// Runs a function when this *worker* ends normally, the last registered first: after its task has
-/// returned and the result was sent. In the main process it never runs (use what your program
-/// has).
-pub fn at_exit(handler: impl FnOnce() + Send + 'static) {
-    HANDLERS.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(handler));
-}
-
-#[cfg(target_os = "linux")]
-pub(crate) fn run_exit_handlers() {
-    loop {
-        let handler = HANDLERS.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let Some(handler) = handler else { return };
-        let _ = crate::runtime::panics::catch(handler);
-    }
 }
 
 /// The process that started this one, or `None` in the main process.

@@ -254,6 +254,7 @@ fn place(panic: &Panic) -> String {
 
 /// Misuse of a context.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ContextError {
     /// The start method can be set once.
     #[error("the start method has been set already; use `force` to change it")]
@@ -264,4 +265,12 @@ pub enum ContextError {
     /// No such start method here.
     #[error("cannot find a context for `{0}`; there are: {1}")]
     UnknownMethod(String, String),
+    /// A list of modules that no template could load.
+    #[error("cannot preload {0:?}: {1}")]
+    Preload(
+        /// The name at fault, or the first one too many.
+        String,
+        /// What is wrong with it.
+        String,
+    ),
 }

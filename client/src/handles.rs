@@ -13,7 +13,6 @@ use serde::ser::{Error as _, Serialize, Serializer};
 use std::cell::Cell;
 use std::fmt;
 use std::io;
-use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::LocalKey;
@@ -75,57 +74,91 @@ impl fmt::Debug for SharedFd {
     }
 }
 
-thread_local! {
-    /// The list that is being filled.
-    static OUTGOING: List = const { Cell::new(ManuallyDrop::new(None)) };
-    /// The list that is being read.
-    static INCOMING: List = const { Cell::new(ManuallyDrop::new(None)) };
+/// The list of a thread that is being filled or read.
+struct List {
+    /// Looked at first, as it needs no destructor: most values have no handles.
+    state: &'static LocalKey<Cell<State>>,
+    /// Empty unless the state says otherwise.
+    list: &'static LocalKey<Cell<Vec<SharedFd>>>,
 }
 
-/// There is none outside all scopes, so a thread that ends leaves none behind, and the list needs
-/// no destructor, which each access would ask for.
-type List = Cell<ManuallyDrop<Option<Vec<SharedFd>>>>;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// No value is on its way.
+    Closed,
+    /// One is, and the list is empty.
+    Empty,
+    /// One is, and the list is not empty.
+    Filled,
+}
+
+macro_rules! list {
+    ($name:ident) => {
+        static $name: List = {
+            thread_local! {
+                static STATE: Cell<State> = const { Cell::new(State::Closed) };
+                static LIST: Cell<Vec<SharedFd>> = const { Cell::new(Vec::new()) };
+            }
+            List { state: &STATE, list: &LIST }
+        };
+    };
+}
+list!(OUTGOING);
+list!(INCOMING);
 
 /// Puts the list of before back in its place, also when the closure in between panics.
 struct Scope {
-    key: &'static LocalKey<List>,
-    before: Option<Vec<SharedFd>>,
+    own: &'static List,
+    state: State,
+    before: Vec<SharedFd>,
 }
 
 impl Scope {
     #[inline]
-    fn enter(key: &'static LocalKey<List>, list: Vec<SharedFd>) -> Self {
-        Self { key, before: swap(key, Some(list)) }
+    fn enter(own: &'static List, list: Vec<SharedFd>) -> Self {
+        let now = if list.is_empty() { State::Empty } else { State::Filled };
+        let state = own.state.replace(now);
+        let unchanged = state != State::Filled && now == State::Empty;
+        let before = if unchanged { Vec::new() } else { own.list.replace(list) };
+        Self { own, state, before }
     }
 
     #[inline]
     fn leave(mut self) -> Vec<SharedFd> {
-        let list = swap(self.key, self.before.take());
+        let list = self.put_back();
         std::mem::forget(self);
-        list.unwrap_or_default()
+        list
+    }
+
+    #[inline]
+    fn put_back(&mut self) -> Vec<SharedFd> {
+        let was = self.own.state.replace(self.state);
+        if was == State::Filled || self.state == State::Filled {
+            self.own.list.replace(std::mem::take(&mut self.before))
+        } else {
+            Vec::new()
+        }
     }
 }
 
 impl Drop for Scope {
     fn drop(&mut self) {
-        drop(swap(self.key, self.before.take()));
+        drop(self.put_back());
     }
 }
 
-#[inline]
-fn swap(key: &'static LocalKey<List>, list: Option<Vec<SharedFd>>) -> Option<Vec<SharedFd>> {
-    ManuallyDrop::into_inner(key.replace(ManuallyDrop::new(list)))
-}
-
 /// Runs something with the list of the innermost scope, if there is one.
-fn with_list<R>(
-    key: &'static LocalKey<List>,
-    run: impl FnOnce(&mut Vec<SharedFd>) -> R,
-) -> Option<R> {
-    let mut list = swap(key, None);
-    let result = list.as_mut().map(run);
-    swap(key, list);
-    result
+fn with_list<R>(own: &List, run: impl FnOnce(&mut Vec<SharedFd>) -> R) -> Option<R> {
+    if own.state.get() == State::Closed {
+        return None;
+    }
+    let mut list = own.list.take();
+    let result = run(&mut list);
+    if !list.is_empty() {
+        own.state.set(State::Filled);
+    }
+    own.list.set(list);
+    Some(result)
 }
 
 /// Runs `encode`, in which handles may be serialised, and returns their descriptors in the order
@@ -153,7 +186,7 @@ pub fn provide<R>(fds: impl IntoIterator<Item = SharedFd>, decode: impl FnOnce()
 /// of `get_spawning_popen() is not None`.
 #[must_use]
 pub fn is_spawning() -> bool {
-    with_list(&OUTGOING, |_| ()).is_some()
+    OUTGOING.state.get() != State::Closed
 }
 
 /// What serialising a handle outside a journey gives.

@@ -26,18 +26,55 @@
 //! | `context` | start methods and contexts |
 //! | `process` | builders, processes, active children |
 //! | `current` | who this process is |
+//! | `exit` | what it does at its end |
 //! | [`task`](mod@task) | what a task is, and how its result travels |
 //! | `registry` | the tasks of this process |
 //! | [`reducer`](mod@reducer) | how values become bytes |
+//! | [`module_path`](mod@module_path) | where the files of modules may be |
+//! | `deadline` | until when to wait |
 //! | [`handles`] | objects of the kernel and shared objects inside values |
 //! | `connection` | messages over sockets and pipes |
 //! | `start` | the three ways to a worker |
 //! | `runtime` | what templates and workers run |
+//! | `reactor` | what wakes tasks that await something |
 //! | [`daemon`] | the connection to the daemon |
 //! | `shared` | memory that processes share |
 //! | [`sync`] | locks and what is built on them |
 //! | [`queue`] | queues in shared memory |
+//! | [`pool`] | workers that run many tasks, one after the other |
 //! | `sys` | everything that needs `unsafe` |
+//! | [`python`] | every name of `multiprocessing`, and what it is here |
+//!
+//! Who comes from Python finds every name of `multiprocessing` in [`python`], with what is otherwise
+//! on purpose.
+//!
+//! # Async
+//!
+//! Everything that waits has a form with the ending `_async` that can be awaited on any runtime:
+//! [`Lock::lock_async`], [`Queue::get_async`], [`Connection::recv_async`],
+//! [`Process::result_async`], [`wait_async`] and so on. (`apply_async` and its like of the
+//! reference are something else: they start work and give a handle of it.) [`timeout`] gives any
+//! of them a time limit.
+//!
+//! There is no runtime inside. What need not wait is done in the first poll, without a thread, an
+//! allocation or a system call beyond that of the plain form. What waits is registered with two
+//! plain threads, which the first wait starts and which call the `Waker`s: one sleeps on words of
+//! shared memory (`futex_waitv(2)`; in naps of up to 50 ms before Linux 5.16), one on descriptors
+//! and times. They take no signals, end when idle, and do not forbid a `fork`, whose child gets its
+//! own.
+//!
+//! *Dropping* a future, as `select!` and timeouts do, loses nothing: no permit, no item, no
+//! notification, no part of a message. Three things cannot be taken back, and say so: a message
+//! sent in part ([`Connection::send_async`]), having arrived at a [`Barrier`], and the lock that
+//! [`AsyncConditionGuard::wait_async`] has released. Deaths of others are noticed as early as by
+//! who waits without it.
+//!
+//! Guards that are awaited may go to other threads, so they are types of their own. An [`RLock`]
+//! belongs to a thread otherwise; awaited, it belongs to its guard.
+//!
+//! A runtime can also watch by itself what has a descriptor: [`Handle::sentinel`] and
+//! [`Handle::result_fd`], [`Queue::readiness`], and a [`Connection`] or [`Listener`] as `AsFd`.
+//! `examples/async_tokio.rs` is a small server.
 //!
 //! # Invariants
 //!
@@ -54,14 +91,18 @@ mod connection;
 mod context;
 mod count;
 mod current;
+mod deadline;
 mod error;
+mod exit;
 #[cfg(unix)]
 pub mod handles;
 #[cfg(not(unix))]
 #[path = "handles_unsupported.rs"]
 mod handles;
+pub mod module_path;
 mod parcel;
 mod process;
+pub mod python;
 pub mod reducer;
 pub mod registry;
 mod runtime;
@@ -70,7 +111,11 @@ pub mod task;
 #[cfg(target_os = "linux")]
 pub mod daemon;
 #[cfg(target_os = "linux")]
+pub mod pool;
+#[cfg(target_os = "linux")]
 pub mod queue;
+#[cfg(target_os = "linux")]
+mod reactor;
 #[cfg(target_os = "linux")]
 mod shared;
 #[cfg(target_os = "linux")]
@@ -91,29 +136,34 @@ pub use connection::{
     ListenerBuilder, pipe,
 };
 #[cfg(target_os = "linux")]
-pub use connection::{Waitable, wait};
+pub use connection::{Waitable, wait, wait_async};
 pub use context::{
-    Context, Fallback, OnPreloadError, StartMethod, fixed_start_method, force_start_method,
-    get_all_start_methods, get_context, get_start_method, set_executable, set_forkserver_preload,
-    set_reducer, set_start_method,
+    Context, Fallback, OnPreloadError, StartMethod, allow_connection_pickling, fixed_start_method,
+    force_start_method, get_all_start_methods, get_context, get_start_method, set_executable,
+    set_forkserver_preload, set_reducer, set_start_method,
 };
 pub use count::{available_cpus, cpu_count};
 #[cfg(target_os = "linux")]
 pub use current::passed_fds;
 pub use current::{
-    CurrentProcess, ParentProcess, at_exit, current_process, parent_process, set_authkey,
-    set_current_name,
+    CurrentProcess, ParentProcess, current_process, parent_process, set_authkey, set_current_name,
 };
 pub use error::{
     AuthenticationError, BufferTooShort, ContextError, DaemonError, Ending, ProcessError,
     StartError, TimeoutError,
 };
+pub use exit::at_exit;
 #[cfg(unix)]
 pub use handles::{NotSpawning, Passed, SharedFd, assert_spawning};
 pub use job_types::{OnParentDeath, Panic};
 pub use mpserverd_macros::task;
 pub use mpserverd_proto::error::{Fault, JobError, PreloadError, Refusal, Stage};
 pub use mpserverd_proto::status::{ExitRecord, Reporter, Usage};
+#[cfg(target_os = "linux")]
+pub use pool::{
+    AsyncResult, Imap, ImapUnordered, MapError, Mapping, Pool, PoolBuilder, PoolError, PoolStatus,
+    Progress, Submission, TaskFailure, Unary,
+};
 #[cfg(target_os = "linux")]
 pub use process::wait_any;
 pub use process::{
@@ -124,6 +174,8 @@ pub use queue::{
     Consumer, GetError, GetManyError, JoinError, JoinableConsumer, JoinableQueue, Producer,
     PutError, PutManyError, Queue, QueueOptions, SimpleQueue, TooManyTasksDone,
 };
+#[cfg(target_os = "linux")]
+pub use reactor::timeout;
 pub use reducer::{AbstractReducer, RebuildError, Reduced, Reducer, Reduction};
 #[cfg(target_os = "linux")]
 pub use runtime::{BOOTSTRAP, ROLE_TEMPLATE};
@@ -135,13 +187,15 @@ pub use shared::{
 #[cfg(target_os = "linux")]
 pub use sync::{Acquired, Lock, LockGuard, OwnerDied, SyncError, TryLockError};
 #[cfg(target_os = "linux")]
+pub use sync::{AsyncConditionGuard, AsyncLockGuard, AsyncRLockGuard};
+#[cfg(target_os = "linux")]
 pub use sync::{
     Barrier, BoundedSemaphore, BrokenBarrier, Condition, ConditionGuard, ConditionLock, Event,
     Permit, RLock, RLockGuard, Semaphore,
 };
 #[cfg(target_os = "linux")]
 pub use sys::cell::SharedCell;
-pub use task::{Task, TaskError};
+pub use task::{Runnable, Task, TaskError};
 
 /// The crate whose traits say what is plain data, for [`derive`](bytemuck::Pod)s.
 pub use bytemuck;
@@ -287,7 +341,9 @@ pub mod __private {
     pub use crate::runtime::{EARLY, HOOKS, HookResult, Hooks};
     #[cfg(target_os = "linux")]
     pub use crate::sys::export::module_descriptor;
-    pub use crate::task::{Encoded, Returns, ReturnsIoResult, ReturnsResult, ReturnsValue};
+    pub use crate::task::{
+        Appended, Encoded, Returns, ReturnsIoResult, ReturnsResult, ReturnsValue,
+    };
     pub use linkme;
     pub use mpserverd_proto::abi;
     pub use mpserverd_proto::schema::hash as schema_hash;

@@ -28,12 +28,13 @@ impl Parcel {
         Ok(Self { bytes, fds })
     }
 
-    /// The same, the bytes appended to others, which after an error are as they were.
+    /// Appends an encoded value to bytes and gives its handles: [`pack`](Self::pack) without a
+    /// parcel. After an error the bytes are as they were.
     ///
     /// # Errors
     /// As [`pack`](Self::pack).
     #[inline]
-    pub(crate) fn pack_into<T: Serialize + ?Sized>(
+    pub(crate) fn append<T: Serialize + ?Sized>(
         codec: Codec,
         value: &T,
         bytes: &mut Vec<u8>,

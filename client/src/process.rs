@@ -87,10 +87,13 @@ pub(crate) struct Options {
     pub(crate) affinity: Option<Vec<u64>>,
     pub(crate) rlimits: Vec<(Resource, u64, u64)>,
     pub(crate) deadline: Option<Duration>,
+    pub(crate) grace: Duration,
     pub(crate) on_parent_death: Option<OnParentDeath>,
     #[cfg(unix)]
     pub(crate) fds: Vec<std::os::fd::OwnedFd>,
     pub(crate) allow_threads: bool,
+    #[cfg(target_os = "linux")]
+    pub(crate) cradle: Option<std::sync::Arc<crate::start::cradle::Cradle>>,
     pub(crate) start_timeout: Option<Duration>,
 }
 
@@ -111,10 +114,13 @@ impl Default for Options {
             affinity: None,
             rlimits: Vec::new(),
             deadline: None,
+            grace: Duration::ZERO,
             on_parent_death: None,
             #[cfg(unix)]
             fds: Vec::new(),
             allow_threads: false,
+            #[cfg(target_os = "linux")]
+            cradle: None,
             start_timeout: None,
         }
     }
@@ -260,10 +266,33 @@ impl<R> ProcessBuilder<R> {
         self.with(|options| options.rlimits.push((resource, soft, hard)))
     }
 
-    /// How long its task may run, by the clock on the wall. Then it is killed, and its result is
-    /// [`ProcessError::DeadlineExceeded`].
+    /// How long its task may run, by the clock on the wall. Then its result is
+    /// [`ProcessError::DeadlineExceeded`], and it is killed, at once or after its
+    /// [`grace`](Self::grace). The process sees to that itself, whether its starter lives or not.
     pub fn deadline(self, limit: Duration) -> Self {
         self.with(|options| options.deadline = Some(limit))
+    }
+
+    /// How long it may take to end by itself once its [`deadline`](Self::deadline) has passed. It
+    /// is sent `SIGTERM` at the deadline, which ends it unless it handles that, and `SIGKILL` when
+    /// this time is over. Without, it is killed at the deadline and never asked.
+    ///
+    /// Its result is the deadline's error all the same, and is there at the deadline. A task that
+    /// returns in time has only its end to gain: exit handlers run, and the exit code is 1.
+    ///
+    /// ```
+    /// # use mpserverd_client as mp;
+    /// # use std::time::Duration;
+    /// # #[mp::task]
+    /// # fn render(page: u32) {}
+    /// # let ctx = mp::get_context(mp::StartMethod::Spawn);
+    /// let render = ctx
+    ///     .process::<render>((1,))
+    ///     .deadline(Duration::from_secs(10))
+    ///     .grace(Duration::from_secs(2)); // time to remove its temporary files
+    /// ```
+    pub fn grace(self, grace: Duration) -> Self {
+        self.with(|options| options.grace = grace)
     }
 
     /// What becomes of it when this process dies. By default a daemonic process is killed and any
@@ -282,6 +311,15 @@ impl<R> ProcessBuilder<R> {
     /// the child, so anything the child does may hang; it is refused by default.
     pub fn allow_threads(self, allow: bool) -> Self {
         self.with(|options| options.allow_threads = allow)
+    }
+
+    /// With `fork`: the process that forks in place of this one.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn cradle(
+        self,
+        cradle: Option<std::sync::Arc<crate::start::cradle::Cradle>>,
+    ) -> Self {
+        self.with(|options| options.cradle = cradle)
     }
 
     /// How long [`start`](Self::start) may wait for a worker; 60 seconds by default.
@@ -357,8 +395,41 @@ impl<R> Process<R> {
         self.result_within(Some(timeout))
     }
 
+    /// Waits for its task and takes what it returned, without keeping a thread: the awaited
+    /// [`result`](Self::result).
+    ///
+    /// Dropping the future takes nothing: the result is taken when it is given.
+    ///
+    /// ```no_run
+    /// use mpserverd_client as mp;
+    /// use std::time::Duration;
+    ///
+    /// #[mp::task]
+    /// fn square(x: u64) -> u64 {
+    ///     x * x
+    /// }
+    ///
+    /// # async fn example() -> Result<(), mp::ProcessError> {
+    /// let process = mp::get_context(None).process::<square>((7,)).start()?;
+    /// assert_eq!(mp::timeout(process.result_async(), Duration::from_secs(10)).await??, 49);
+    /// assert_eq!(process.join_async().await, 0);
+    /// # Ok(())
+    /// # }
+    /// # fn main() { mp::freeze_support(); }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`result`](Self::result).
+    #[cfg(target_os = "linux")]
+    pub async fn result_async(&self) -> Result<R, ProcessError> {
+        self.decode(self.handle.take_outcome_async().await?)
+    }
+
     fn result_within(&self, timeout: Option<Duration>) -> Result<R, ProcessError> {
-        let (outcome, payload) = self.handle.take_outcome(timeout)?;
+        self.decode(self.handle.take_outcome(timeout)?)
+    }
+
+    fn decode(&self, (outcome, payload): (Outcome, Parcel)) -> Result<R, ProcessError> {
         match outcome {
             Outcome::Returned => (self.decode)(self.codec, false, payload, ""),
             Outcome::Failed { message } => (self.decode)(self.codec, true, payload, &message),

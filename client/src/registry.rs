@@ -14,6 +14,9 @@ use mpserverd_proto::limits::{JOB_FDS_MAX, PAYLOAD_BYTES_MAX};
 use mpserverd_proto::report::TaskInfo;
 use mpserverd_proto::schema;
 
+#[cfg(target_os = "linux")]
+pub(crate) mod batch;
+
 /// The tasks of this program (or shared object), collected by the linker.
 #[distributed_slice]
 pub static TASKS: [TaskEntry];
@@ -26,6 +29,8 @@ pub struct TaskEntry {
     pub(crate) doc: &'static str,
     pub(crate) schema: u64,
     run: fn(Codec, &[u8], Vec<SharedFd>) -> Completion,
+    #[cfg(target_os = "linux")]
+    run_many: fn(&mut batch::Batch<'_>),
     #[cfg(target_os = "linux")]
     pub(crate) foreign: abi::Run,
 }
@@ -71,6 +76,8 @@ impl TaskEntry {
             schema: T::SCHEMA,
             run: invoke::<T>,
             #[cfg(target_os = "linux")]
+            run_many: batch::run_many::<T>,
+            #[cfg(target_os = "linux")]
             foreign: crate::sys::export::exported::<T>,
         }
     }
@@ -99,11 +106,8 @@ fn invoke<T: Task>(codec: Codec, bytes: &[u8], handles: Vec<SharedFd>) -> Comple
     let decode = || provide(handles, || decode_arguments::<T>(codec, bytes));
     let args = match crate::runtime::panics::catch(decode) {
         Ok(Ok(args)) => args,
+        Ok(Err(reason)) => return Completion::rejected(bad_arguments::<T>(reason)),
         Err(panic) => return Completion::panicked(panic),
-        Ok(Err(reason)) => {
-            let signature = format!("{}{}", T::NAME, T::SIGNATURE);
-            return Completion::rejected(JobError::BadArguments { signature, reason });
-        }
     };
     match crate::runtime::panics::catch(|| T::encode(codec, T::call(args))) {
         Ok(encoded) => completion(encoded),
@@ -132,10 +136,18 @@ pub(crate) fn completion(encoded: crate::task::Encoded) -> Completion {
             },
             payload,
         },
-        Err(CodecError::TooLarge { .. }) => {
-            Completion::rejected(JobError::ResultTooLarge { limit: PAYLOAD_BYTES_MAX })
-        }
-        Err(error) => Completion::rejected(JobError::Unserializable(error.to_string())),
+        Err(error) => Completion::rejected(unencodable(error)),
+    }
+}
+
+fn bad_arguments<T: Task>(reason: String) -> JobError {
+    JobError::BadArguments { signature: format!("{}{}", T::NAME, T::SIGNATURE), reason }
+}
+
+fn unencodable(error: CodecError) -> JobError {
+    match error {
+        CodecError::TooLarge { .. } => JobError::ResultTooLarge { limit: PAYLOAD_BYTES_MAX },
+        other => JobError::Unserializable(other.to_string()),
     }
 }
 
@@ -143,8 +155,10 @@ fn decode_arguments<T: Task>(codec: Codec, bytes: &[u8]) -> Result<T::Args, Stri
     if codec != Codec::Json {
         return codec::decode(codec, bytes).map_err(|e| e.to_string());
     }
-    let values = serde_json::from_slice::<Vec<serde_json::Value>>(bytes)
-        .map_err(|e| format!("not a JSON array of arguments: {e}"))?;
+    // Null is how serde writes the empty tuple.
+    let values = serde_json::from_slice::<Option<Vec<serde_json::Value>>>(bytes)
+        .map_err(|e| format!("not a JSON array of arguments: {e}"))?
+        .unwrap_or_default();
     if values.len() != T::ARITY {
         return Err(format!("takes {} argument(s), got {}", T::ARITY, values.len()));
     }
@@ -192,12 +206,17 @@ pub(crate) struct Registry {
 impl Registry {
     /// The program's own tasks.
     pub(crate) fn of_program() -> Self {
+        Self::of_entries(&TASKS)
+    }
+
+    /// Tasks of the program, and no others.
+    pub(crate) fn of_entries(entries: &'static [TaskEntry]) -> Self {
         let own = |entry| Callable {
             info: TaskEntry::info(entry),
             title: String::new(),
             run: Run::Native(entry),
         };
-        Self { tasks: TASKS.iter().map(own).collect() }
+        Self { tasks: entries.iter().map(own).collect() }
     }
 
     /// Adds the tasks of a module.

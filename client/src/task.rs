@@ -14,6 +14,7 @@
 //! ```
 
 use crate::codec::{self, Codec, CodecError};
+use crate::handles::SharedFd;
 use crate::parcel::Parcel;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,11 @@ use std::io;
 use std::marker::PhantomData;
 
 /// A function that a worker runs by name. Written by [`#[task]`](macro@crate::task) only.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a task",
+    label = "not a task",
+    note = "write `#[mp::task]` above the function, or above the `impl mp::Runnable for …`"
+)]
 pub trait Task: Sized + 'static {
     /// Full name: module path and function.
     const NAME: &'static str;
@@ -42,11 +48,83 @@ pub trait Task: Sized + 'static {
     fn call(args: Self::Args) -> Self::Output;
     /// Encodes what it returned.
     fn encode(codec: Codec, output: Self::Output) -> Encoded;
+    /// Appends what it returned to bytes, which after an error are as they were: the same as
+    /// [`encode`](Self::encode), for who has many to encode and does not ask for texts.
+    ///
+    /// # Errors
+    /// [`CodecError`] when the value cannot travel.
+    fn append(
+        codec: Codec,
+        output: Self::Output,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Appended, CodecError> {
+        let Encoded { failed, payload } = Self::encode(codec, output);
+        let Parcel { bytes: own, fds } = payload?;
+        bytes.extend_from_slice(&own);
+        Ok(Appended { failed: failed.is_some(), fds })
+    }
     /// Decodes what it returned.
     ///
     /// # Errors
     /// [`CodecError`] when the bytes are not such a value.
     fn decode(codec: Codec, failed: bool, payload: &[u8]) -> Result<Self::Output, CodecError>;
+}
+
+/// A state with work to do: what a subclass of `Process` with its own `run` is in Python.
+///
+/// The state is written where the process is started and read in the worker, which runs it. The
+/// attribute [`#[task]`](macro@crate::task) on the `impl` makes the type a [`Task`] with the state
+/// as its one argument. [`Context::process_of`](crate::Context::process_of) starts it, with all
+/// options of a process; [`Context::start`](crate::Context::start) does so without any.
+///
+/// ```
+/// use mpserverd_client as mp;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Sum {
+///     numbers: Vec<u64>,
+/// }
+///
+/// #[mp::task]
+/// impl mp::Runnable for Sum {
+///     type Output = u64;
+///
+///     fn run(self) -> u64 {
+///         self.numbers.iter().sum()
+///     }
+/// }
+///
+/// assert!(<Sum as mp::Task>::NAME.ends_with("::Sum"));
+/// assert_eq!(<Sum as mp::Task>::SIGNATURE, "(self: Sum) -> u64");
+/// ```
+///
+/// Without the attribute the type cannot be started:
+///
+/// ```compile_fail,E0277
+/// # use mpserverd_client as mp;
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Forgotten;
+///
+/// impl mp::Runnable for Forgotten {
+///     type Output = ();
+///     fn run(self) {}
+/// }
+///
+/// let _ = mp::get_context(mp::StartMethod::Spawn).process_of(Forgotten);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has nothing to run",
+    label = "this is not `Runnable`",
+    note = "write `#[mp::task] impl mp::Runnable for {Self} {{ type Output = …; fn run(self) … }}`"
+)]
+pub trait Runnable: Serialize + DeserializeOwned + 'static {
+    /// What it comes to: a value that serde can write and read, a `Result` of two, or an
+    /// `io::Result`, as the result of any task.
+    type Output;
+
+    /// Does the work, in the worker.
+    fn run(self) -> Self::Output;
 }
 
 /// What a task returned, ready to travel.
@@ -56,6 +134,27 @@ pub struct Encoded {
     pub failed: Option<String>,
     /// The encoded value with its handles: of the whole, or of what is inside the `Ok` or `Err`.
     pub(crate) payload: Result<Parcel, CodecError>,
+}
+
+/// What a task returned has been encoded: what is not in the bytes.
+#[derive(Debug)]
+pub struct Appended {
+    /// Whether it is what was inside an `Err`.
+    pub failed: bool,
+    /// Descriptors of the handles in it.
+    pub(crate) fds: Vec<SharedFd>,
+}
+
+impl Appended {
+    #[inline]
+    fn of<T: Serialize>(
+        codec: Codec,
+        failed: bool,
+        value: &T,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Self, CodecError> {
+        Ok(Self { failed, fds: Parcel::append(codec, value, bytes)? })
+    }
 }
 
 /// An error for tasks whose own error type cannot travel.
@@ -70,6 +169,11 @@ pub struct Encoded {
 ///     Ok(text.parse()?)
 /// }
 /// assert!(parse("x").unwrap_err().to_string().contains("invalid digit"));
+///
+/// fn twice(text: &str) -> Result<u32, Box<dyn std::error::Error>> {
+///     Ok(2 * parse(text)?) // and it converts into a boxed error
+/// }
+/// assert!(twice("x").is_err());
 /// ```
 ///
 /// Without it the compiler points here:
@@ -102,6 +206,31 @@ impl<E: std::error::Error> From<E> for TaskError {
             source = cause.source();
         }
         Self { chain }
+    }
+}
+
+/// The form in which it is an error of the standard library: it cannot be one itself, or `?` could
+/// not make one from every error.
+#[derive(Debug)]
+struct Boxed(TaskError);
+
+impl fmt::Display for Boxed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Boxed {}
+
+impl From<TaskError> for Box<dyn std::error::Error + Send + Sync> {
+    fn from(error: TaskError) -> Self {
+        Box::new(Boxed(error))
+    }
+}
+
+impl From<TaskError> for Box<dyn std::error::Error> {
+    fn from(error: TaskError) -> Self {
+        Box::new(Boxed(error))
     }
 }
 
@@ -201,6 +330,13 @@ pub trait ReturnsValue<T> {
     fn encode(&self, codec: Codec, output: T) -> Encoded
     where
         T: TaskOutput;
+    /// Appends it to bytes, which after an error are as they were.
+    ///
+    /// # Errors
+    /// [`CodecError`].
+    fn append(&self, codec: Codec, output: T, bytes: &mut Vec<u8>) -> Result<Appended, CodecError>
+    where
+        T: TaskOutput;
     /// Decodes it.
     ///
     /// # Errors
@@ -218,6 +354,14 @@ impl<T> ReturnsValue<T> for Returns<T> {
         Encoded { failed: None, payload: Parcel::pack(codec, &output) }
     }
 
+    #[inline]
+    fn append(&self, codec: Codec, output: T, bytes: &mut Vec<u8>) -> Result<Appended, CodecError>
+    where
+        T: TaskOutput,
+    {
+        Appended::of(codec, false, &output, bytes)
+    }
+
     fn decode(&self, codec: Codec, _: bool, payload: &[u8]) -> Result<T, CodecError>
     where
         T: TaskOutput,
@@ -230,6 +374,11 @@ impl<T> ReturnsValue<T> for Returns<T> {
 pub trait ReturnsResult<T> {
     /// Encodes it.
     fn encode(&self, codec: Codec, output: T) -> Encoded;
+    /// Appends it to bytes, which after an error are as they were.
+    ///
+    /// # Errors
+    /// [`CodecError`].
+    fn append(&self, codec: Codec, output: T, bytes: &mut Vec<u8>) -> Result<Appended, CodecError>;
     /// Decodes it.
     ///
     /// # Errors
@@ -256,6 +405,19 @@ where
         }
     }
 
+    #[inline]
+    fn append(
+        &self,
+        codec: Codec,
+        output: Result<T, E>,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Appended, CodecError> {
+        match output {
+            Ok(value) => Appended::of(codec, false, &value, bytes),
+            Err(error) => Appended::of(codec, true, &error, bytes),
+        }
+    }
+
     fn decode(
         &self,
         codec: Codec,
@@ -279,6 +441,11 @@ fn chain_text(value: &serde_json::Value) -> Option<String> {
 pub trait ReturnsIoResult<T> {
     /// Encodes it.
     fn encode(&self, codec: Codec, output: T) -> Encoded;
+    /// Appends it to bytes, which after an error are as they were.
+    ///
+    /// # Errors
+    /// [`CodecError`].
+    fn append(&self, codec: Codec, output: T, bytes: &mut Vec<u8>) -> Result<Appended, CodecError>;
     /// Decodes it.
     ///
     /// # Errors
@@ -294,6 +461,19 @@ impl<T: Serialize + DeserializeOwned> ReturnsIoResult<io::Result<T>> for &&Retur
                 failed: Some(error.to_string()),
                 payload: Parcel::pack(codec, &WireIoError::from(&error)),
             },
+        }
+    }
+
+    #[inline]
+    fn append(
+        &self,
+        codec: Codec,
+        output: io::Result<T>,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Appended, CodecError> {
+        match output {
+            Ok(value) => Appended::of(codec, false, &value, bytes),
+            Err(error) => Appended::of(codec, true, &WireIoError::from(&error), bytes),
         }
     }
 

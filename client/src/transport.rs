@@ -95,8 +95,11 @@ pub const SOCKET_VARIABLE: &str = "MPSERVERD_SOCKET";
 /// exists, or a directory of this user in `/tmp`. For root: below `/run`.
 #[must_use]
 pub fn default_socket() -> PathBuf {
+    socket_below(std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from))
+}
+
+fn socket_below(runtime: Option<PathBuf>) -> PathBuf {
     let uid = nix::unistd::geteuid();
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
     // A relative one is to be ignored, says the XDG base directory specification; the daemon does.
     let directory = match runtime.filter(|directory| directory.is_absolute()) {
         Some(directory) => directory.join("mpserverd"),
@@ -143,5 +146,19 @@ pub fn answers(path: &Path) -> bool {
         Ok(_) => true,
         // A listener whose backlog is full listens all the same.
         Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_runtime_directory_comes_first() {
+        let below = |runtime: &str| socket_below(Some(runtime.into()));
+        assert_eq!(below("/run/user/7"), Path::new("/run/user/7/mpserverd/mpserverd.sock"));
+        let without = socket_below(None);
+        assert!(without.is_absolute() && without.ends_with("mpserverd.sock"), "{without:?}");
+        assert_eq!(below("a/relative/one"), without);
     }
 }

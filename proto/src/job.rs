@@ -87,6 +87,9 @@ pub struct Setup {
     pub rlimits: Vec<Rlimit>,
     /// Wall-clock limit of the task, in milliseconds from its start.
     pub deadline_ms: Option<u64>,
+    /// How long after its limit it may take to end by itself, in milliseconds: it is sent `SIGTERM`
+    /// at the limit and killed then. Without, it is killed at the limit.
+    pub grace_ms: u64,
 }
 
 /// Who the worker is, in the terms of `multiprocessing`.

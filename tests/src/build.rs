@@ -45,13 +45,25 @@ pub fn try_artifacts() -> Result<&'static Artifacts, &'static str> {
     BUILT.get_or_init(build).as_ref().map_err(String::as_str)
 }
 
-fn build() -> Result<Artifacts, String> {
+/// An example program of the client crate, built.
+///
+/// # Panics
+/// With cargo's words when the build fails.
+#[must_use]
+pub fn example(name: &str) -> PathBuf {
+    let wanted = ["--package", "mpserverd-client", "--examples"];
+    static BUILT: OnceLock<Result<BTreeMap<String, PathBuf>, String>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| cargo_build(&wanted.map(OsString::from)));
+    let found = built.as_ref().unwrap_or_else(|error| panic!("{error}"));
+    found.get(name).cloned().unwrap_or_else(|| panic!("there is no example {name}"))
+}
+
+fn cargo_build(what: &[OsString]) -> Result<BTreeMap<String, PathBuf>, String> {
     let mut cargo = command(&std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .current_dir(workspace())
         .args(["build", "--quiet", "--message-format=json-render-diagnostics"])
-        .args(PACKAGES.iter().flat_map(|package| ["--package", package]))
-        .args(["--lib", "--bins"])
+        .args(what)
         .args(Place::of_this_program().arguments())
         .stdin(Stdio::null())
         .stderr(Stdio::inherit());
@@ -59,7 +71,13 @@ fn build() -> Result<Artifacts, String> {
     if !output.status.success() {
         return Err(format!("cargo build failed ({}); its messages are above", output.status));
     }
-    let found = parse(&String::from_utf8_lossy(&output.stdout));
+    Ok(parse(&String::from_utf8_lossy(&output.stdout)))
+}
+
+fn build() -> Result<Artifacts, String> {
+    let packages = PACKAGES.iter().flat_map(|package| ["--package", package]);
+    let wanted = packages.chain(["--lib", "--bins"]).map(OsString::from).collect::<Vec<_>>();
+    let found = cargo_build(&wanted)?;
     let path = |name: &str| {
         found.get(name).cloned().ok_or_else(|| format!("cargo built no artifact named {name}"))
     };

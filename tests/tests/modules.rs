@@ -33,7 +33,7 @@ enum Attempt {
 /// Spawns a host with this module, which must load, and runs a task in it.
 #[mp::task]
 fn attempt(module: PathBuf, task: String, args: String, patience: Duration) -> Attempt {
-    mp::set_forkserver_preload([""; 0], OnPreloadError::Fail);
+    mp::set_forkserver_preload([""; 0], OnPreloadError::Fail).unwrap();
     let args = serde_json::from_str::<Vec<Value>>(&args).unwrap();
     let process = host(&module).process_named(&task, &args).start().unwrap();
     let attempt = match process.result_timeout(patience) {
@@ -219,6 +219,17 @@ mod tasks {
         }
         let error = rejected(&artifacts().misbehave, "misbehave.leak", &[]);
         assert!(error.to_string().ends_with("takes 1 argument(s), got 0"), "{error}");
+    }
+
+    #[test]
+    fn a_state_is_a_task_like_any_other() {
+        // It starts processes of its own kind, from inside the module.
+        let numbers = (1..=5).collect::<Vec<u64>>();
+        assert_eq!(misbehaving("Sum", &[json!({ "numbers": numbers })]).unwrap(), json!(15));
+        let error = rejected(&artifacts().misbehave, "misbehave.Sum", &[json!({})]);
+        let JobError::BadArguments { signature, .. } = &error else { panic!("{error}") };
+        let want = "misbehave::tasks::Sum(self: Sum) -> Result<u64, mp::TaskError>";
+        assert_eq!(signature, want);
     }
 
     #[test]

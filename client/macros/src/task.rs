@@ -1,10 +1,9 @@
-//! The expansion of `#[task]`.
+//! The expansion of `#[task]` on a function.
 
-use proc_macro_crate::{FoundCrate, crate_name};
-use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens, quote, quote_spanned};
-use syn::spanned::Spanned;
-use syn::{Error, Expr, ExprLit, FnArg, ItemFn, Lit, Meta, Pat, ReturnType, Type, parse_quote};
+use crate::registration::{Registration, cfgs, documentation, text};
+use proc_macro2::{Ident, TokenStream};
+use quote::{ToTokens, quote};
+use syn::{Error, FnArg, ItemFn, Pat, ReturnType, Type, parse_quote};
 
 /// One argument: its name, the type that travels, and how to pass it on.
 struct Argument {
@@ -14,18 +13,14 @@ struct Argument {
     by_ref: bool,
 }
 
-pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
-    if !attribute.is_empty() {
-        return Err(Error::new_spanned(attribute, "`#[task]` takes no arguments"));
-    }
-    let function: ItemFn = syn::parse2(item)?;
-    refuse_impossible(&function)?;
-    let arguments = arguments(&function)?;
+pub(crate) fn expand(function: &ItemFn) -> syn::Result<TokenStream> {
+    refuse_impossible(function)?;
+    let arguments = arguments(function)?;
     let output: Type = match &function.sig.output {
         ReturnType::Default => parse_quote!(()),
         ReturnType::Type(_, ty) => (**ty).clone(),
     };
-    let implementation = implementation(&function, &arguments, &output);
+    let implementation = implementation(function, &arguments, &output);
     Ok(quote! { #function #implementation })
 }
 
@@ -95,48 +90,9 @@ fn owned(ty: &Type) -> syn::Result<(Type, bool)> {
     ))
 }
 
-fn client_crate() -> TokenStream {
-    match crate_name("mpserverd-client") {
-        Ok(FoundCrate::Name(name)) => {
-            let name = Ident::new(&name, Span::call_site());
-            quote!(::#name)
-        }
-        // Inside the client itself (its own tests and examples) the crate has its real name.
-        Ok(FoundCrate::Itself) | Err(_) => quote!(::mpserverd_client),
-    }
-}
-
-/// Tokens as a person would write them.
-fn text(tokens: &impl ToTokens) -> String {
-    tokens
-        .to_token_stream()
-        .to_string()
-        .replace(" :: ", "::")
-        .replace(" < ", "<")
-        .replace("< ", "<")
-        .replace(" <", "<")
-        .replace(" >", ">")
-        .replace(" ,", ",")
-        .replace("& ", "&")
-        .replace("( )", "()")
-}
-
-fn documentation(function: &ItemFn) -> String {
-    let lines = function.attrs.iter().filter_map(|attribute| match &attribute.meta {
-        Meta::NameValue(pair) if pair.path.is_ident("doc") => match &pair.value {
-            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value().trim().to_owned()),
-            _ => None,
-        },
-        _ => None,
-    });
-    lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
-}
-
 fn implementation(function: &ItemFn, arguments: &[Argument], output: &Type) -> TokenStream {
-    let mp = client_crate();
     let (name, visibility) = (&function.sig.ident, &function.vis);
-    let cfgs = function.attrs.iter().filter(|a| a.path().is_ident("cfg")).collect::<Vec<_>>();
-    let doc = documentation(function);
+    let cfgs = cfgs(&function.attrs);
     let owned = arguments.iter().map(|a| &a.owned).collect::<Vec<_>>();
     let names = arguments.iter().map(|a| &a.name).collect::<Vec<_>>();
     let passed = arguments.iter().map(|a| {
@@ -152,15 +108,22 @@ fn implementation(function: &ItemFn, arguments: &[Argument], output: &Type) -> T
         ReturnType::Default => String::new(),
         ReturnType::Type(_, ty) => format!(" -> {}", text(ty)),
     };
-    let signature = format!("({shown}){result}");
     let types = owned.iter().map(text).collect::<Vec<_>>().join(",");
-    let hashed = format!("({types})->{}", text(output));
-    let arity = arguments.len();
-    // What is wrong with the result is said where it stands.
-    let there = Span::call_site().located_at(output.span());
-    let returns = quote_spanned!(there=> (&&&__mp::Returns::<#output>::new()));
-    let encode = quote_spanned!(there=> #returns.encode(codec, output));
-    let decode = quote_spanned!(there=> #returns.decode(codec, failed, payload));
+    let registration = Registration {
+        cfgs: &cfgs,
+        task: quote!(#name),
+        name: name.to_string(),
+        signature: format!("({shown}){result}"),
+        hashed: format!("({types})->{}", text(output)),
+        documentation: documentation(&function.attrs),
+        args: &owned,
+        output,
+        call: quote! {
+            fn call((#(#names,)*): Self::Args) -> #output {
+                #name(#(#passed),*)
+            }
+        },
+    };
     let type_doc = format!("The task [`{name}()`]({name}()), as a type.");
     quote! {
         #(#cfgs)*
@@ -169,35 +132,6 @@ fn implementation(function: &ItemFn, arguments: &[Argument], output: &Type) -> T
         #[derive(Clone, Copy, Debug)]
         #visibility enum #name {}
 
-        #(#cfgs)*
-        const _: () = {
-            use #mp::__private as __mp;
-            #[allow(unused_imports)]
-            use __mp::{ReturnsValue as _, ReturnsResult as _, ReturnsIoResult as _};
-
-            impl #mp::Task for #name {
-                const NAME: &'static str = ::core::concat!(::core::module_path!(), "::", ::core::stringify!(#name));
-                const SIGNATURE: &'static str = #signature;
-                const DOC: &'static str = #doc;
-                const SCHEMA: u64 = __mp::schema_hash(#hashed);
-                const ARITY: usize = #arity;
-                type Args = (#(#owned,)*);
-                type Output = #output;
-
-                fn call((#(#names,)*): Self::Args) -> #output {
-                    #name(#(#passed),*)
-                }
-                fn encode(codec: __mp::Codec, output: #output) -> __mp::Encoded {
-                    #encode
-                }
-                fn decode(codec: __mp::Codec, failed: bool, payload: &[u8]) -> ::core::result::Result<#output, __mp::CodecError> {
-                    #decode
-                }
-            }
-
-            #[__mp::linkme::distributed_slice(__mp::TASKS)]
-            #[linkme(crate = __mp::linkme)]
-            static ENTRY: __mp::TaskEntry = __mp::TaskEntry::of::<#name>();
-        };
+        #registration
     }
 }

@@ -1,14 +1,17 @@
 //! `Client`: calling a listener.
 
 use super::address::Address;
-use super::deadline::Deadline;
 use super::error::ConnectionError;
 use super::frame::Fault;
 use super::greeting::{self, Key};
 use super::sockets;
 use super::stream::{Connection, READABLE, WRITABLE};
+use crate::deadline::Deadline;
 use crate::reducer::Reducer;
 use std::time::Duration;
+
+#[cfg(target_os = "linux")]
+mod awaited;
 
 /// Calls a [`Listener`](super::Listener), as `multiprocessing.connection.Client`; this library's
 /// or CPython's.

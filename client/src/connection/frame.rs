@@ -11,8 +11,8 @@
 //! [`PACKET_BYTES`], and the first of a message not longer than [`FIRST_PACKET_BYTES`]. The two
 //! parts of a long header are packets of their own.
 
-use super::deadline::Deadline;
 use super::error::ConnectionError;
+use crate::deadline::Deadline;
 use crate::error::BufferTooShort;
 use crate::handles::SharedFd;
 use mpserverd_proto::limits::FRAME_FDS_MAX;
@@ -312,59 +312,96 @@ pub(super) struct Unsent {
     pub(super) cut: bool,
 }
 
-/// Sends a message, of which the body is in two pieces, in as few calls as it takes.
-///
-/// Descriptors beyond what one call takes go with the last bytes, one for each further lot.
-pub(super) fn send<W: Wire>(
-    wire: &W,
-    body: [&[u8]; 2],
-    mut fds: &[SharedFd],
-    deadline: &Deadline,
-) -> Result<(), Unsent> {
-    let length = body[0].len() + body[1].len();
-    let (header, used) = header(length);
-    let total = used + length;
-    let mut sent = 0;
-    while sent < total {
-        // A byte is left for each further lot of descriptors.
-        let (now, later) = fds.split_at(fds.len().min(FRAME_FDS_MAX));
-        let mut most = total - sent - later.len().div_ceil(FRAME_FDS_MAX);
-        if wire.has_packets() {
-            most = most.min(packet(sent, used));
-        }
-        let [a, b, c] = rest([&header[..used], body[0], body[1]], sent, most);
-        let written = if c.is_empty() && b.is_empty() {
-            wire.write(&[a], now, deadline)
-        } else if b.is_empty() {
-            wire.write(&[a, c], now, deadline)
-        } else {
-            wire.write(&[a, b, c], now, deadline)
-        };
-        let error = match written {
-            Ok(0) => io::Error::from(io::ErrorKind::WriteZero).into(),
-            Ok(some) => {
-                sent += some;
-                fds = later;
-                continue;
+/// A message on its way, of which the body is in two pieces.
+#[derive(Debug)]
+pub(super) struct Outgoing<'a> {
+    header: [u8; 12],
+    /// How many bytes of the header there are.
+    used: usize,
+    body: [&'a [u8]; 2],
+    /// Those that are not gone yet.
+    fds: &'a [SharedFd],
+    sent: usize,
+    total: usize,
+}
+
+impl<'a> Outgoing<'a> {
+    pub(super) fn new(body: [&'a [u8]; 2], fds: &'a [SharedFd]) -> Self {
+        let length = body[0].len() + body[1].len();
+        let (header, used) = header(length);
+        Self { header, used, body, fds, sent: 0, total: used + length }
+    }
+
+    /// Whether a part of it is gone, and a part is not.
+    #[cfg(target_os = "linux")]
+    pub(super) fn is_under_way(&self) -> bool {
+        (1..self.total).contains(&self.sent)
+    }
+
+    /// Sends what is left of it, in as few calls as it takes. When the time has passed, it can be
+    /// gone on with.
+    ///
+    /// Descriptors beyond what one call takes go with the last bytes, one for each further lot.
+    #[inline]
+    pub(super) fn go_on<W: Wire>(&mut self, wire: &W, deadline: &Deadline) -> Result<(), Fault> {
+        while self.sent < self.total {
+            // A byte is left for each further lot of descriptors.
+            let (now, later) = self.fds.split_at(self.fds.len().min(FRAME_FDS_MAX));
+            let mut most = self.total - self.sent - later.len().div_ceil(FRAME_FDS_MAX);
+            if wire.has_packets() {
+                most = most.min(packet(self.sent, self.used));
             }
-            Err(Fault::System(error)) => match error.kind() {
+            let parts = [&self.header[..self.used], self.body[0], self.body[1]];
+            let [a, b, c] = rest(parts, self.sent, most);
+            let written = if c.is_empty() && b.is_empty() {
+                wire.write(&[a], now, deadline)
+            } else if b.is_empty() {
+                wire.write(&[a, c], now, deadline)
+            } else {
+                wire.write(&[a, b, c], now, deadline)
+            };
+            match written? {
+                0 => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+                some => self.sent += some,
+            }
+            self.fds = later;
+        }
+        Ok(())
+    }
+
+    /// What it means that it was not sent.
+    pub(super) fn unsent(&self, fault: Fault, deadline: &Deadline) -> Unsent {
+        let error = match fault {
+            Fault::System(error) => match error.kind() {
                 io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
                     ConnectionError::BrokenPipe
                 }
                 _ => error.into(),
             },
-            Err(Fault::TimedOut) if sent > 0 => ConnectionError::TimedOutInMessage {
-                sent: sent as u64,
-                length: total as u64,
+            Fault::TimedOut if self.sent > 0 => ConnectionError::TimedOutInMessage {
+                sent: self.sent as u64,
+                length: self.total as u64,
                 timeout: deadline.given(),
             },
-            Err(Fault::TimedOut) => deadline.error().into(),
+            Fault::TimedOut => deadline.error().into(),
         };
         // Where nobody reads, nobody takes anything for something else.
-        let cut = sent > 0 && !matches!(error, ConnectionError::BrokenPipe);
-        return Err(Unsent { error, cut });
+        let cut = self.sent > 0 && !matches!(error, ConnectionError::BrokenPipe);
+        Unsent { error, cut }
     }
-    Ok(())
+}
+
+/// Sends a message.
+#[inline]
+pub(super) fn send<W: Wire>(
+    wire: &W,
+    body: [&[u8]; 2],
+    fds: &[SharedFd],
+    deadline: &Deadline,
+) -> Result<(), Unsent> {
+    let mut outgoing = Outgoing::new(body, fds);
+    let done = outgoing.go_on(wire, deadline);
+    done.map_err(|fault| outgoing.unsent(fault, deadline))
 }
 
 /// How long the next packet may be, when so much is sent, of which so much is the header.

@@ -1,13 +1,19 @@
 //! The handshake as a conversation, with one deadline for all of it.
 
-use super::deadline::Deadline;
 use super::error::ConnectionError;
 use super::handshake::{self, FAILURE, MESSAGE_BYTES_MAX, Question, WELCOME};
 use super::stream::Connection;
+use crate::deadline::Deadline;
 use crate::error::AuthenticationError;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+
+#[cfg(target_os = "linux")]
+mod awaited;
+
+#[cfg(target_os = "linux")]
+pub(super) use awaited::{as_client_async, as_listener_async};
 
 /// What both sides must know. It is never printed.
 #[derive(Clone)]

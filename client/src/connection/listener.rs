@@ -1,18 +1,22 @@
 //! `Listener`: who takes calls.
 
 use super::address::{Address, Family};
-use super::deadline::Deadline;
 use super::error::ConnectionError;
 use super::frame::Fault;
 use super::greeting::{self, Key};
 use super::place::{self, Place};
 use super::sockets::Acceptor;
 use super::stream::{Connection, READABLE, WRITABLE};
+use super::wire::Wire;
+use crate::deadline::Deadline;
 use crate::reducer::Reducer;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+#[cfg(target_os = "linux")]
+mod awaited;
 
 const NAME: &str = "Listener";
 /// Calls that may wait to be accepted; the system may allow fewer.
@@ -203,20 +207,22 @@ impl Listener {
     }
 
     fn incoming(&self, deadline: &Deadline) -> Result<Incoming, ConnectionError> {
-        let accepted = self.acceptor()?.accept(&self.closed, deadline);
-        let (wire, peer) = match accepted {
-            Ok(accepted) => accepted,
+        match self.acceptor()?.accept(&self.closed, deadline) {
+            Ok(accepted) => Ok(self.called(accepted)),
             Err(fault) => {
                 self.acceptor()?;
-                return Err(match fault {
+                Err(match fault {
                     Fault::TimedOut => deadline.error().into(),
                     Fault::System(error) => error.into(),
-                });
+                })
             }
-        };
+        }
+    }
+
+    fn called(&self, (wire, peer): (Wire, Address)) -> Incoming {
         *lock(&self.last) = Some(peer.clone());
         let connection = Connection::over(wire, READABLE | WRITABLE).with_reducer(self.reducer);
-        Ok(Incoming { connection, peer, key: self.key.clone(), handshake: self.handshake })
+        Incoming { connection, peer, key: self.key.clone(), handshake: self.handshake }
     }
 
     /// Where it is: with the port that the system chose, if it was to choose one.

@@ -8,17 +8,19 @@
 //! | `convert` | what connections are made of and turn into, and how they travel themselves |
 //! | `frame` | the length before each message, and what has come of one so far |
 //! | `turn` | one thread at a time, with a deadline |
-//! | `deadline` | until when to wait |
 //! | `wire` | the stream of bytes below: on Linux any descriptor, elsewhere what std offers |
 //! | `address` | where a listener is |
 //! | `listener` | [`Listener`], and clients that have come but not said who they are |
 //! | `place` | the file and directory that a listener makes, and removes |
 //! | `client` | [`Client`] |
 //! | `sockets` | binding, accepting and connecting |
+//! | `tcp` | connecting over the network |
 //! | `handshake` | digests, challenges and answers, as bytes |
 //! | `greeting` | the same as a conversation |
 //! | `wait` | [`wait`] and what can be waited for |
 //! | `error` | what can go wrong |
+//!
+//! What waits has an `awaited` beside it: the same without keeping a thread.
 //!
 //! Frames and handshakes know a stream of bytes only; what differs between platforms is in `wire`,
 //! `sockets` and `wait`.
@@ -32,7 +34,6 @@ mod convert;
 #[cfg(not(target_os = "linux"))]
 #[path = "convert_portable.rs"]
 mod convert;
-mod deadline;
 mod error;
 mod frame;
 mod greeting;
@@ -45,6 +46,7 @@ mod sockets;
 #[path = "sockets_portable.rs"]
 mod sockets;
 mod stream;
+mod tcp;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -63,4 +65,4 @@ pub use error::ConnectionError;
 pub use listener::{Incoming, Listener, ListenerBuilder};
 pub use stream::{Connection, pipe};
 #[cfg(target_os = "linux")]
-pub use wait::{Waitable, wait};
+pub use wait::{Waitable, wait, wait_async};

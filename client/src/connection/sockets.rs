@@ -1,9 +1,10 @@
 //! Binding, accepting and connecting on Linux: Unix sockets, by path or abstract name, and TCP.
 
 use super::address::Address;
-use super::deadline::Deadline;
 use super::frame::Fault;
+use super::tcp;
 use super::wire::{Wire, ready_any};
+use crate::deadline::Deadline;
 use crate::handles::{SharedFd, tells_who_is_left};
 use crate::sys::fd;
 use crate::transport::shorten;
@@ -15,12 +16,16 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeVal;
 use std::io;
-use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+mod awaited;
+
+pub(super) use awaited::connect_async;
 
 /// A socket that listens, and a way to wake who waits for callers.
 #[derive(Debug)]
@@ -28,7 +33,7 @@ pub(super) struct Acceptor {
     socket: SharedFd,
     is_unix: bool,
     /// Readable, for ever, once the listener is closed.
-    closing: OwnedFd,
+    closing: SharedFd,
     close: OwnedFd,
 }
 
@@ -80,7 +85,7 @@ impl Acceptor {
         let socket = SharedFd::from(socket);
         // Callers of a listener that is gone must not wait for a fork that has it by inheritance.
         tells_who_is_left(&socket);
-        Ok(Self { socket, is_unix, closing, close })
+        Ok(Self { socket, is_unix, closing: closing.into(), close })
     }
 
     pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
@@ -96,15 +101,8 @@ impl Acceptor {
         // A copy that a fork made sees the end of the original, too, and goes on.
         let mut heeds_closing = true;
         loop {
-            if closed.load(Ordering::SeqCst) {
-                return Err(io::Error::from(io::ErrorKind::NotConnected).into());
-            }
-            match self.take() {
-                Ok(accepted) => return Ok(accepted),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // That caller is gone, or its network.
-                Err(error) if is_of_caller(&error) => continue,
-                Err(error) => return Err(error.into()),
+            if let Some(accepted) = self.take_any(closed)? {
+                return Ok(accepted);
             }
             let listener = PollFd::new(self.socket.as_fd(), PollFlags::POLLIN);
             let closing = PollFd::new(self.closing.as_fd(), PollFlags::POLLIN);
@@ -114,6 +112,22 @@ impl Acceptor {
                 return Err(Fault::TimedOut);
             }
             heeds_closing &= fds[1].any() != Some(true) || closed.load(Ordering::SeqCst);
+        }
+    }
+
+    /// Takes the next caller, if one is there.
+    fn take_any(&self, closed: &AtomicBool) -> io::Result<Option<(Wire, Address)>> {
+        loop {
+            if closed.load(Ordering::SeqCst) {
+                return Err(io::ErrorKind::NotConnected.into());
+            }
+            match self.take() {
+                Ok(accepted) => return Ok(Some(accepted)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                // That caller is gone, or its network.
+                Err(error) if is_of_caller(&error) => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 
@@ -170,7 +184,10 @@ pub(super) fn connect(address: &Address, deadline: &Deadline) -> Result<Wire, Fa
         Address::Abstract(name) => {
             connect_unix(&UnixAddr::new_abstract(name).map_err(io::Error::from)?, deadline)
         }
-        Address::Tcp(host, port) => connect_tcp((host, *port), deadline),
+        Address::Tcp(host, port) => {
+            let stream = tcp::connect((host, *port), deadline)?;
+            Ok(Wire::network_socket(fd::raise(stream.into(), 3)?))
+        }
         Address::Pipe(_) => Err(invalid("named pipes exist on Windows only").into()),
         Address::Unnamed => Err(invalid("nobody can listen there").into()),
     }
@@ -206,27 +223,4 @@ fn limit_wait(fd: &OwnedFd, time: Duration) -> io::Result<()> {
     let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX).min(1 << 30);
     let time = TimeVal::new(seconds, i64::from(time.subsec_micros()));
     Ok(setsockopt(fd, sockopt::SendTimeout, &time)?)
-}
-
-fn connect_tcp(address: (&str, u16), deadline: &Deadline) -> Result<Wire, Fault> {
-    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for address in address.to_socket_addrs()? {
-        let connected = match deadline.left() {
-            None => TcpStream::connect(address),
-            Some(left) if left.is_zero() => return Err(Fault::TimedOut),
-            Some(left) => TcpStream::connect_timeout(&address, left),
-        };
-        match connected {
-            Ok(stream) => {
-                // Messages are written whole, so there is nothing to gather.
-                stream.set_nodelay(true)?;
-                return Ok(Wire::network_socket(fd::raise(stream.into(), 3)?));
-            }
-            Err(error) => last = error,
-        }
-    }
-    if deadline.left().is_some_and(|left| left.is_zero()) {
-        return Err(Fault::TimedOut);
-    }
-    Err(last.into())
 }

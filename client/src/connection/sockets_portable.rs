@@ -4,11 +4,12 @@
 //! As below, nothing waits in the system: see `wire_portable`.
 
 use super::address::Address;
-use super::deadline::Deadline;
 use super::frame::Fault;
+use super::tcp;
 use super::wire::{Channel, Wire};
+use crate::deadline::Deadline;
 use std::io;
-use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
@@ -138,7 +139,7 @@ impl Socket {
 /// Calls a listener.
 pub(super) fn connect(address: &Address, deadline: &Deadline) -> Result<Wire, Fault> {
     let channel = match address {
-        Address::Tcp(host, port) => connect_tcp((host, *port), deadline)?,
+        Address::Tcp(host, port) => Channel::Tcp(tcp::connect((host, *port), deadline)?),
         #[cfg(unix)]
         Address::Path(path) => Channel::Unix(UnixStream::connect(path)?),
         #[cfg(windows)]
@@ -157,26 +158,4 @@ fn connect_pipe(name: &str, deadline: &Deadline) -> Result<PipeStream, Fault> {
         io::ErrorKind::TimedOut => Fault::TimedOut,
         _ => error.into(),
     })
-}
-
-fn connect_tcp(address: (&str, u16), deadline: &Deadline) -> Result<Channel, Fault> {
-    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for address in address.to_socket_addrs()? {
-        let connected = match deadline.left() {
-            None => TcpStream::connect(address),
-            Some(left) if left.is_zero() => return Err(Fault::TimedOut),
-            Some(left) => TcpStream::connect_timeout(&address, left),
-        };
-        match connected {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                return Ok(Channel::Tcp(stream));
-            }
-            Err(error) => last = error,
-        }
-    }
-    if deadline.left().is_some_and(|left| left.is_zero()) {
-        return Err(Fault::TimedOut);
-    }
-    Err(last.into())
 }

@@ -1,11 +1,11 @@
 //! `Connection`: messages over a stream, in one direction or both.
 
-use super::deadline::Deadline;
 use super::error::ConnectionError;
 use super::frame::{self, Handles, Incoming, Placed, Unsent};
 use super::turn::{Mine, Turn};
 use super::values::{self, VALUE_BYTES_MAX};
 use super::wire::Wire;
+use crate::deadline::Deadline;
 use crate::handles::SharedFd;
 use crate::reducer::Reducer;
 use serde::Serialize;
@@ -13,6 +13,9 @@ use serde::de::DeserializeOwned;
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
+
+#[cfg(target_os = "linux")]
+mod awaited;
 
 const NAME: &str = "Connection";
 
@@ -196,12 +199,15 @@ impl Connection {
     ) -> Result<(), ConnectionError> {
         let _mine = self.writing.take(deadline).ok_or_else(|| deadline.error())?;
         self.check_writable()?;
-        frame::send(&self.wire, body, fds, deadline).map_err(|Unsent { error, cut }| {
-            if cut {
-                self.can.fetch_or(CUT, Ordering::Relaxed);
-            }
-            self.failed(error)
-        })
+        frame::send(&self.wire, body, fds, deadline).map_err(|unsent| self.unsent(unsent))
+    }
+
+    /// Notes what an unsent message means for the calls to come.
+    fn unsent(&self, Unsent { error, cut }: Unsent) -> ConnectionError {
+        if cut {
+            self.can.fetch_or(CUT, Ordering::Relaxed);
+        }
+        self.failed(error)
     }
 
     fn receive(
@@ -220,11 +226,16 @@ impl Connection {
         deadline: Deadline,
     ) -> Result<(), ConnectionError> {
         self.check_writable()?;
+        let out = self.pack(value)?;
+        self.transmit([out.preamble.bytes(), &out.parcel.bytes], &out.parcel.fds, &deadline)
+    }
+
+    fn pack<T: Serialize + ?Sized>(&self, value: &T) -> Result<values::Outgoing, ConnectionError> {
         let out = values::pack(self.reducer.codec(), value)?;
         if let (count @ 1.., Some(over)) = (out.parcel.fds.len(), self.wire.without_handles()) {
             return Err(ConnectionError::NoDescriptorsHere { count, over });
         }
-        self.transmit([out.preamble.bytes(), &out.parcel.bytes], &out.parcel.fds, &deadline)
+        Ok(out)
     }
 
     fn recv_value<T: DeserializeOwned>(&self, deadline: Deadline) -> Result<T, ConnectionError> {

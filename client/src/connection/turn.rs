@@ -1,12 +1,15 @@
 //! One thread at a time, with a deadline for the others.
 //!
 //! A mutex of std has no deadline, so it guards only the change of hands: whoever has the turn
-//! holds the state itself, and no lock while it waits for a peer.
+//! holds the state itself, and no lock while it waits for a peer. Tasks wait beside threads: all of
+//! them are woken, for one that was dropped meanwhile could not pass it on.
 
-use super::deadline::Deadline;
+use crate::deadline::Deadline;
 use std::fmt;
+use std::future::poll_fn;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
 
 /// A state that one thread at a time works with.
 pub(super) struct Turn<T> {
@@ -19,6 +22,8 @@ struct Slot<T> {
     state: Option<T>,
     /// Threads that sleep: nobody is woken, by a system call, when there are none.
     waiting: usize,
+    /// Tasks that wait.
+    wakers: Vec<Waker>,
 }
 
 /// The state, for as long as this is kept.
@@ -29,7 +34,8 @@ pub(super) struct Mine<'a, T> {
 
 impl<T> Turn<T> {
     pub(super) fn new(state: T) -> Self {
-        Self { slot: Mutex::new(Slot { state: Some(state), waiting: 0 }), free: Condvar::new() }
+        let slot = Slot { state: Some(state), waiting: 0, wakers: Vec::new() };
+        Self { slot: Mutex::new(slot), free: Condvar::new() }
     }
 
     fn slot(&self) -> MutexGuard<'_, Slot<T>> {
@@ -69,6 +75,21 @@ impl<T> Turn<T> {
         }
     }
 
+    /// Waits for the turn without keeping a thread.
+    pub(super) async fn take_async(&self) -> Mine<'_, T> {
+        let state = poll_fn(|cx| {
+            let mut slot = self.slot();
+            if let Some(state) = slot.state.take() {
+                return Poll::Ready(state);
+            }
+            if !slot.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+                slot.wakers.push(cx.waker().clone());
+            }
+            Poll::Pending
+        });
+        Mine { turn: self, state: Some(state.await) }
+    }
+
     /// Looks at the state, unless somebody has it.
     pub(super) fn peek<R>(&self, look: impl FnOnce(&T) -> R) -> Option<R> {
         self.slot().state.as_ref().map(look)
@@ -87,10 +108,12 @@ impl<T> Drop for Mine<'_, T> {
         let mut slot = self.turn.slot();
         slot.state = self.state.take();
         let wake = slot.waiting > 0;
+        let wakers = std::mem::take(&mut slot.wakers);
         drop(slot);
         if wake {
             self.turn.free.notify_one();
         }
+        wakers.into_iter().for_each(Waker::wake);
     }
 }
 

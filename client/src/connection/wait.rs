@@ -1,13 +1,17 @@
 //! `wait`: which of several objects are ready.
 
-use super::deadline::Deadline;
 use super::wire::ready_any;
+use crate::deadline::Deadline;
 use crate::process::{Handle, Process};
 use nix::poll::{PollFd, PollFlags};
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
+
+mod awaited;
+
+pub use awaited::wait_async;
 
 /// How long to sleep when a descriptor said that its object is ready and the object denies it, or
 /// the system cannot watch: neither may cost a processor.

@@ -4,12 +4,13 @@
 //! Without a deadline the system waits, in the one call that also does the work. With one, calls
 //! do not wait, and `ppoll` does.
 
-use super::deadline::Deadline;
 use super::error::ConnectionError;
 use super::frame::{Fault, Handles, Incoming, PACKET_BYTES, Wire as Stream};
 use super::stream::{READABLE, WRITABLE};
 use super::turn::Turn;
+use crate::deadline::Deadline;
 use crate::handles::{SharedFd, tells_who_is_left};
+use crate::reactor::Interest;
 use crate::sys::{fd, scm};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -19,6 +20,7 @@ use nix::sys::socket::{getsockname, getsockopt, setsockopt, socketpair, sockopt}
 use nix::sys::time::TimeSpec;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// As much as a pipe takes without waiting once it says that it takes something (`pipe(7)`).
@@ -138,7 +140,13 @@ impl Wire {
 
     /// Gives up what the descriptor refers to.
     pub(super) fn close(&self) {
-        fd::hollow_out(self.fd.as_fd());
+        let fd = self.fd.as_fd();
+        crate::reactor::let_go(fd.as_raw_fd(), || fd::hollow_out(fd));
+    }
+
+    /// Waits until a call may have something to do, without keeping a thread.
+    pub(super) async fn ready_async(&self, interest: Interest) {
+        crate::reactor::ready(Arc::new(self.fd.clone()), interest).await;
     }
 
     pub(super) fn as_fd(&self) -> BorrowedFd<'_> {

@@ -4,10 +4,10 @@
 //! A named pipe has no time limits, so no stream uses those of the system: nothing waits there,
 //! and who has to wait sleeps between attempts, five milliseconds at most. No handles travel.
 
-use super::deadline::Deadline;
 use super::error::ConnectionError;
 use super::frame::{Fault, Handles, Incoming, Wire as Stream};
 use super::turn::Turn;
+use crate::deadline::Deadline;
 use crate::handles::SharedFd;
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};

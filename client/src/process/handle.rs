@@ -19,6 +19,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
+mod awaited;
+
 /// So many children that have ended may wait to be reaped.
 const REAP_LEAST: usize = 16;
 /// A daemonic child that ignores `SIGTERM` is killed so long after it, when this process ends.
@@ -34,6 +36,7 @@ struct Inner {
     child: Child,
     name: Mutex<String>,
     daemon: bool,
+    authkey: Vec<u8>,
 }
 
 /// A process in the list of [`active_children`].
@@ -63,12 +66,15 @@ pub(crate) fn start(context: &Context, work: Work, options: Options) -> Result<H
         return Err(StartError::ClosureNeedsFork { method: method.as_str() });
     }
     let (task, closure) = split(work)?;
-    let allow_threads = options.allow_threads;
+    let (allow_threads, cradle) = (options.allow_threads, options.cradle.clone());
     let timeout = options.start_timeout;
     let socket = context.socket();
     let mut request = Request::prepare(task, options, method.as_str(), socket.as_deref())?;
     let lease = match method {
-        StartMethod::Fork => methods::fork::lease(closure, allow_threads, &mut request)?,
+        StartMethod::Fork => match cradle {
+            Some(cradle) => cradle.lease()?,
+            None => methods::fork::lease(closure, allow_threads, &mut request)?,
+        },
         StartMethod::Spawn => context.spawn_lease()?,
         StartMethod::ForkServer => context.forkserver_lease(timeout)?,
     };
@@ -89,8 +95,9 @@ pub(crate) fn start(context: &Context, work: Work, options: Options) -> Result<H
 fn give(lease: Lease, request: &Request) -> Result<Handle, StartError> {
     let child = Child::new(lease);
     let sent = request.send(child.job());
-    let name = Mutex::new(request.name.clone());
-    let handle = Handle { inner: Arc::new(Inner { child, name, daemon: request.daemon }) };
+    let (name, daemon) = (Mutex::new(request.name.clone()), request.daemon);
+    let authkey = request.authkey.clone();
+    let handle = Handle { inner: Arc::new(Inner { child, name, daemon, authkey }) };
     children().push(handle.clone());
     let Err(error) = sent else { return Ok(handle) };
     if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) {
@@ -149,6 +156,12 @@ impl Handle {
     #[must_use]
     pub fn daemon(&self) -> bool {
         self.inner.daemon
+    }
+
+    /// The authentication key that it was given.
+    #[must_use]
+    pub fn authkey(&self) -> &[u8] {
+        &self.inner.authkey
     }
 
     /// Whether it has not ended yet.
@@ -258,20 +271,27 @@ impl Handle {
         timeout: Option<Duration>,
     ) -> Result<(Outcome, Parcel), ProcessError> {
         let begun = Instant::now();
-        match self.inner.child.take_outcome(timeout) {
-            Received::Outcome(outcome) => Ok(*outcome),
-            Received::Nothing => Err(TimeoutError(begun.elapsed()).into()),
-            Received::Taken => Err(ProcessError::Taken),
-            Received::Lost { limit } => Err(ProcessError::DescriptorsLost { limit }),
-            Received::Garbage(what) => Err(ProcessError::Undecodable(what)),
-            Received::End => {
-                let left = timeout.map(|timeout| timeout.saturating_sub(begun.elapsed()));
-                match self.inner.child.wait(left) {
-                    Some(ending) => Err(ProcessError::Died { pid: self.pid(), ending }),
-                    None => Err(TimeoutError(begun.elapsed()).into()),
-                }
-            }
+        let received = self.inner.child.take_outcome(timeout);
+        let has_ended = matches!(received, Received::End);
+        if let Some(outcome) = outcome(received) {
+            return outcome;
         }
+        let left = timeout.map(|timeout| timeout.saturating_sub(begun.elapsed()));
+        match has_ended.then(|| self.inner.child.wait(left)).flatten() {
+            Some(ending) => Err(ProcessError::Died { pid: self.pid(), ending }),
+            None => Err(TimeoutError(begun.elapsed()).into()),
+        }
+    }
+}
+
+/// What has come, or why it is lost; `None` if there is nothing, or nothing but the end.
+fn outcome(received: Received) -> Option<Result<(Outcome, Parcel), ProcessError>> {
+    match received {
+        Received::Outcome(outcome) => Some(Ok(*outcome)),
+        Received::Taken => Some(Err(ProcessError::Taken)),
+        Received::Lost { limit } => Some(Err(ProcessError::DescriptorsLost { limit })),
+        Received::Garbage(what) => Some(Err(ProcessError::Undecodable(what))),
+        Received::Nothing | Received::End => None,
     }
 }
 

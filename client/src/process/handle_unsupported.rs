@@ -55,6 +55,8 @@ never! {
     fn pid(&self) -> u32;
     /// Its daemon flag.
     fn daemon(&self) -> bool;
+    /// The authentication key that it was given.
+    fn authkey(&self) -> &[u8];
     /// Whether it has not ended yet.
     fn is_alive(&self) -> bool;
     /// Its exit code.

@@ -22,27 +22,27 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Set in the kind of an item that has a packet.
-pub(super) const CARRIED: u32 = 1 << 31;
+pub(crate) const CARRIED: u32 = 1 << 31;
 /// Set as well if the body of the item is the last descriptor of the packet.
-pub(super) const BODY_BESIDE: u32 = 1 << 30;
+pub(crate) const BODY_BESIDE: u32 = 1 << 30;
 /// Set as well if the packet holds a socket with packets, for more descriptors than one carries.
 const NESTED: u32 = 1 << 29;
 /// The bits that say how many descriptors there are.
 const COUNT: u32 = 0xffff;
 
 /// Bytes of a tag.
-pub(super) const TAG_BYTES: usize = 16;
+pub(crate) const TAG_BYTES: usize = 16;
 const PACKET_BYTES: usize = TAG_BYTES + 4;
 
 const _: () = assert!(JOB_FDS_MAX < COUNT as usize);
 
 /// What names the packet of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tag(pub(super) [u8; TAG_BYTES]);
+pub(crate) struct Tag(pub(crate) [u8; TAG_BYTES]);
 
 impl Tag {
     /// One that no other item has or had.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let mut bytes = [0; TAG_BYTES];
@@ -54,16 +54,16 @@ impl Tag {
 
 /// A packet that is ready to be sent.
 #[derive(Debug)]
-pub(super) struct Cargo {
-    pub(super) tag: Tag,
+pub(crate) struct Cargo {
+    pub(crate) tag: Tag,
     /// The kind of the item that it belongs to.
-    pub(super) kind: u32,
+    pub(crate) kind: u32,
     fds: Vec<SharedFd>,
 }
 
 impl Cargo {
     /// For the descriptors of an item, the last of which is its body if that goes beside it.
-    pub(super) fn new(mut fds: Vec<SharedFd>, body_beside: bool) -> io::Result<Self> {
+    pub(crate) fn new(mut fds: Vec<SharedFd>, body_beside: bool) -> io::Result<Self> {
         let mut kind = CARRIED | fds.len() as u32 | if body_beside { BODY_BESIDE } else { 0 };
         if fds.len() > FRAME_FDS_MAX {
             fds = vec![nest(&fds)?.into()];
@@ -74,7 +74,7 @@ impl Cargo {
 
     /// Sends it, unless the socket is full: then it is `WouldBlock`. `item` is where its item will
     /// stand in the count of all.
-    pub(super) fn send(&self, socket: BorrowedFd<'_>, item: u32) -> io::Result<()> {
+    pub(crate) fn send(&self, socket: BorrowedFd<'_>, item: u32) -> io::Result<()> {
         let fds = self.fds.iter().map(AsFd::as_fd).collect::<Vec<_>>();
         scm::send(socket, &[&self.tag.0, &item.to_le_bytes()], &fds, true).map(drop)
     }
@@ -92,7 +92,7 @@ fn nest(fds: &[SharedFd]) -> io::Result<OwnedFd> {
 
 /// Looks at the packet of an item, and gives the descriptors in it. Packets before it belong to
 /// nobody and are thrown away.
-pub(super) fn look(socket: BorrowedFd<'_>, tag: Tag) -> io::Result<Vec<OwnedFd>> {
+pub(crate) fn look(socket: BorrowedFd<'_>, tag: Tag) -> io::Result<Vec<OwnedFd>> {
     loop {
         let mut bytes = [0; PACKET_BYTES];
         let mut fds = Vec::new();
@@ -114,14 +114,14 @@ pub(super) fn look(socket: BorrowedFd<'_>, tag: Tag) -> io::Result<Vec<OwnedFd>>
 }
 
 /// Throws the next packet away.
-pub(super) fn discard(socket: BorrowedFd<'_>) {
+pub(crate) fn discard(socket: BorrowedFd<'_>) {
     // With descriptors that this process has no room for it is an error, and they are closed.
     let _ = scm::receive(socket, &mut [0; PACKET_BYTES], &mut Vec::new(), true);
 }
 
 /// Throws away the packets of items that were taken by somebody who died then: those before
 /// `first`.
-pub(super) fn discard_before(socket: BorrowedFd<'_>, first: u32) {
+pub(crate) fn discard_before(socket: BorrowedFd<'_>, first: u32) {
     let mut bytes = [0; PACKET_BYTES];
     while scm::peek(socket, &mut bytes, &mut Vec::new()).is_ok_and(|got| got == PACKET_BYTES) {
         let mut item = [0; 4];
@@ -134,7 +134,7 @@ pub(super) fn discard_before(socket: BorrowedFd<'_>, first: u32) {
 }
 
 /// The descriptors of an item of that kind, out of those of its packet.
-pub(super) fn unpack(kind: u32, fds: Vec<OwnedFd>) -> io::Result<Vec<OwnedFd>> {
+pub(crate) fn unpack(kind: u32, fds: Vec<OwnedFd>) -> io::Result<Vec<OwnedFd>> {
     let expected = (kind & COUNT) as usize;
     let all = if kind & NESTED == 0 { fds } else { unnest(fds)? };
     if all.len() == expected {
@@ -160,14 +160,14 @@ fn unnest(fds: Vec<OwnedFd>) -> io::Result<Vec<OwnedFd>> {
 }
 
 /// Whether nobody has the other end of this socket any more.
-pub(super) fn is_alone(socket: BorrowedFd<'_>) -> bool {
+pub(crate) fn is_alone(socket: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::new(socket, PollFlags::empty())];
     let ready = poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0);
     ready && fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP))
 }
 
 /// Waits until the socket takes another packet, at most so long.
-pub(super) fn wait_for_room(socket: BorrowedFd<'_>, at_most: Duration) {
+pub(crate) fn wait_for_room(socket: BorrowedFd<'_>, at_most: Duration) {
     let time = PollTimeout::try_from(at_most).unwrap_or(PollTimeout::MAX);
     // However it ends, the next attempt to send tells.
     let _ = poll(&mut [PollFd::new(socket, PollFlags::POLLOUT)], time);

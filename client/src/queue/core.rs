@@ -157,6 +157,11 @@ impl Core {
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
         *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = Ends { put: None, take: None };
+        // Tasks that wait by it; threads find out when their nap is over.
+        let joined = self.join.as_ref().map(|join| &join.state.finished);
+        for bell in [&self.memory.state.items, &self.memory.state.space].into_iter().chain(joined) {
+            crate::reactor::stir(bell.sleepers());
+        }
     }
 
     #[inline]

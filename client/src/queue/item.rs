@@ -80,7 +80,7 @@ fn encode<T: QueueItem>(
     bytes: &mut Vec<u8>,
 ) -> Result<Vec<SharedFd>, CodecError> {
     if codec != Codec::Bincode {
-        return Parcel::pack_into(codec, item, bytes);
+        return Parcel::append(codec, item, bytes);
     }
     if let Some((number, length)) = bytes_of_number(item) {
         bytes.extend_from_slice(&number[..length]);
@@ -91,7 +91,24 @@ fn encode<T: QueueItem>(
         bytes.extend_from_slice(own);
         return Ok(Vec::new());
     }
-    Parcel::pack_into(codec, item, bytes)
+    Parcel::append(codec, item, bytes)
+}
+
+/// Encodes an item into a buffer of this thread, which [`keep_buffer`] takes back.
+pub(super) fn encode_alone<T: QueueItem>(
+    codec: Codec,
+    item: &T,
+) -> Result<(Vec<u8>, Vec<SharedFd>), CodecError> {
+    let mut bytes = ENCODED.take();
+    bytes.clear();
+    encode(codec, item, &mut bytes).map(|fds| (bytes, fds))
+}
+
+/// Keeps a buffer for the next item.
+pub(super) fn keep_buffer(bytes: Vec<u8>) {
+    if bytes.capacity() <= KEPT_BYTES_MAX {
+        ENCODED.set(bytes);
+    }
 }
 
 /// Runs something with this thread's buffer, which is empty, or another one if it is in use.
@@ -99,9 +116,7 @@ fn with_buffer<R>(run: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     let mut bytes = ENCODED.take();
     bytes.clear();
     let result = run(&mut bytes);
-    if bytes.capacity() <= KEPT_BYTES_MAX {
-        ENCODED.set(bytes);
-    }
+    keep_buffer(bytes);
     result
 }
 
@@ -186,7 +201,7 @@ impl Core {
 
     /// Before anything is taken: whether it could be read at all.
     #[inline]
-    fn check_reducer(&self) -> Result<(), GetError> {
+    pub(super) fn check_reducer(&self) -> Result<(), GetError> {
         let queue = self.name;
         reducer::check(self.memory.codec).map_err(|source| GetError::Reducer { queue, source })
     }
@@ -210,6 +225,49 @@ impl Core {
             let fds = std::mem::take(&mut haul.fds);
             self.decode(&haul.bytes, fds)
         });
+        keep(haul);
+        result
+    }
+
+    /// Takes the first item with the lock of the taking end, which it gives back; `None` if there
+    /// is none after all.
+    pub(super) fn get_item_entered<T: QueueItem>(
+        &self,
+        slept: bool,
+    ) -> Result<Option<T>, GetError> {
+        let mut own: Option<T> = None;
+        if self.is_bincode()
+            && let Some(place) = (&mut own as &mut dyn Any).downcast_mut::<Option<Vec<u8>>>()
+        {
+            let mut haul = Haul::new();
+            self.empty_entered(&mut haul, 1, true, slept)?;
+            *place = (!haul.ends.is_empty()).then_some(haul.bytes);
+            return Ok(own);
+        }
+        let mut haul = TAKEN.take();
+        haul.clear();
+        let result = self.empty_entered(&mut haul, 1, false, slept);
+        let result = result.and_then(|()| {
+            let fds = std::mem::take(&mut haul.fds);
+            (!haul.ends.is_empty()).then(|| self.decode(&haul.bytes, fds)).transpose()
+        });
+        keep(haul);
+        result
+    }
+
+    /// The same for so many items; none if there are none.
+    pub(super) fn get_items_entered<T: QueueItem>(
+        &self,
+        at_most: usize,
+        slept: bool,
+    ) -> Result<Vec<T>, GetManyError<T>> {
+        let mut haul = TAKEN.take();
+        haul.clear();
+        let result = self.empty_entered(&mut haul, at_most.min(BATCH_ITEMS), false, slept);
+        let result = match result {
+            Ok(()) => self.decode_all(&mut haul),
+            Err(source) => Err(GetManyError { items: Vec::new(), source }),
+        };
         keep(haul);
         result
     }

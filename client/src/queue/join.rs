@@ -24,7 +24,7 @@ shared_struct! {
     /// What a joinable queue has beside its ring.
     pub(crate) struct JoinState {
         /// Rings when nothing is unfinished.
-        finished: Bell,
+        pub(super) finished: Bell,
         padding: AtomicU32,
         /// Low half: how many items were done, those that were lost included. High half: how many
         /// were lost. Both wrap around.
@@ -142,12 +142,21 @@ impl Join {
         }
     }
 
-    fn has_accounts_of_the_dead(&self) -> bool {
+    /// What there is to tell when everything is done.
+    pub(super) fn tell(&self, queue: &'static str) -> Result<(), JoinError> {
+        let lost = self.done().lost;
+        match lost.wrapping_sub(self.told.swap(lost, Ordering::Relaxed)) {
+            0 => Ok(()),
+            items => Err(JoinError::ItemsLost { queue, items: items as usize }),
+        }
+    }
+
+    pub(super) fn has_accounts_of_the_dead(&self) -> bool {
         self.ledger().0.iter().any(|account| account.dead().is_some())
     }
 
     /// Closes the accounts of the dead. For whoever holds the lock of the emptying end.
-    fn bury(&self, ring: &Ring<'_, Blocks>) {
+    pub(super) fn bury(&self, ring: &Ring<'_, Blocks>) {
         let ledger = self.ledger();
         for account in ledger.0 {
             if let Some(dead) = account.dead() {
@@ -202,11 +211,7 @@ impl Core {
                 self.at_the_taking_end(|| join.bury(&ring));
             }
         }
-        let lost = join.done().lost;
-        match lost.wrapping_sub(join.told.swap(lost, Ordering::Relaxed)) {
-            0 => Ok(()),
-            items => Err(JoinError::ItemsLost { queue, items: items as usize }),
-        }
+        join.tell(queue)
     }
 
     /// Runs something under the lock of the emptying end.

@@ -120,6 +120,15 @@ impl<T: QueueItem> JoinableQueue<T> {
         self.core.join(Wait::within(timeout))
     }
 
+    /// Waits until everything that was put is done, without keeping a thread: the awaited
+    /// [`join`](Self::join). Dropping the future changes nothing.
+    ///
+    /// # Errors
+    /// [`JoinError::ItemsLost`].
+    pub async fn join_async(&self) -> Result<(), JoinError> {
+        self.core.join_async().await
+    }
+
     put_methods!();
     get_methods!();
     task_methods!();

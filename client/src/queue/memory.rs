@@ -39,13 +39,27 @@ impl Object for QueueState {
 const _: () = assert!(std::mem::offset_of!(QueueState, ring) == 48);
 
 /// Alignment of the list and of the blocks.
-const ALIGN: usize = 64;
+pub(crate) const ALIGN: usize = 64;
 
 /// What lies under the ring.
 #[derive(Clone, Debug)]
-pub(super) struct Blocks {
+pub(crate) struct Blocks {
     list: Region,
     data: Region,
+}
+
+impl Blocks {
+    /// Bytes of the list and the blocks of a ring, aligned to [`ALIGN`].
+    pub(crate) fn bytes(shape: &Shape) -> usize {
+        list_bytes(shape) + shape.blocks as usize * shape.block_bytes as usize
+    }
+
+    /// In so many bytes; `None` if there are fewer.
+    pub(crate) fn of(all: &Region, shape: &Shape) -> Option<Self> {
+        let (list, data) = all.split_at(list_bytes(shape))?;
+        (data.len() >= shape.blocks as usize * shape.block_bytes as usize)
+            .then_some(Self { list, data })
+    }
 }
 
 impl Memory for Blocks {
@@ -96,14 +110,10 @@ fn list_bytes(shape: &Shape) -> usize {
     (shape.blocks as usize * 4).next_multiple_of(ALIGN)
 }
 
-fn bytes(shape: &Shape) -> usize {
-    list_bytes(shape) + shape.blocks as usize * shape.block_bytes as usize
-}
-
 impl QueueMemory {
     pub(super) fn new(options: &QueueOptions) -> Result<Self, ShareError> {
         let shape = options.shape()?;
-        let state = Shareable::<QueueState>::with_tail(bytes(&shape), ALIGN, |state| {
+        let state = Shareable::<QueueState>::with_tail(Blocks::bytes(&shape), ALIGN, |state| {
             state.block_bytes.store(shape.block_bytes, Ordering::Relaxed);
             state.blocks.store(shape.blocks, Ordering::Relaxed);
             state.items_max.store(shape.items_max, Ordering::Relaxed);
@@ -134,9 +144,9 @@ impl QueueMemory {
             *bytes = load(word).to_ne_bytes();
         }
         let codec = Codec::from_bytes(codec).ok_or_else(damaged)?;
-        let all = state.tail(bytes(&shape), ALIGN).ok_or_else(damaged)?;
-        let (list, data) = all.split_at(list_bytes(&shape)).ok_or_else(damaged)?;
-        Ok(Self { state, shape, codec, blocks: Blocks { list, data } })
+        let all = state.tail(Blocks::bytes(&shape), ALIGN).ok_or_else(damaged)?;
+        let blocks = Blocks::of(&all, &shape).ok_or_else(damaged)?;
+        Ok(Self { state, shape, codec, blocks })
     }
 
     #[inline]

@@ -46,6 +46,20 @@ macro_rules! put_methods {
             self.core.put_item(item, Wait::of(block, timeout))
         }
 
+        /// Puts an item, waiting for room without keeping a thread: the awaited
+        /// [`put`](Self::put). The item is encoded by this call, so the future does not borrow it.
+        ///
+        /// Dropping the future puts nothing; when it is ready, the item is in the queue.
+        ///
+        /// # Errors
+        /// [`PutError`].
+        pub fn put_async(
+            &self,
+            item: &T,
+        ) -> impl Future<Output = Result<(), PutError>> + Send + use<'_, T> {
+            self.core.put_item_async(item)
+        }
+
         /// Puts items one after the other, much faster than one by one. Others' items may come
         /// between them. Returns how many there were.
         ///
@@ -108,6 +122,41 @@ macro_rules! get_methods {
         /// [`GetError`].
         pub fn get_with(&self, block: bool, timeout: Option<Duration>) -> Result<T, GetError> {
             self.core.get_item(Wait::of(block, timeout))
+        }
+
+        /// Takes the next item, waiting for it without keeping a thread: the awaited
+        /// [`get`](Self::get).
+        ///
+        /// Dropping the future takes no item: it is taken when it is given.
+        ///
+        /// ```
+        /// use mpserverd_client as mp;
+        ///
+        /// # #[tokio::main(flavor = "current_thread")]
+        /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+        /// let queue = mp::Queue::<u32>::bounded(1)?;
+        /// let (put, got) = tokio::join!(queue.put_async(&7), queue.get_async());
+        /// put?;
+        /// assert_eq!(got?, 7);
+        /// # Ok(())
+        /// # }
+        /// ```
+        ///
+        /// # Errors
+        /// [`GetError`]; [`GetError::ProducersGone`] when nobody could put one.
+        pub async fn get_async(&self) -> Result<T, GetError> {
+            self.core.get_item_async().await
+        }
+
+        /// Takes what there is, at least one item and at most so many: the awaited
+        /// [`get_many`](Self::get_many).
+        ///
+        /// Dropping the future takes no item.
+        ///
+        /// # Errors
+        /// [`GetManyError`].
+        pub async fn get_many_async(&self, at_most: usize) -> Result<Vec<T>, GetManyError<T>> {
+            self.core.get_items_async(at_most).await
         }
 
         /// Takes what there is, at least one item and at most so many, waiting for the first one.

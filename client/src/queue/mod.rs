@@ -13,6 +13,7 @@
 //! | `item` | items as bytes |
 //! | `core` | a queue of bytes and descriptors, in this process |
 //! | `put`, `take` | its two sides |
+//! | `awaited` | the same, and `join`, without keeping a thread |
 //! | `carry` | what goes beside the memory: descriptors and large bodies |
 //! | `readiness` | a descriptor for those who watch a queue |
 //! | `memory` | where all of it lies |
@@ -22,7 +23,8 @@
 //!
 //! What must never be in here: `unsafe`; a thread; a lock that is held while somebody waits.
 
-mod carry;
+mod awaited;
+pub(crate) mod carry;
 mod core;
 mod error;
 mod handle;
@@ -30,11 +32,11 @@ mod item;
 mod iter;
 mod join;
 mod joinable;
-mod memory;
+pub(crate) mod memory;
 mod methods;
 mod options;
 mod put;
-mod readiness;
+pub(crate) mod readiness;
 mod simple;
 mod take;
 

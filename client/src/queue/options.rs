@@ -36,13 +36,13 @@ const MEMORY_BYTES_MAX: u64 = 8 << 30;
 pub struct QueueOptions {
     items: Option<usize>,
     bytes: Option<u64>,
-    reducer: Reducer,
+    reducer: Option<Reducer>,
 }
 
 impl QueueOptions {
     /// Any number of items, and 1 GiB of them.
     pub const fn new() -> Self {
-        Self { items: None, bytes: None, reducer: Reducer::bincode() }
+        Self { items: None, bytes: None, reducer: None }
     }
 
     /// At most so many items; 0 is any number, as in the reference.
@@ -61,12 +61,18 @@ impl QueueOptions {
     /// What items are encoded by: bincode, unless given here. It stands in the memory of the queue,
     /// so it is the same for all who have the queue.
     pub const fn reducer(mut self, reducer: Reducer) -> Self {
-        self.reducer = reducer;
+        self.reducer = Some(reducer);
+        self
+    }
+
+    /// The same, unless one was given: that of a context.
+    pub(crate) fn or_reducer(mut self, reducer: Reducer) -> Self {
+        self.reducer.get_or_insert(reducer);
         self
     }
 
     pub(super) fn codec(&self) -> Codec {
-        self.reducer.codec()
+        self.reducer.unwrap_or_default().codec()
     }
 
     pub(super) fn shape(&self) -> Result<Shape, ShareError> {

@@ -15,13 +15,23 @@ use std::io;
 use std::os::fd::AsFd;
 
 /// What keeps an item out.
-enum Obstacle {
+pub(super) enum Obstacle {
     /// The ring has no room for an item of so many units.
     Ring(u32),
     /// The socket has no room for a packet.
     Socket,
     /// An item that is larger than the ring waits until that is empty.
     Items,
+}
+
+/// What goes beside the ring with an item.
+pub(super) struct Loaded {
+    cargo: Cargo,
+    pub(super) end: SharedFd,
+    /// The body goes there too.
+    beside: bool,
+    /// Bytes of the body.
+    size: [u8; UNIT],
 }
 
 impl Core {
@@ -109,13 +119,24 @@ impl Core {
         wait: Wait,
         push: impl FnOnce(&mut Writer<'_, Blocks>) -> R,
     ) -> Result<R, PutError> {
+        match self.memory.state.ring.fill.lock.lock(wait.for_lock()) {
+            Ok(taken) => Ok(self.fill_entered(taken, push)),
+            Err(_) => Err(PutError::Full { queue: self.name }),
+        }
+    }
+
+    /// The same with the lock of this end, which it gives back.
+    #[inline]
+    pub(super) fn fill_entered<R>(
+        &self,
+        taken: Taken,
+        push: impl FnOnce(&mut Writer<'_, Blocks>) -> R,
+    ) -> R {
         let ring = self.memory.ring();
         let lock = &ring.raw.fill.lock;
-        match lock.lock(wait.for_lock()) {
-            Ok(Taken::Clean) => {}
+        if taken == Taken::OwnerDied {
             // What it had not shown is not there; what it had is whole.
-            Ok(Taken::OwnerDied) => lock.make_consistent(),
-            Err(_) => return Err(PutError::Full { queue: self.name }),
+            lock.make_consistent();
         }
         let mut writer = ring.writer();
         let result = push(&mut writer);
@@ -128,29 +149,19 @@ impl Core {
                 self.signal();
             }
         }
-        Ok(result)
+        result
     }
 
     #[cold]
     fn wait_for(&self, obstacle: &Obstacle, wait: Wait, naps: &mut Naps) -> Result<(), PutError> {
         let full = PutError::Full { queue: self.name };
-        let ring = self.memory.ring();
-        let is_gone = || match obstacle {
-            Obstacle::Ring(units) => ring.has_room(*units),
-            Obstacle::Items => ring.items() == 0,
-            Obstacle::Socket => false,
-        };
+        let is_gone = || self.is_overcome(obstacle);
         let in_memory = !matches!(obstacle, Obstacle::Socket);
         if matches!(wait, Wait::Until(_)) && in_memory && self.look_out(is_gone) {
             return Ok(());
         }
         let Some(nap) = naps.next(wait) else { return Err(full) };
-        if self.is_closed() {
-            return Err(self.put_closed());
-        }
-        if self.consumers_gone() {
-            return Err(PutError::ConsumersGone { queue: self.name });
-        }
+        self.check_takers()?;
         match obstacle {
             Obstacle::Ring(_) | Obstacle::Items => {
                 self.sleep(&self.memory.state.space, nap, is_gone);
@@ -163,15 +174,54 @@ impl Core {
         Ok(())
     }
 
+    /// Whether it keeps nothing out any more; a socket is asked itself.
+    pub(super) fn is_overcome(&self, obstacle: &Obstacle) -> bool {
+        let ring = self.memory.ring();
+        match obstacle {
+            Obstacle::Ring(units) => ring.has_room(*units),
+            Obstacle::Items => ring.items() == 0,
+            Obstacle::Socket => false,
+        }
+    }
+
+    /// Whether anybody could make room.
+    pub(super) fn check_takers(&self) -> Result<(), PutError> {
+        if self.is_closed() {
+            return Err(self.put_closed());
+        }
+        if self.consumers_gone() {
+            return Err(PutError::ConsumersGone { queue: self.name });
+        }
+        Ok(())
+    }
+
     /// Puts an item with descriptors, or one whose body goes beside the ring.
     #[cold]
     fn put_carried(
         &self,
         parts: &[&[u8]],
         length: usize,
-        mut fds: Vec<SharedFd>,
+        fds: Vec<SharedFd>,
         wait: Wait,
     ) -> Result<(), PutError> {
+        let parcel = self.load(parts, length, fds)?;
+        let mut naps = Naps::new();
+        loop {
+            match self.fill(wait, |writer| self.push_loaded(writer, parts, &parcel))? {
+                Ok(()) => return Ok(()),
+                Err(Err(error)) => return Err(error),
+                Err(Ok(obstacle)) => self.wait_for(&obstacle, wait, &mut naps)?,
+            }
+        }
+    }
+
+    /// Gets ready what goes beside the ring.
+    pub(super) fn load(
+        &self,
+        parts: &[&[u8]],
+        length: usize,
+        mut fds: Vec<SharedFd>,
+    ) -> Result<Loaded, PutError> {
         let queue = self.name;
         let beside = self.units_inside(TAG_BYTES + length).is_none();
         let system = |call| move |source| PutError::System { queue, call, source };
@@ -185,35 +235,35 @@ impl Core {
         let end = self.put_end().ok_or_else(|| self.put_closed())?;
         let cargo = Cargo::new(fds, beside).map_err(system("sendmsg"))?;
         let size = (length as u64).to_le_bytes();
+        Ok(Loaded { cargo, end, beside, size })
+    }
+
+    /// Pushes an item that is loaded, whose bytes are these.
+    pub(super) fn push_loaded(
+        &self,
+        writer: &mut Writer<'_, Blocks>,
+        parts: &[&[u8]],
+        loaded: &Loaded,
+    ) -> Result<(), Result<Obstacle, PutError>> {
+        let Loaded { cargo, end, beside, size } = loaded;
+        if *beside && self.items() > 0 {
+            return Err(Ok(Obstacle::Items));
+        }
         let mut item = vec![&cargo.tag.0[..]];
-        if beside {
-            item.push(&size);
+        if *beside {
+            item.push(size);
         } else {
             item.extend(parts);
         }
         let bytes = item.iter().map(|part| part.len()).sum::<usize>();
         let units = self.units_inside(bytes).unwrap_or(u32::MAX);
-        let mut naps = Naps::new();
-        loop {
-            let sent = self.fill(wait, |writer| {
-                if beside && self.items() > 0 {
-                    return Err(Ok(Obstacle::Items));
-                }
-                let number = writer.next_item();
-                writer.push_after(&item, cargo.kind, || cargo.send(end.as_fd(), number)).map_err(
-                    |refused| match refused {
-                        Ok(Refused::Full) => Ok(Obstacle::Ring(units)),
-                        Ok(Refused::Damaged) => Err(PutError::Damaged { queue }),
-                        Err(error) => self.not_sent(error),
-                    },
-                )
-            })?;
-            match sent {
-                Ok(()) => return Ok(()),
-                Err(Err(error)) => return Err(error),
-                Err(Ok(obstacle)) => self.wait_for(&obstacle, wait, &mut naps)?,
-            }
-        }
+        let number = writer.next_item();
+        let pushed = writer.push_after(&item, cargo.kind, || cargo.send(end.as_fd(), number));
+        pushed.map_err(|refused| match refused {
+            Ok(Refused::Full) => Ok(Obstacle::Ring(units)),
+            Ok(Refused::Damaged) => Err(PutError::Damaged { queue: self.name }),
+            Err(error) => self.not_sent(error),
+        })
     }
 
     fn not_sent(&self, error: io::Error) -> Result<Obstacle, PutError> {

@@ -18,39 +18,39 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The eventfd of a queue, not signalled.
-pub(super) fn event() -> io::Result<OwnedFd> {
+pub(crate) fn event() -> io::Result<OwnedFd> {
     let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
     crate::sys::fd::above_standard(event.into())
 }
 
 /// Whether a descriptor from somebody else may be taken for one: nobody can be made to wait by it.
-pub(super) fn is_event(fd: &SharedFd) -> bool {
+pub(crate) fn is_event(fd: &SharedFd) -> bool {
     use nix::fcntl::{FcntlArg, OFlag, fcntl};
     let flags = fcntl(fd, FcntlArg::F_GETFL).map(OFlag::from_bits_retain);
     flags.is_ok_and(|flags| flags.contains(OFlag::O_NONBLOCK | OFlag::O_RDWR))
 }
 
 /// Makes the eventfd readable.
-pub(super) fn signal(event: &SharedFd) {
+pub(crate) fn signal(event: &SharedFd) {
     // It is full only after 2^64 - 2 signals that nobody took, and readable then too.
     let _ = nix::unistd::write(event, &1u64.to_ne_bytes());
 }
 
 /// Makes the eventfd unreadable.
-pub(super) fn settle(event: &SharedFd) {
+pub(crate) fn settle(event: &SharedFd) {
     let _ = nix::unistd::read(event, &mut [0; 8]);
 }
 
 /// What watchers of one process get.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
     epoll: Epoll,
     timer: TimerFd,
 }
 
 impl Watch {
     /// Watches the eventfd, and the end of the socket if there is one.
-    pub(super) fn new(event: &SharedFd, socket: Option<&SharedFd>) -> io::Result<Self> {
+    pub(crate) fn new(event: &SharedFd, socket: Option<&SharedFd>) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let timer = TimerFd::new(
             ClockId::CLOCK_MONOTONIC,
@@ -68,7 +68,7 @@ impl Watch {
     }
 
     /// Said when the queue was looked at: the timer need not remind of it.
-    pub(super) fn looked(&self) {
+    pub(crate) fn looked(&self) {
         let _ = nix::unistd::read(&self.timer, &mut [0; 8]);
     }
 }

@@ -69,6 +69,26 @@ impl<T: QueueItem> SimpleQueue<T> {
         self.0.get()
     }
 
+    /// Puts an item: the awaited [`put`](Self::put). It is encoded by this call; dropping the
+    /// future puts nothing.
+    ///
+    /// # Errors
+    /// [`PutError`].
+    pub fn put_async(
+        &self,
+        item: &T,
+    ) -> impl Future<Output = Result<(), PutError>> + Send + use<'_, T> {
+        self.0.put_async(item)
+    }
+
+    /// Takes the next item: the awaited [`get`](Self::get). Dropping the future takes none.
+    ///
+    /// # Errors
+    /// [`GetError`].
+    pub async fn get_async(&self) -> Result<T, GetError> {
+        self.0.get_async().await
+    }
+
     /// Whether nothing was in it at a moment during the call.
     ///
     /// # Errors

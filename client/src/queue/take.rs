@@ -48,7 +48,7 @@ impl Haul {
         Self { bytes: Vec::new(), ends: Vec::new(), fds: Vec::new(), has_packet: false }
     }
 
-    fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
         self.fds.clear();
@@ -108,15 +108,21 @@ impl Core {
     /// Takes the lock of this end, and puts in order what a dead owner left.
     #[inline]
     pub(super) fn lock_taking_end(&self, wait: Wait) -> Result<(), TimedOut> {
-        let ring = self.memory.ring();
-        let lock = &ring.raw.empty.lock;
-        if lock.lock(wait.for_lock())? == Taken::OwnerDied {
+        let taken = self.memory.state.ring.empty.lock.lock(wait.for_lock())?;
+        self.entered_taking_end(taken);
+        Ok(())
+    }
+
+    /// Said by who has taken the lock of this end.
+    #[inline]
+    pub(super) fn entered_taking_end(&self, taken: Taken) {
+        if taken == Taken::OwnerDied {
+            let ring = self.memory.ring();
             if let Some(end) = self.take_end() {
                 carry::discard_before(end.as_fd(), ring.items_taken());
             }
-            lock.make_consistent();
+            ring.raw.empty.lock.make_consistent();
         }
-        Ok(())
     }
 
     #[inline]
@@ -136,8 +142,21 @@ impl Core {
         slept: bool,
     ) -> Result<(), GetError> {
         let queue = self.name;
-        let ring = self.memory.ring();
         self.lock_taking_end(wait).map_err(|_| GetError::Empty { queue })?;
+        self.empty_entered(haul, at_most, prefixed, slept)
+    }
+
+    /// The same with the lock of this end, which it gives back.
+    #[inline]
+    pub(super) fn empty_entered(
+        &self,
+        haul: &mut Haul,
+        at_most: usize,
+        prefixed: bool,
+        slept: bool,
+    ) -> Result<(), GetError> {
+        let queue = self.name;
+        let ring = self.memory.ring();
         let mut reader = ring.reader();
         let lost = self.haul(&mut reader, haul, at_most, prefixed);
         if let Some(join) = &self.join

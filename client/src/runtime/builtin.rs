@@ -12,7 +12,7 @@ use crate::registry::Completion;
 pub(crate) type Builtin = fn(&'static Loaded, Parcel) -> Completion;
 
 /// All of them, by name.
-const BUILTINS: &[(&str, Builtin)] = &[];
+const BUILTINS: &[(&str, Builtin)] = &[(crate::pool::worker::WORKER, crate::pool::worker::run)];
 
 /// The one of that name.
 pub(crate) fn find(name: &str) -> Option<Builtin> {

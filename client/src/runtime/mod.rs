@@ -7,6 +7,7 @@
 //! | [`verdict`] | is it safe to fork from here? |
 //! | [`template`] | the template's loop |
 //! | [`nursery`] | the template's children: forked, reaped, reported |
+//! | [`cradle`] | the loop of a copy of a process that does nothing but fork |
 //! | [`attach`] | finding the next daemon |
 //! | [`builtin`] | jobs that every worker can do |
 //! | [`worker`] | controller and task thread of a worker |
@@ -25,6 +26,8 @@ mod attach;
 mod boot;
 #[cfg(target_os = "linux")]
 mod builtin;
+#[cfg(target_os = "linux")]
+pub(crate) mod cradle;
 #[cfg(target_os = "linux")]
 pub(crate) mod load;
 #[cfg(target_os = "linux")]

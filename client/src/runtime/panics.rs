@@ -3,12 +3,14 @@
 use mpserverd_proto::job::Panic;
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
 thread_local! {
     static LAST: RefCell<Option<Panic>> = const { RefCell::new(None) };
+    /// Whether there is one: all that needs to be looked at before a call, as it has no destructor.
+    static HAS_LAST: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Installs the hook that remembers; the program's own hook still runs (and prints).
@@ -29,23 +31,37 @@ pub(crate) fn remember() {
             if cfg!(panic = "abort") {
                 super::worker::report_panic(&panic);
             }
-            LAST.set(Some(panic));
+            // At the end of a thread it may be gone.
+            if LAST.try_with(|last| last.replace(Some(panic))).is_ok() {
+                HAS_LAST.set(true);
+            }
             previous(info);
         }));
     });
 }
 
 /// Calls a function and catches its panic.
+#[inline]
 pub(crate) fn catch<T>(function: impl FnOnce() -> T) -> Result<T, Panic> {
     remember();
-    LAST.set(None);
-    catch_unwind(AssertUnwindSafe(function)).map_err(|payload| {
-        LAST.take().unwrap_or_else(|| Panic {
-            message: text(&*payload),
-            location: None,
-            backtrace: None,
-        })
-    })
+    if HAS_LAST.get() {
+        forget_last();
+    }
+    catch_unwind(AssertUnwindSafe(function)).map_err(|payload| caught(&*payload))
+}
+
+/// One that was caught by somebody else.
+#[cold]
+fn forget_last() {
+    let _ = LAST.try_with(RefCell::take);
+    HAS_LAST.set(false);
+}
+
+#[cold]
+fn caught(payload: &(dyn Any + Send)) -> Panic {
+    HAS_LAST.set(false);
+    let last = LAST.try_with(RefCell::take).ok().flatten();
+    last.unwrap_or_else(|| Panic { message: text(payload), location: None, backtrace: None })
 }
 
 fn text(payload: &(dyn Any + Send)) -> String {

@@ -16,6 +16,8 @@ use mpserverd_proto::packet::Kind;
 use mpserverd_proto::template::OnPreloadError;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::signal::{Signal, kill, raise};
+use nix::unistd::Pid;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -24,6 +26,8 @@ use std::time::{Duration, Instant};
 
 /// Stack of the task thread: what the first thread of a process has by default.
 const STACK_BYTES: usize = 8 << 20;
+/// How long a task that is done just before its deadline may take for what comes after it.
+const TEARDOWN: Duration = Duration::from_secs(1);
 
 /// Exit codes of workers whose task did not simply return.
 mod code {
@@ -51,8 +55,15 @@ struct Shared {
     wake: EventFd,
     state: AtomicU8,
     kill_on_parent_death: AtomicBool,
-    /// When the task must be done.
-    deadline: OnceLock<(Instant, u64)>,
+    limit: OnceLock<Limit>,
+}
+
+/// When the task must be done.
+struct Limit {
+    at: Instant,
+    limit_ms: u64,
+    /// How long it may take to end by itself then.
+    grace: Duration,
 }
 
 static SHARED: RwLock<Option<&'static Shared>> = RwLock::new(None);
@@ -115,6 +126,7 @@ fn load(boot: WorkerBoot) -> Loaded {
 
 /// Serves one job on this socket and ends the process with it.
 pub(crate) fn serve(socket: OwnedFd, loaded: &'static Loaded, closure: Option<Closure>) -> ! {
+    crate::exit::begin();
     let wake = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK);
     let Ok(wake) = wake else { fork::exit_now(code::SYSTEM) };
     let shared: &'static Shared = Box::leak(Box::new(Shared {
@@ -123,7 +135,7 @@ pub(crate) fn serve(socket: OwnedFd, loaded: &'static Loaded, closure: Option<Cl
         wake,
         state: AtomicU8::new(IDLE),
         kill_on_parent_death: AtomicBool::new(false),
-        deadline: OnceLock::new(),
+        limit: OnceLock::new(),
     }));
     if let Ok(mut place) = SHARED.write() {
         *place = Some(shared);
@@ -141,11 +153,19 @@ pub(crate) fn serve(socket: OwnedFd, loaded: &'static Loaded, closure: Option<Cl
 /// The controller: ends the process when its client dies or its deadline passes.
 fn control(shared: &Shared) -> ! {
     let mut watch_client = true;
+    let mut killed_at = None;
     loop {
-        let deadline = shared.deadline.get();
-        let left = deadline.map(|(at, _)| at.saturating_duration_since(Instant::now()));
-        if let (Some(Duration::ZERO), Some((_, limit_ms))) = (left, deadline) {
-            expire(shared, *limit_ms);
+        let limit = shared.limit.get();
+        let at = killed_at.or(limit.map(|limit| limit.at));
+        let left = at.map(|at| at.saturating_duration_since(Instant::now()));
+        if left.is_some_and(|left| left.is_zero()) {
+            match limit {
+                Some(limit) if killed_at.is_none() => {
+                    killed_at = Some(expire(shared, limit));
+                    continue;
+                }
+                _ => kill_self(),
+            }
         }
         // Rounded up: poll counts in milliseconds and must not wake before the deadline.
         let timeout = left.map_or(PollTimeout::NONE, |left| {
@@ -172,19 +192,24 @@ fn control(shared: &Shared) -> ! {
     }
 }
 
-/// The deadline passed: says so, unless the task just finished, and kills this process.
-fn expire(shared: &Shared, limit_ms: u64) -> ! {
+/// The deadline passed: says so, unless the task just finished, and asks this process to end if it
+/// has time for that. Gives the moment to kill it.
+fn expire(shared: &Shared, limit: &Limit) -> Instant {
+    let Limit { limit_ms, grace, .. } = *limit;
     if shared.state.swap(OVER, Ordering::AcqRel) == OVER {
         // The task thread is on its way out; should it hang there, the deadline still holds.
-        std::thread::sleep(Duration::from_secs(1));
-    } else {
-        send(shared, Outcome::DeadlineExceeded { limit_ms }, &Parcel::default());
+        return Instant::now() + grace.max(TEARDOWN);
     }
-    kill_self()
+    send(shared, Outcome::DeadlineExceeded { limit_ms }, &Parcel::default());
+    if !grace.is_zero() {
+        // To the process, not to this thread: whichever thread waits for it may get it.
+        let _ = kill(Pid::this(), Signal::SIGTERM);
+    }
+    Instant::now() + grace
 }
 
 fn kill_self() -> ! {
-    let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
+    let _ = raise(Signal::SIGKILL);
     fork::exit_now(code::SYSTEM)
 }
 
@@ -277,7 +302,7 @@ fn run(
     let kill = job.on_parent_death == OnParentDeath::Kill;
     shared.kill_on_parent_death.store(kill, Ordering::Release);
     shared.state.store(RUNNING, Ordering::Release);
-    let deadline_ms = job.setup.deadline_ms;
+    let (deadline_ms, grace) = (job.setup.deadline_ms, Duration::from_millis(job.setup.grace_ms));
     let baseline = Baseline::get();
     let passed = match setup::descriptors(job.slots, fds, baseline)
         .and_then(|passed| setup::attributes(job.setup, baseline).map(|()| passed))
@@ -288,7 +313,7 @@ fn run(
     attributes::set_thread_name(&job.identity.name);
     if let Some(limit_ms) = deadline_ms {
         let at = Instant::now() + Duration::from_millis(limit_ms);
-        let _ = shared.deadline.set((at, limit_ms));
+        let _ = shared.limit.set(Limit { at, limit_ms, grace });
         let _ = shared.wake.write(1);
     }
     let user = passed.user.iter().map(AsRawFd::as_raw_fd).collect::<Vec<_>>();
@@ -323,17 +348,20 @@ fn finish(shared: &Shared, loaded: &Loaded, completion: Completion) -> ! {
     };
     // Output first: whoever gets the result may look at what was printed.
     flush();
+    let mut code = code;
     if shared.state.swap(OVER, Ordering::AcqRel) == OVER {
-        // The deadline won; the controller is about to kill this process.
-        loop {
+        // The deadline won. Without a grace the controller is about to kill this process.
+        while shared.limit.get().is_none_or(|limit| limit.grace.is_zero()) {
             std::thread::park();
         }
+        code = code::FAILED;
+    } else {
+        send(shared, outcome, &payload);
     }
-    send(shared, outcome, &payload);
     // The client has them now: the end of a pipe must not stay open here.
     drop(payload);
     loaded.before_exit();
-    crate::current::run_exit_handlers();
+    crate::exit::run();
     crate::process::end_children();
     crate::shared::memory::let_go();
     flush();

@@ -1,5 +1,6 @@
 //! `Array`: many values that processes share, with a lock.
 
+use super::accessors::accessors;
 use super::any_lock::{AnyLock, Held};
 use super::array_guard::ArrayGuard;
 use super::error::ShareError;
@@ -141,33 +142,12 @@ impl<T: Plain> Array<T> {
         Ok(guard)
     }
 
-    /// How many elements there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.raw.len()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.raw.is_empty()
-    }
-
-    /// An element.
-    ///
-    /// # Errors
-    /// [`ShareError::OutOfRange`], [`ShareError::OwnerDied`].
-    pub fn get(&self, index: usize) -> Result<T, ShareError> {
-        self.access()?.get(index)
-    }
-
-    /// Replaces an element.
-    ///
-    /// # Errors
-    /// As [`get`](Self::get).
-    pub fn set(&self, index: usize, value: T) -> Result<(), ShareError> {
-        self.access()?.set(index, value)
-    }
+    accessors!(
+        self,
+        read: self.access()?,
+        write: self.access()?,
+        errors: "[`ShareError::OutOfRange`], [`ShareError::OwnerDied`]."
+    );
 
     /// Replaces an element by what the function makes of it, under the lock, and gives the old one.
     ///
@@ -178,30 +158,6 @@ impl<T: Plain> Array<T> {
         let old = guard.get(index)?;
         guard.set(index, with(old))?;
         Ok(old)
-    }
-
-    /// Copies the elements from `from` on, as many as `into` has.
-    ///
-    /// # Errors
-    /// As [`get`](Self::get); nothing is copied then.
-    pub fn copy_to(&self, from: usize, into: &mut [T]) -> Result<(), ShareError> {
-        self.access()?.copy_to(from, into)
-    }
-
-    /// Replaces the elements from `at` on, as many as `from` has.
-    ///
-    /// # Errors
-    /// As [`get`](Self::get); nothing is copied then.
-    pub fn copy_from(&self, at: usize, from: &[T]) -> Result<(), ShareError> {
-        self.access()?.copy_from(at, from)
-    }
-
-    /// A copy of a range of elements.
-    ///
-    /// # Errors
-    /// As [`get`](Self::get).
-    pub fn slice(&self, range: impl RangeBounds<usize>) -> Result<Vec<T>, ShareError> {
-        self.access()?.slice(range)
     }
 
     /// A copy of all elements.

@@ -1,5 +1,6 @@
 //! `ArrayGuard`: an array whose lock is held.
 
+use super::accessors::accessors;
 use super::any_lock::Held;
 use super::error::ShareError;
 use super::plain::Plain;
@@ -45,57 +46,7 @@ impl<'a, T: Plain> ArrayGuard<'a, T> {
         self.raw
     }
 
-    /// How many elements there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.raw.len()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.raw.is_empty()
-    }
-
-    /// An element.
-    ///
-    /// # Errors
-    /// [`ShareError::OutOfRange`].
-    pub fn get(&self, index: usize) -> Result<T, ShareError> {
-        self.raw.get(index)
-    }
-
-    /// Replaces an element.
-    ///
-    /// # Errors
-    /// [`ShareError::OutOfRange`].
-    pub fn set(&self, index: usize, value: T) -> Result<(), ShareError> {
-        self.changing().set(index, value)
-    }
-
-    /// Copies the elements from `from` on, as many as `into` has.
-    ///
-    /// # Errors
-    /// [`ShareError::OutOfRange`]; nothing is copied then.
-    pub fn copy_to(&self, from: usize, into: &mut [T]) -> Result<(), ShareError> {
-        self.raw.copy_to(from, into)
-    }
-
-    /// Replaces the elements from `at` on, as many as `from` has.
-    ///
-    /// # Errors
-    /// [`ShareError::OutOfRange`]; nothing is copied then.
-    pub fn copy_from(&self, at: usize, from: &[T]) -> Result<(), ShareError> {
-        self.changing().copy_from(at, from)
-    }
-
-    /// A copy of a range of elements.
-    ///
-    /// # Errors
-    /// [`ShareError::OutOfRange`].
-    pub fn slice(&self, range: impl RangeBounds<usize>) -> Result<Vec<T>, ShareError> {
-        self.raw.slice(range)
-    }
+    accessors!(self, read: self.raw, write: self.changing(), errors: "[`ShareError::OutOfRange`].");
 
     /// The elements.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = T> + DoubleEndedIterator + '_ {

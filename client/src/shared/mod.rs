@@ -8,6 +8,7 @@
 //! | `twin` | two copies of one thing, which no death can tear |
 //! | `raw_value`, `raw_array` | [`RawValue`], [`RawArray`]: without a lock |
 //! | `any_lock`, `value`, `array`, `array_guard` | [`Value`], [`Array`]: with one |
+//! | `accessors` | what arrays with a lock have in common |
 //! | `memory` | [`SharedMemory`]: segments with a name |
 //! | `list` | [`ShareableList`], in such a segment |
 //! | `error` | what can go wrong with them |
@@ -17,6 +18,7 @@
 //!
 //! What must never be in here: `unsafe` (see `sys::mapping`), or what an object means.
 
+mod accessors;
 mod any_lock;
 pub(crate) mod arena;
 mod array;

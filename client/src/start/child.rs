@@ -36,6 +36,17 @@ pub(crate) struct Child {
     state: Mutex<State>,
 }
 
+/// By what its end shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sign {
+    /// [`Child::status`] becomes readable.
+    Status,
+    /// [`Child::pidfd`] becomes readable.
+    Exit,
+    /// Nothing: it has ended, and the kernel's record will come in a moment.
+    None,
+}
+
 /// Whether it may have left undone what a process does at its end.
 fn was_killed(ending: Ending) -> bool {
     !matches!(ending, Ending::Known(record) if record.code == 0)
@@ -138,15 +149,29 @@ impl Child {
             if left.is_some_and(|left| left.is_zero()) {
                 return None;
             }
-            let orphaned = self.state().orphaned_since.is_some();
-            match &self.lease.status {
-                Status::Pipe(pipe) if !orphaned => wait_readable(&[pipe.as_fd()], left),
-                _ if orphaned && self.has_ended() => {
-                    std::thread::sleep(Duration::from_millis(1));
-                    true
-                }
-                _ => wait_readable(&[self.pidfd()], left),
-            };
+            match self.sign() {
+                Sign::Status => drop(wait_readable(&[self.status()], left)),
+                Sign::Exit => drop(wait_readable(&[self.pidfd()], left)),
+                Sign::None => std::thread::sleep(Duration::from_millis(1)),
+            }
+        }
+    }
+
+    /// What to wait for.
+    pub(crate) fn sign(&self) -> Sign {
+        let orphaned = self.state().orphaned_since.is_some();
+        match &self.lease.status {
+            Status::Pipe(_) if !orphaned => Sign::Status,
+            _ if orphaned && self.has_ended() => Sign::None,
+            _ => Sign::Exit,
+        }
+    }
+
+    /// Where its exit record arrives, or what else tells its end.
+    pub(crate) fn status(&self) -> BorrowedFd<'_> {
+        match &self.lease.status {
+            Status::Pipe(pipe) => pipe.as_fd(),
+            Status::Child => self.pidfd(),
         }
     }
 

@@ -3,6 +3,8 @@
 //! | file | holds |
 //! |---|---|
 //! | [`fork`] | a copy of this process |
+//! | [`cradle`] | a copy of this process that does nothing but fork |
+//! | [`quiet`] | threads of the library that do not make a fork unsafe |
 //! | [`spawn`] | this program, executed anew |
 //! | [`forkserver`] | a spare of the daemon's template, or what the fallback policy says |
 //! | [`child`] | a started worker: its outcome, its end, its signals |
@@ -12,9 +14,11 @@
 //! What must never be in here: anything that knows the type of a task.
 
 pub(crate) mod child;
+pub(crate) mod cradle;
 pub(crate) mod fork;
 pub(crate) mod forkserver;
 pub(crate) mod inbox;
+pub(crate) mod quiet;
 pub(crate) mod request;
 pub(crate) mod spawn;
 

@@ -15,6 +15,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Mutex;
+use std::time::Duration;
 
 /// What is to be run.
 #[derive(Debug)]
@@ -35,6 +36,7 @@ pub(crate) struct Request {
     handles: Vec<SharedFd>,
     pub(crate) name: String,
     pub(crate) daemon: bool,
+    pub(crate) authkey: Vec<u8>,
 }
 
 impl Request {
@@ -57,11 +59,12 @@ impl Request {
         } else {
             OnParentDeath::Finish
         });
+        let authkey = options.authkey.clone().unwrap_or_else(|| me.identity.authkey.clone());
         let identity = Identity {
             name: name.clone(),
             numbers,
             daemon,
-            authkey: options.authkey.clone().unwrap_or_else(|| me.identity.authkey.clone()),
+            authkey: authkey.clone(),
             parent_name: me.identity.name.clone(),
             parent_pid: std::process::id(),
             start_method: method.to_owned(),
@@ -76,7 +79,7 @@ impl Request {
         if head.len() as u64 + args.len() as u64 > PAYLOAD_BYTES_MAX {
             return Err(StartError::TooLarge { limit: PAYLOAD_BYTES_MAX });
         }
-        Ok(Self { head, args, fds, handles, name, daemon })
+        Ok(Self { head, args, fds, handles, name, daemon, authkey })
     }
 
     /// Sends it to a worker.
@@ -114,11 +117,15 @@ fn setup(options: &Options) -> Result<Setup, StartError> {
         affinity: options.affinity.clone().or_else(attributes::affinity),
         affinity_strict: options.affinity.is_some(),
         rlimits,
-        deadline_ms: options.deadline.map(|limit| {
-            // Rounded up: a deadline below a millisecond is still one.
-            u64::try_from(limit.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX >> 8)
-        }),
+        deadline_ms: options.deadline.map(milliseconds),
+        grace_ms: milliseconds(options.grace),
     })
+}
+
+/// Rounded up: a time below a millisecond is still one. One without end is so long that nobody sees
+/// it pass, and short enough to be added to any moment.
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).min(u64::MAX >> 8)
 }
 
 fn environment(options: &Options) -> Result<Vec<u8>, StartError> {

@@ -5,6 +5,7 @@
 
 use super::{Lease, Status};
 use crate::error::StartError;
+use crate::module_path;
 use crate::runtime::{BOOTSTRAP, ROLE_WORKER};
 use crate::sys::{fd, packet, wait};
 use mpserverd_proto::codec;
@@ -14,7 +15,7 @@ use mpserverd_proto::template::OnPreloadError;
 use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// What the worker loads before its job.
@@ -48,20 +49,11 @@ pub(crate) fn lease(executable: Option<&Path>, preload: &Preload) -> Result<Leas
     Ok(Lease { pid, job: ours, pidfd, status: Status::Child })
 }
 
-/// Environment variable with the directories that modules are looked for in.
-pub(crate) const MODULE_PATH_VARIABLE: &str = "MPSERVERD_MODULE_PATH";
-
 /// The file of a module: a path as it is, a name on the module path (as the daemon does). A name
 /// that is not found is left for the loader to refuse.
 fn find_module(name: &str) -> String {
-    if name.contains('/') {
-        return name.to_owned();
-    }
-    let path = std::env::var_os(MODULE_PATH_VARIABLE).unwrap_or_default();
-    let candidates = std::env::split_paths(&path).flat_map(|directory| {
-        [name.to_owned(), format!("lib{name}.so"), format!("{name}.so")]
-            .map(|file| directory.join(file))
-    });
-    let found = candidates.into_iter().find(|file: &PathBuf| file.is_file());
+    let path = std::env::var_os(module_path::VARIABLE).unwrap_or_default();
+    let candidates = module_path::candidates(name, std::env::split_paths(&path));
+    let found = candidates.into_iter().find(|file| file.is_file());
     found.map_or_else(|| name.to_owned(), |file| file.to_string_lossy().into_owned())
 }

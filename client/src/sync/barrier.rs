@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
+mod awaited;
+
 /// Most parties of a barrier.
 const PARTIES_MAX: usize = 1024;
 
@@ -100,12 +102,11 @@ impl Barrier {
         self.places.entries()
     }
 
-    fn deadline(&self, timeout: Option<Duration>) -> Deadline {
-        let default = match self.object.timeout.load(Ordering::Relaxed) {
+    fn default_timeout(&self) -> Option<Duration> {
+        match self.object.timeout.load(Ordering::Relaxed) {
             u64::MAX => None,
             nanos => Some(Duration::from_nanos(nanos)),
-        };
-        Deadline::of(timeout.or(default))
+        }
     }
 
     /// Waits for the others; gives a number below that of the parties, another one to each.
@@ -131,7 +132,7 @@ impl Barrier {
         timeout: Option<Duration>,
         action: impl FnOnce(),
     ) -> Result<usize, BrokenBarrier> {
-        let deadline = self.deadline(timeout);
+        let deadline = Deadline::of(timeout.or_else(|| self.default_timeout()));
         let (raw, places) = (&self.object.raw, self.places());
         let arrived = raw.arrive(places, self.parties(), deadline).map_err(BrokenBarrier::from)?;
         let verdict = if arrived.last {

@@ -13,6 +13,10 @@ use serde::{Deserialize, Serialize};
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
+mod awaited;
+
+pub use awaited::AsyncConditionGuard;
+
 /// How many may wait at once.
 const WAITERS: usize = 256;
 
@@ -40,6 +44,18 @@ pub enum ConditionLock {
 impl From<Lock> for ConditionLock {
     fn from(lock: Lock) -> Self {
         Self::Lock(lock)
+    }
+}
+
+impl From<&Lock> for ConditionLock {
+    fn from(lock: &Lock) -> Self {
+        Self::Lock(lock.clone())
+    }
+}
+
+impl From<&RLock> for ConditionLock {
+    fn from(lock: &RLock) -> Self {
+        Self::RLock(lock.clone())
     }
 }
 

@@ -7,6 +7,8 @@ use crate::shared::object::{Object, Shareable};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+mod awaited;
+
 shared_struct! {
     /// An event as it lies in memory.
     pub(crate) struct EventState {

@@ -9,10 +9,14 @@ use serde::{Deserialize, Serialize};
 use std::marker::PhantomData;
 use std::time::Duration;
 
+mod awaited;
+
+pub use awaited::AsyncLockGuard;
+
 shared_struct! {
     /// A lock as it lies in memory.
     pub(crate) struct LockState {
-        raw: RawLock,
+        pub(super) raw: RawLock,
     }
 }
 
@@ -66,6 +70,10 @@ impl Lock {
     /// [`ShareError`] when the system has no memory or descriptor for it.
     pub fn new() -> Result<Self, ShareError> {
         Shareable::new(|_| ()).map(Self)
+    }
+
+    pub(super) fn handle(&self) -> &Shareable<LockState> {
+        &self.0
     }
 
     pub(super) fn raw(&self) -> &RawLock {

@@ -10,10 +10,12 @@
 //! | `condition` | [`Condition`] and the guard of its lock |
 //! | `event` | [`Event`] |
 //! | `barrier` | [`Barrier`] |
+//! | `awaited` | taking a lock word without keeping a thread; each object has an `awaited` too |
 //! | `error` | what can go wrong |
 //!
 //! What must never be in here: `unsafe`, or a state that the death of one process leaves for ever.
 
+pub(crate) mod awaited;
 mod barrier;
 mod condition;
 mod error;
@@ -26,9 +28,9 @@ mod semaphore;
 mod tests;
 
 pub use barrier::Barrier;
-pub use condition::{Condition, ConditionGuard, ConditionLock};
+pub use condition::{AsyncConditionGuard, Condition, ConditionGuard, ConditionLock};
 pub use error::{Acquired, BrokenBarrier, OwnerDied, SyncError, TryLockError};
 pub use event::Event;
-pub use lock::{Lock, LockGuard};
-pub use rlock::{RLock, RLockGuard};
+pub use lock::{AsyncLockGuard, Lock, LockGuard};
+pub use rlock::{AsyncRLockGuard, RLock, RLockGuard};
 pub use semaphore::{BoundedSemaphore, Permit, Semaphore};

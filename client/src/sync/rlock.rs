@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 use std::marker::PhantomData;
 use std::time::Duration;
 
+mod awaited;
+
+pub use awaited::AsyncRLockGuard;
+
 shared_struct! {
     /// A recursive lock as it lies in memory.
     pub(crate) struct RLockState {
@@ -63,6 +67,10 @@ impl RLock {
     /// [`ShareError`] when the system has no memory or descriptor for it.
     pub fn new() -> Result<Self, ShareError> {
         Shareable::new(|_| ()).map(Self)
+    }
+
+    pub(super) fn handle(&self) -> &Shareable<RLockState> {
+        &self.0
     }
 
     pub(super) fn raw(&self) -> &RawRLock {

@@ -12,6 +12,8 @@ use serde::ser::{Serialize, Serializer};
 use std::fmt;
 use std::time::Duration;
 
+mod awaited;
+
 /// Largest value of a semaphore, as `SEM_VALUE_MAX`.
 const VALUE_MAX: u32 = i32::MAX as u32;
 /// Fewest and most processes that may hold permits at once.

@@ -196,6 +196,12 @@ pub(crate) fn ignore_terminal() {
     }
 }
 
+/// Ignores the interrupt of a terminal, which is for whoever started this worker.
+pub(crate) fn ignore_interrupt() {
+    // SAFETY: SIG_IGN runs no code.
+    let _ = unsafe { nix::sys::signal::signal(Signal::SIGINT, SigHandler::SigIgn) };
+}
+
 /// Ignores `SIGPIPE`, as every Rust program does: std sees to it before `main`, but a test binary
 /// becomes a worker earlier.
 pub(crate) fn ignore_broken_pipes() {

@@ -19,13 +19,14 @@ extern "C" fn before_main() {
 static BEFORE_MAIN: extern "C" fn() = before_main;
 
 extern "C" fn at_exit() {
+    let _ = std::panic::catch_unwind(crate::exit::run);
     let _ = std::panic::catch_unwind(crate::process::end_children);
     // Children may have held the same.
     let _ = std::panic::catch_unwind(crate::shared::memory::let_go);
 }
 
-/// Calls [`crate::process::end_children`] and [`crate::shared::memory::let_go`] when this process
-/// exits normally.
+/// Calls [`crate::exit::run`], [`crate::process::end_children`] and
+/// [`crate::shared::memory::let_go`] when this process exits normally.
 pub(crate) fn register_exit_handler() {
     // SAFETY: the handler is a plain function that does not unwind.
     unsafe { libc::atexit(at_exit) };

@@ -162,7 +162,7 @@ unsafe fn join_host(call: &abi::Call, passed: &[RawFd]) {
 
 unsafe extern "C" fn before_exit(_: *mut c_void, _: abi::Sink) -> c_int {
     let _ = crate::runtime::panics::catch(|| {
-        crate::current::run_exit_handlers();
+        crate::exit::run();
         crate::process::end_children();
         crate::shared::memory::let_go();
     });
@@ -219,6 +219,7 @@ unsafe extern "C" fn warm(context: *mut c_void, sink: abi::Sink) -> c_int {
 }
 
 unsafe extern "C" fn after_fork(context: *mut c_void, sink: abi::Sink) -> c_int {
+    crate::exit::begin();
     let hook = hooks().and_then(|hooks| hooks.after_fork);
     // SAFETY: the host passes its own sink and context, by the ABI.
     hook.map_or(abi::OK, |hook| unsafe { serve_hook(hook, context, sink) })

@@ -69,3 +69,84 @@ pub(crate) fn wake(word: &AtomicU32, at_most: u32) -> u32 {
         u32::try_from(woken).unwrap_or(0)
     }
 }
+
+/// Most words that one call of [`wait_among`] takes (`FUTEX_WAITV_MAX`).
+pub(crate) const WORDS_MAX: usize = 128;
+
+/// How a sleep on several words ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WokenAmong {
+    /// Somebody woke it by the word at this place; perhaps by others too.
+    At(usize),
+    /// A word had another value already, a signal came, or the time passed.
+    Perhaps,
+    /// The system has no such call (before Linux 5.16, or it is forbidden).
+    Unsupported,
+}
+
+/// Sleeps while all of these words have these values, at most so long. There may be
+/// [`WORDS_MAX`] of them.
+pub(crate) fn wait_among(words: &[(&AtomicU32, u32)], at_most: Duration) -> WokenAmong {
+    /// `struct futex_waitv` of `linux/futex.h`.
+    #[repr(C)]
+    struct Waiter {
+        value: u64,
+        address: u64,
+        flags: u32,
+        reserved: u32,
+    }
+    /// A word of 32 bits, in memory that may be shared.
+    const SIZE_U32: u32 = 2;
+    let waiters = words.iter().map(|(word, expected)| Waiter {
+        value: u64::from(*expected),
+        address: word.as_ptr().expose_provenance() as u64,
+        flags: SIZE_U32,
+        reserved: 0,
+    });
+    let waiters = waiters.collect::<Vec<_>>();
+    let until = super::clock::monotonic().saturating_add(at_most);
+    let until = [until.as_secs().min(i64::MAX as u64), until.subsec_nanos().into()];
+    // SAFETY: the list and the time outlive the call; the words do too, as they are borrowed. The
+    // kernel only reads all of them.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_futex_waitv,
+            waiters.as_ptr(),
+            waiters.len() as libc::c_uint,
+            0u32,
+            // A `struct __kernel_timespec`: two numbers of 64 bits on every machine.
+            until.as_ptr(),
+            libc::CLOCK_MONOTONIC,
+        )
+    };
+    if let Ok(place) = usize::try_from(done) {
+        return WokenAmong::At(place);
+    }
+    match std::io::Error::last_os_error().raw_os_error() {
+        Some(libc::ENOSYS | libc::EPERM | libc::EINVAL | libc::ENOMEM) => WokenAmong::Unsupported,
+        _ => WokenAmong::Perhaps,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_several_words_wakes() {
+        let words = [const { AtomicU32::new(7) }; 3];
+        let all = words.each_ref().map(|word| (word, 7));
+        if wait_among(&all, Duration::ZERO) == WokenAmong::Unsupported {
+            return;
+        }
+        let begun = std::time::Instant::now();
+        assert_eq!(wait_among(&all, Duration::from_millis(20)), WokenAmong::Perhaps);
+        assert!(begun.elapsed() >= Duration::from_millis(20));
+        let changed = [(&words[0], 7), (&words[1], 8)];
+        assert_eq!(wait_among(&changed, Duration::from_secs(60)), WokenAmong::Perhaps);
+        std::thread::scope(|scope| {
+            scope.spawn(|| while wake(&words[2], 1) == 0 {});
+            assert_eq!(wait_among(&all, Duration::from_secs(60)), WokenAmong::At(2));
+        });
+    }
+}

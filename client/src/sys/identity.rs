@@ -173,6 +173,17 @@ pub(crate) fn thread_tag() -> u64 {
     if tag == 0 { 1 } else { tag }
 }
 
+/// A word of the same kind that stands for something else of this process than a thread, each time
+/// for something new. Never zero.
+pub(crate) fn fresh_tag() -> u64 {
+    static BASE: OnceLock<u64> = OnceLock::new();
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    // The constant of Fibonacci hashing: numbers are spread over the word.
+    let number = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let tag = BASE.get_or_init(random).wrapping_add(number) ^ Identity::own().0;
+    if tag == 0 { 1 } else { tag }
+}
+
 #[cold]
 fn random() -> u64 {
     // Without a source of randomness: the number of the thread, spread over the word (the constant

@@ -3,11 +3,14 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// Names the socket, for clients and daemon alike.
-pub const SOCKET_VARIABLE: &str = "MPSERVERD_SOCKET";
+#[cfg(target_os = "linux")]
+pub use mp::transport::{SOCKET_VARIABLE, default_socket};
 
-/// Names folders of modules, separated like `PATH`.
-pub const MODULE_PATH_VARIABLE: &str = "MPSERVERD_MODULE_PATH";
+pub use mp::module_path::VARIABLE as MODULE_PATH_VARIABLE;
+
+/// Names the socket.
+#[cfg(not(target_os = "linux"))]
+pub const SOCKET_VARIABLE: &str = "MPSERVERD_SOCKET";
 
 /// What the process found when it started. A reload uses the same, so that relative paths keep
 /// their meaning after the daemon has left its directory.
@@ -42,34 +45,15 @@ impl Environment {
     }
 }
 
-/// Where the socket is if nobody says so.
+/// Where the socket would be. No daemon runs here yet.
+#[cfg(not(target_os = "linux"))]
 pub fn default_socket() -> PathBuf {
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    platform_socket(runtime.filter(|dir| dir.is_absolute()))
-}
-
-#[cfg(unix)]
-fn platform_socket(runtime: Option<PathBuf>) -> PathBuf {
-    let uid = nix::unistd::geteuid();
-    let dir = if let Some(dir) = runtime {
-        dir.join("mpserverd")
-    } else if uid.is_root() {
-        PathBuf::from("/run/mpserverd")
+    if cfg!(windows) {
+        let user = std::env::var("USERNAME").unwrap_or_else(|_| "default".to_owned());
+        PathBuf::from(format!(r"\\.\pipe\mpserverd-{user}"))
     } else {
-        let dir = PathBuf::from(format!("/run/user/{uid}"));
-        if dir.is_dir() {
-            dir.join("mpserverd")
-        } else {
-            PathBuf::from(format!("/tmp/mpserverd-{uid}"))
-        }
-    };
-    dir.join("mpserverd.sock")
-}
-
-#[cfg(not(unix))]
-fn platform_socket(_runtime: Option<PathBuf>) -> PathBuf {
-    let user = std::env::var("USERNAME").unwrap_or_else(|_| "default".to_owned());
-    PathBuf::from(format!(r"\\.\pipe\mpserverd-{user}"))
+        std::env::temp_dir().join("mpserverd").join("mpserverd.sock")
+    }
 }
 
 /// The socket of a daemon that lives only as long as one command.
@@ -82,12 +66,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_runtime_directory_comes_first() {
-        let socket = platform_socket(Some("/run/user/7".into()));
-        assert_eq!(socket, Path::new("/run/user/7/mpserverd/mpserverd.sock"));
-        let socket = platform_socket(None);
-        assert!(socket.is_absolute() && socket.ends_with("mpserverd.sock"), "{socket:?}");
-        let private = private_socket(&socket);
+    fn a_private_socket_stands_beside_the_others() {
+        let socket = Path::new("/run/user/7/mpserverd/mpserverd.sock");
+        let private = private_socket(socket);
         assert_eq!(private.parent(), socket.parent());
         assert_ne!(private, socket);
     }

@@ -1,32 +1,19 @@
 //! From the name of a module to its file.
 
+use mp::module_path::candidates;
 use mpserverd_proto::error::Fault;
-use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::path::{Path, PathBuf};
 
 /// Finds the file of a module.
 ///
-/// A name with a `/` is a path and is taken as it is. Any other is looked for in every folder of
-/// the path, as `NAME`, `libNAME.so` and `NAME.so`; the first file wins. What the file holds is
-/// not looked at: see [`kind`](super::elf::kind).
+/// The first file of the [`candidates`] wins. What it holds is not looked at: see
+/// [`kind`](super::elf::kind).
 ///
 /// # Errors
 ///
 /// [`Fault::NotFound`] with every path that was tried.
 pub fn resolve(name: &str, module_path: &[PathBuf]) -> Result<PathBuf, Fault> {
-    let tried: Vec<PathBuf> = if name.contains(std::path::is_separator) {
-        vec![PathBuf::from(name)]
-    } else {
-        let names = [
-            name.to_owned(),
-            format!("{DLL_PREFIX}{name}{DLL_SUFFIX}"),
-            format!("{name}{DLL_SUFFIX}"),
-        ];
-        module_path
-            .iter()
-            .flat_map(|folder| names.each_ref().map(|name| folder.join(name)))
-            .collect()
-    };
+    let tried = candidates(name, module_path.iter().cloned());
     match tried.iter().find(|path| path.is_file()) {
         Some(path) => Ok(path.clone()),
         None => Err(Fault::NotFound { searched: searched(&tried) }),
@@ -59,6 +46,7 @@ fn what(path: &Path) -> Option<String> {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
+    use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
     use std::fs::{create_dir, write};
 
     #[test]

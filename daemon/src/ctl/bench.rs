@@ -82,7 +82,8 @@ pub(super) fn main(
 ) -> Result<u8, CtlError> {
     let modules = arguments::modules(&options.modules)?;
     let connection = connect::open(socket)?;
-    let warm = locate::Place::host(<bench::now as Task>::NAME, modules).context(connection.path());
+    let warm =
+        locate::Place::host(<bench::now as Task>::NAME, modules).context(connection.path())?;
     drop(connection);
     measure(&warm, "forkserver", WARM_UP.min(options.starts), 1)?;
     let forkserver = measure(&warm, "forkserver", options.starts, options.clients)?;

@@ -1,8 +1,8 @@
 //! Which template has the task: the modules that were asked for, or whatever the operator
 //! preloaded; if those have it not, any other template.
 
-use super::connect;
 use super::error::CtlError;
+use super::{arguments, connect};
 use crate::tasks::bench;
 use mp::Task;
 use mp::daemon::Connection;
@@ -37,26 +37,35 @@ impl Place {
     }
 
     /// A context whose workers have the task.
-    pub(super) fn context(&self, socket: &Path) -> Context {
+    pub(super) fn context(&self, socket: &Path) -> Result<Context, CtlError> {
         let context = mp::get_context(StartMethod::ForkServer)
             .with_socket(socket)
             .with_fallback(Fallback::Fail);
         let Some(program) = &self.program else {
-            return context.with_modules(self.modules.clone());
+            return Ok(context.with_modules(self.modules.clone()));
         };
         // For the whole process, which runs one command.
         mp::set_executable(program);
-        mp::set_forkserver_preload(self.modules.clone(), OnPreloadError::default());
-        context
+        mp::set_forkserver_preload(self.modules.clone(), OnPreloadError::default())
+            .map_err(|error| CtlError::usage(error.to_string()))?;
+        Ok(context)
     }
 }
 
-/// Finds the task.
-pub(super) fn find(
-    connection: &mut Connection,
+/// Where the daemon has the task: a context for it, and its full name.
+pub(super) fn open(
+    socket: Option<&Path>,
     task: &str,
-    modules: Vec<String>,
-) -> Result<Place, CtlError> {
+    modules: &[String],
+) -> Result<(Context, String), CtlError> {
+    let modules = arguments::modules(modules)?;
+    let mut connection = connect::open(socket)?;
+    let place = find(&mut connection, task, modules)?;
+    Ok((place.context(connection.path())?, place.task))
+}
+
+/// Finds the task.
+fn find(connection: &mut Connection, task: &str, modules: Vec<String>) -> Result<Place, CtlError> {
     let chosen = chosen(connection, &modules)?;
     let only = !modules.is_empty();
     let first = match &chosen {

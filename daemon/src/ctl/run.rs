@@ -7,7 +7,7 @@ use super::map::report::record;
 use super::map::source::{Input, Source};
 use super::map::stop::Stop;
 use super::screen::Screen;
-use super::{arguments, complain, connect, locate};
+use super::{arguments, complain, locate};
 use crate::cli::mpctl::Run;
 use std::path::Path;
 use std::time::Duration;
@@ -28,13 +28,11 @@ impl Sink for Keep {
 /// `mpctl run`.
 pub(super) fn main(socket: Option<&Path>, screen: &Screen, options: &Run) -> Result<u8, CtlError> {
     let stop = Stop::by_signals()?;
-    let modules = arguments::modules(&options.modules)?;
-    let mut connection = connect::open(socket)?;
-    let place = locate::find(&mut connection, &options.task, modules)?;
+    let (context, task) = locate::open(socket, &options.task, &options.modules)?;
     let plan = Plan {
-        context: place.context(connection.path()),
-        name: Some(options.name.clone().unwrap_or_else(|| short(&place.task))),
-        task: place.task,
+        context,
+        name: Some(options.name.clone().unwrap_or_else(|| short(&task))),
+        task,
         jobs: 1,
         ordered: true,
         timeout: options.timeout,
@@ -42,7 +40,6 @@ pub(super) fn main(socket: Option<&Path>, screen: &Screen, options: &Run) -> Res
         start_timeout: Some(options.timeout.unwrap_or(START).min(START)),
         patience: Duration::ZERO,
     };
-    drop(connection);
     let arguments = options.args.iter().map(|word| arguments::value(word)).collect();
     let input = Input { text: options.args.join(" "), arguments: Ok(arguments) };
     let mut kept = Keep::default();

@@ -39,6 +39,7 @@ pub(crate) enum Form {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[allow(clippy::large_enum_variant, reason = "one is made for each process")]
 pub(crate) enum Part {
     Ours(mp::Connection, Form, Way),
     Socket(mp::Passed<UnixStream>, Way),

@@ -75,6 +75,8 @@ mod linux {
             ["children-of-a-victim", method] => children_of_a_victim(method.parse().unwrap()),
             ["closed-streams", method, out] => closed_streams(method.parse().unwrap(), out),
             ["deleted-cwd", method] => deleted_cwd(method.parse().unwrap()),
+            ["exit-handlers", way] => exit_handlers(way),
+            ["deadlines-of-orphans", method] => deadlines_of_orphans(method.parse().unwrap()),
             ["overflow", method] => overflow(method.parse().unwrap()),
             ["squares", count] => squares(count.parse().unwrap(), Fallback::Spawn),
             ["autostart"] => squares(3, Fallback::Autostart),
@@ -109,10 +111,13 @@ mod linux {
         fixed("force");
         mp::force_start_method(None);
         fixed("none");
-        let default = mp::get_context(None);
-        println!("default: {}", default.method());
+        let default = mp::Context::default();
+        println!("open: {:?}", default.fixed_start_method());
+        println!("default: {}", mp::get_context(None).method());
         fixed("get_context");
         println!("default set: {}", default.set_start_method(StartMethod::Fork).unwrap_err());
+        default.force_start_method(Some(StartMethod::Fork)).unwrap();
+        println!("default forced: {}", default.method());
     }
 
     fn fork_with_threads() {
@@ -178,6 +183,54 @@ mod linux {
         let ctx = mp::get_context(method);
         let kind = ctx.process::<cwd>(()).start().unwrap().result().unwrap().unwrap_err().kind();
         println!("{kind:?}");
+    }
+
+    /// Registers exit handlers here and in a fork, then ends in this way.
+    fn exit_handlers(way: &str) {
+        mp::at_exit(|| println!("first"));
+        mp::at_exit(|| panic!("it keeps no other handler from running"));
+        let fork = mp::get_context(StartMethod::Fork);
+        let own = fork.process_fn(|| mp::at_exit(|| println!("the fork's own")));
+        assert_eq!(own.start().unwrap().join(), 0);
+        let child = fork.process_fn(|| std::thread::sleep(LONG)).daemon(true).start().unwrap();
+        mp::at_exit(move || {
+            mp::at_exit(|| println!("by a handler"));
+            println!("last, with a child that runs: {}", child.is_alive());
+        });
+        match way {
+            "return" => {}
+            "exit" => std::process::exit(7),
+            "exit-in-a-thread" => {
+                let thread = std::thread::Builder::new().spawn(|| std::process::exit(7)).unwrap();
+                drop(thread.join());
+            }
+            "panic" => panic!("as asked"),
+            "abort" => std::process::abort(),
+            "kill" => nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).unwrap(),
+            _ => panic!("unknown way {way}"),
+        }
+    }
+
+    /// Goes on when it is asked to end.
+    #[mp::task]
+    fn be_stubborn() {
+        let asked = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        signal_hook::flag::register(signal_hook::consts::SIGTERM, asked).unwrap();
+        std::thread::sleep(LONG);
+    }
+
+    /// Starts one child that has a deadline and a short grace, and one that is tied to this process
+    /// and in its long grace; prints their pids, and waits to be killed.
+    fn deadlines_of_orphans(method: StartMethod) {
+        let ctx = mp::get_context(method);
+        let stubborn = || ctx.process::<be_stubborn>(()).stdout(mp::Stream::Null);
+        let second = Duration::from_secs(1);
+        let tied = stubborn().daemon(true).deadline(second).grace(LONG).start().unwrap();
+        assert!(matches!(tied.result(), Err(mp::ProcessError::DeadlineExceeded(_))));
+        assert!(tied.is_alive());
+        let short = stubborn().deadline(second).grace(Duration::from_millis(300)).start().unwrap();
+        println!("{} {}", tied.pid(), short.pid());
+        std::thread::sleep(LONG);
     }
 
     fn overflow(method: StartMethod) {

@@ -4,6 +4,10 @@
 
 mp::enable_in_tests!();
 
+mod factories;
+mod globals;
+mod states;
+
 use mp::{ContextError, StartError, StartMethod};
 use mpserverd_tests::daemon::Daemon;
 use mpserverd_tests::program;
@@ -43,6 +47,9 @@ fn a_concrete_context_refuses_another_method() {
     for method in mp::get_all_start_methods() {
         let context = mp::get_context(*method);
         assert_eq!(context.set_start_method(*method), Err(ContextError::Fixed));
+        assert_eq!(context.force_start_method(None), Err(ContextError::Fixed));
+        assert_eq!(context.fixed_start_method(), Some(*method));
+        assert_eq!(context.get_context(None).method(), *method);
         assert_eq!(context.method(), *method);
     }
 }
@@ -57,9 +64,11 @@ again: the start method has been set already; use `force` to change it
 concrete set: a concrete context has a fixed start method
 force: Some(Spawn)
 none: None
+open: None
 default: forkserver
 get_context: Some(ForkServer)
 default set: the start method has been set already; use `force` to change it
+default forced: fork
 ";
     assert_eq!(subject(&["defaults"]), want);
 }

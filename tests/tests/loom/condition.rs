@@ -156,6 +156,36 @@ static TIMEOUT: Model<State> = Model {
     end: |state, _| assert_eq!(state.items.load(Ordering::Relaxed), 0),
 };
 
+/// One waits as a task does, whose future is dropped at any time: without the lock. One item comes,
+/// for the other one.
+static DROPPED: Model<State> = Model {
+    state,
+    processes: |state| {
+        let [drops, stays, puts] = [(); 3].map(|()| state.clone());
+        vec![
+            victim(move || {
+                drops.enter();
+                let at = drops.condition.enter(&drops.waiters).unwrap();
+                drops.lock.unlock().unwrap();
+                drops.condition.abandon(&drops.waiters, &drops.waiters[at]);
+            }),
+            process(move || assert!(stays.take(Deadline::NEVER))),
+            process(move || puts.put()),
+        ]
+    },
+    end: |state, died| {
+        assert_eq!(state.items.load(Ordering::Relaxed), 0);
+        // A dead one's place is freed by whoever needs it.
+        assert!(state.condition.waiting(&state.waiters) <= usize::from(died));
+    },
+};
+
+#[test]
+fn a_dropped_future_hands_its_notification_on() {
+    DROPPED.check(2);
+    DROPPED.check_deaths(1);
+}
+
 #[test]
 fn each_waiter_gets_its_notification() {
     DEATH.check(2);

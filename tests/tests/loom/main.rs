@@ -6,12 +6,13 @@
 //! |---|---|
 //! | `raw` | the algorithms, as they stand in the client |
 //! | `atomics` | the machine: atomics, sleeping, processes that die |
-//! | `lock`, `rlock`, `event`, `semaphore`, `condition`, `barrier`, `ring` | a model of each |
+//! | `lock`, `rlock`, `event`, `semaphore`, `condition`, `barrier`, `ring`, `claim` | a model of each |
 //!
 //! A model of another algorithm is one more file: include its source in `raw`, and say in a
 //! [`Model`](raw::atomics::Model) what its processes do.
 
 mod barrier;
+mod claim;
 mod condition;
 mod event;
 mod lock;

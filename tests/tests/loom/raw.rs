@@ -8,6 +8,8 @@ pub(crate) mod atomics;
 pub(crate) mod barrier;
 #[path = "../../../client/src/sync/raw/bell.rs"]
 pub(crate) mod bell;
+#[path = "../../../client/src/sync/raw/claim.rs"]
+pub(crate) mod claim;
 #[path = "../../../client/src/sync/raw/condition.rs"]
 pub(crate) mod condition;
 #[path = "../../../client/src/sync/raw/counters.rs"]

@@ -4,6 +4,9 @@
 mp::enable_in_tests!();
 
 mod connection;
+mod context;
+mod names;
+mod process;
 mod queues;
 mod sync;
 mod values;

@@ -82,12 +82,15 @@ fn daemonic_processes_may_have_children(ctx: &mp::Context) {
     assert_eq!(value(ctx.process::<generations>((1,)).daemon(true)).len(), 2);
 }
 
-/// Runs a program by each method, with a daemon for it.
-fn by_each_method(run: impl Fn(&str, &std::path::Path)) {
+/// Runs a program by each method at once, with a daemon for it.
+fn by_each_method(run: impl Fn(&str, &std::path::Path) + Sync) {
     let daemon = Daemon::start(&[]);
-    for method in ["spawn", "forkserver", "fork"] {
-        run(method, daemon.directory());
-    }
+    let (run, directory) = (&run, daemon.directory());
+    std::thread::scope(|scope| {
+        for method in ["spawn", "forkserver", "fork"] {
+            scope.spawn(move || run(method, directory));
+        }
+    });
 }
 
 #[test]
@@ -119,6 +122,27 @@ fn a_killed_parent_takes_with_it_who_is_tied_to_it() {
         }
         assert!(proc::is_running(other), "{method}: {line}");
         proc::kill_exactly(proc::identity(other).unwrap());
+    });
+}
+
+#[test]
+fn a_deadline_holds_without_the_parent() {
+    by_each_method(|method, directory| {
+        let mut parent = program::command(SUBJECT, directory)
+            .args(["deadlines-of-orphans", method])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(parent.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let pids = line.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<u32>>();
+        assert_eq!(pids.len(), 2, "{method}");
+        parent.kill().unwrap();
+        parent.wait().unwrap();
+        // Neither the long grace of the one nor the signal that the other ignores keeps it.
+        for pid in pids {
+            assert!(eventually(PATIENCE, || !proc::is_running(pid)), "{method}: {line}");
+        }
     });
 }
 

@@ -47,6 +47,9 @@ suite![
     each_way_of_ending_has_its_code,
     a_deadline_kills,
     a_deadline_that_is_met_does_nothing,
+    a_grace_lets_it_end_in_order,
+    a_grace_ends_by_a_kill,
+    who_does_not_handle_the_signal_ends_by_it,
     signals_of_its_own_are_told,
     workers_block_and_ignore_nothing,
     a_broken_pipe_is_an_error,
@@ -96,6 +99,65 @@ fn a_deadline_that_is_met_does_nothing(ctx: &mp::Context) {
     assert_eq!(outcome(&process).unwrap(), 1);
     assert_eq!(end(&process), 0);
     assert_eq!(value(ctx.process::<nap>((2,)).deadline(Duration::MAX)), 2);
+}
+
+/// Handles `SIGTERM`: returns then, or goes on.
+#[mp::task]
+fn be_asked(path: std::path::PathBuf, obeys: bool) -> u32 {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let asked = std::sync::Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGTERM, asked.clone()).unwrap();
+    mp::at_exit(move || std::fs::write(path, "in order").unwrap());
+    while !obeys || !asked.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    7
+}
+
+/// Long enough to be ready for the signal.
+const LIMIT: Duration = Duration::from_secs(1);
+
+fn deadline_exceeded<T: std::fmt::Debug>(process: &mp::Process<T>, limit: Duration) {
+    match outcome(process) {
+        Err(mp::ProcessError::DeadlineExceeded(told)) => assert_eq!(told, limit),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn a_grace_lets_it_end_in_order(ctx: &mp::Context) {
+    let directory = tempfile::tempdir().unwrap();
+    let mark = directory.path().join("mark");
+    let process = ctx.process::<be_asked>((mark.clone(), true)).deadline(LIMIT).grace(PATIENCE);
+    let process = process.start().unwrap();
+    deadline_exceeded(&process, LIMIT);
+    assert_eq!(end(&process), 1);
+    assert_eq!(std::fs::read_to_string(mark).unwrap(), "in order");
+}
+
+fn a_grace_ends_by_a_kill(ctx: &mp::Context) {
+    let directory = tempfile::tempdir().unwrap();
+    let mark = directory.path().join("mark");
+    let grace = Duration::from_millis(200);
+    let begun = std::time::Instant::now();
+    let process = ctx.process::<be_asked>((mark.clone(), false)).deadline(LIMIT).grace(grace);
+    let process = process.start().unwrap();
+    // Its result is there before the grace is over, and it lives on.
+    deadline_exceeded(&process, LIMIT);
+    assert_eq!(end(&process), -9);
+    assert!(begun.elapsed() >= LIMIT + grace);
+    assert!(!mark.exists());
+}
+
+fn who_does_not_handle_the_signal_ends_by_it(ctx: &mp::Context) {
+    let limit = Duration::from_millis(50);
+    for grace in [PATIENCE, Duration::MAX] {
+        let process = ctx.process::<sleep_for_ever>(()).deadline(limit).grace(grace);
+        let process = process.start().unwrap();
+        deadline_exceeded(&process, limit);
+        assert_eq!(end(&process), -15);
+    }
+    // Without a deadline there is none to be gracious about.
+    assert_eq!(value(ctx.process::<nap>((3,)).grace(Duration::from_millis(1))), 3);
 }
 
 fn signals_of_its_own_are_told(ctx: &mp::Context) {

@@ -153,6 +153,14 @@ impl mp::Task for ForgedWarm {
         mp::task::ReturnsValue::encode(&mp::task::Returns::new(), codec, output)
     }
 
+    fn append(
+        codec: mp::Codec,
+        output: Reading,
+        bytes: &mut Vec<u8>,
+    ) -> Result<mp::task::Appended, CodecError> {
+        mp::task::ReturnsValue::append(&mp::task::Returns::new(), codec, output, bytes)
+    }
+
     fn decode(codec: mp::Codec, failed: bool, payload: &[u8]) -> Result<Reading, CodecError> {
         mp::task::ReturnsValue::decode(&mp::task::Returns::new(), codec, failed, payload)
     }

@@ -167,6 +167,14 @@ impl mp::Task for Forged {
         mp::task::ReturnsValue::encode(&mp::task::Returns::new(), codec, output)
     }
 
+    fn append(
+        codec: mp::Codec,
+        output: usize,
+        bytes: &mut Vec<u8>,
+    ) -> Result<mp::task::Appended, CodecError> {
+        mp::task::ReturnsValue::append(&mp::task::Returns::new(), codec, output, bytes)
+    }
+
     fn decode(codec: mp::Codec, failed: bool, payload: &[u8]) -> Result<usize, CodecError> {
         mp::task::ReturnsValue::decode(&mp::task::Returns::new(), codec, failed, payload)
     }

@@ -3,10 +3,12 @@
 
 mp::enable_in_tests!();
 
+mod awaited;
 mod connections;
 mod foreign;
 mod hostile;
 mod modules;
+mod pools;
 mod queues;
 mod travel;
 mod words;

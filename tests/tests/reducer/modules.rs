@@ -10,7 +10,7 @@ use mpserverd_tests::suite::{PATIENCE, outcome, value};
 macro_rules! task_of_module {
     ($type:ident: $name:literal, ($($arg:ty),*) -> $output:ty) => {
         #[derive(Debug)]
-        enum $type {}
+        pub(super) enum $type {}
 
         impl mp::Task for $type {
             const NAME: &'static str = $name;
@@ -29,6 +29,16 @@ macro_rules! task_of_module {
                 #[allow(unused_imports, reason = "the type decides which one is used")]
                 use mp::task::{ReturnsResult as _, ReturnsValue as _};
                 (&&mp::task::Returns::<$output>::new()).encode(codec, output)
+            }
+
+            fn append(
+                codec: mp::Codec,
+                output: $output,
+                bytes: &mut Vec<u8>,
+            ) -> Result<mp::task::Appended, mp::CodecError> {
+                #[allow(unused_imports, reason = "the type decides which one is used")]
+                use mp::task::{ReturnsResult as _, ReturnsValue as _};
+                (&&mp::task::Returns::<$output>::new()).append(codec, output, bytes)
             }
 
             fn decode(

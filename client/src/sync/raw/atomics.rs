@@ -12,13 +12,17 @@ const PASSING: Duration = Duration::from_millis(10);
 
 pub(crate) use std::hint::spin_loop as pause;
 
+pub(crate) use crate::deadline::Deadline;
 pub(crate) use crate::sys::futex::{Woken, wait, wake};
 pub(crate) use crate::sys::mapping::shared_struct;
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+/// The part of a 64-bit atomic on which one can sleep.
+pub(crate) type Half<'a> = &'a AtomicU32;
+
 /// The word of a 64-bit atomic on which one can sleep: its low half.
 #[inline]
-pub(crate) fn low_half(word: &AtomicU64) -> &AtomicU32 {
+pub(crate) fn low_half(word: &AtomicU64) -> Half<'_> {
     crate::sys::halves::low(word)
 }
 
@@ -102,39 +106,6 @@ pub(crate) fn is_due(last: &AtomicU64, period: Duration) -> bool {
 
 /// Bits of a word that say which process.
 pub(crate) use crate::sys::identity::IDENTITY_MASK;
-
-/// Until when to wait.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Deadline(Option<Instant>);
-
-impl Deadline {
-    /// For ever.
-    pub(crate) const NEVER: Self = Self(None);
-
-    /// So long from now; a time beyond what the clock can express is for ever.
-    #[inline]
-    pub(crate) fn within(timeout: Duration) -> Self {
-        Self(Instant::now().checked_add(timeout))
-    }
-
-    /// So long from now, or for ever.
-    #[inline]
-    pub(crate) fn of(timeout: Option<Duration>) -> Self {
-        timeout.map_or(Self::NEVER, Self::within)
-    }
-
-    /// The same, but not before so long from now.
-    pub(crate) fn at_least(self, time: Duration) -> Self {
-        Self(self.0.map(|at| at.max(Instant::now() + time)))
-    }
-
-    /// How long one may sleep now: not longer than `nap`; `None` when the time has passed.
-    pub(crate) fn nap(self, nap: Duration) -> Option<Duration> {
-        let Some(at) = self.0 else { return Some(nap) };
-        let left = at.saturating_duration_since(Instant::now());
-        (!left.is_zero()).then(|| left.min(nap))
-    }
-}
 
 /// Since when a waiter has waited.
 #[derive(Debug)]

@@ -22,6 +22,7 @@ use super::atomics::{
 };
 use super::lock::{NAP_LONGEST, RawLock, Taken, TimedOut};
 use super::semaphore::{GRACE, SWEEP_EVERY};
+use std::time::Duration;
 
 /// Places for each party.
 pub(crate) const PLACES_PER_PARTY: usize = 2;
@@ -114,7 +115,33 @@ pub(crate) struct Arrived<'a> {
     pub(crate) last: bool,
 }
 
+/// What an attempt to arrive came to. The inner lock was given back.
+#[derive(Debug)]
+pub(crate) enum Arrival<'a> {
+    /// It is in the current generation.
+    Arrived(Arrived<'a>),
+    /// Nobody arrives before a reset.
+    Broken(Verdict),
+    /// Something has changed.
+    Again,
+    /// There is no place free, as long as the turn is this.
+    Crowded {
+        /// The turn.
+        turn: u32,
+    },
+}
+
 impl RawBarrier {
+    /// The inner lock.
+    pub(crate) fn inner(&self) -> &RawLock {
+        &self.lock
+    }
+
+    /// The word on which those sleep who wait.
+    pub(crate) fn sleepers(&self) -> &AtomicU32 {
+        &self.turn
+    }
+
     fn last(&self) -> (u32, Option<Verdict>) {
         let decided = self.decided.load(Ordering::Acquire);
         ((decided >> 32) as u32, Verdict::from_bits(decided as u32))
@@ -133,12 +160,18 @@ impl RawBarrier {
 
     /// Takes the inner lock and finishes what a dead owner began.
     fn enter(&self, places: &[Place], deadline: Deadline) -> Result<(), TimedOut> {
-        if self.lock.lock(deadline)? == Taken::OwnerDied {
+        let taken = self.lock.lock(deadline)?;
+        self.entered(places, taken);
+        Ok(())
+    }
+
+    /// Said by who has taken the inner lock: finishes what a dead owner began.
+    pub(crate) fn entered(&self, places: &[Place], taken: Taken) {
+        if taken == Taken::OwnerDied {
             self.settle(places);
             self.lock.make_consistent();
             self.call_all();
         }
-        Ok(())
     }
 
     fn enter_certainly(&self, places: &[Place]) {
@@ -199,31 +232,42 @@ impl RawBarrier {
     ) -> Result<Arrived<'a>, Verdict> {
         loop {
             self.enter(places, deadline.at_least(GRACE)).map_err(|_| Verdict::TimedOut)?;
-            if self.decide_if_left(places) {
-                continue;
-            }
-            if let Some(verdict) = self.broken() {
-                self.leave();
-                return Err(verdict);
-            }
-            let (generation, _) = self.last();
-            let index = self.waiting(places);
-            let free = places.iter().find(|place| place.who.load(Ordering::Acquire) == 0);
-            if let Some(place) = free.filter(|_| index < parties) {
-                place.state.store(WAITING, Ordering::Relaxed);
-                place.generation.store(generation, Ordering::Relaxed);
-                place.who.store(own_identity(), Ordering::Release);
-                self.leave();
-                return Ok(Arrived { place, index, last: index + 1 == parties });
-            }
-            self.crowded.store(1, Ordering::Relaxed);
-            let turn = self.turn.load(Ordering::Relaxed);
-            self.leave();
+            let turn = match self.try_arrive(places, parties) {
+                Arrival::Arrived(arrived) => return Ok(arrived),
+                Arrival::Broken(verdict) => return Err(verdict),
+                Arrival::Again => continue,
+                Arrival::Crowded { turn } => turn,
+            };
             let time = deadline.nap(NAP_LONGEST).ok_or(Verdict::TimedOut)?;
             if wait(&self.turn, turn, time) == Woken::TimedOut {
                 self.sweep(places);
             }
         }
+    }
+
+    /// Takes a place, if there is one, with the inner lock, which it gives back.
+    pub(crate) fn try_arrive<'a>(&self, places: &'a [Place], parties: usize) -> Arrival<'a> {
+        if self.decide_if_left(places) {
+            return Arrival::Again;
+        }
+        if let Some(verdict) = self.broken() {
+            self.leave();
+            return Arrival::Broken(verdict);
+        }
+        let (generation, _) = self.last();
+        let index = self.waiting(places);
+        let free = places.iter().find(|place| place.who.load(Ordering::Acquire) == 0);
+        if let Some(place) = free.filter(|_| index < parties) {
+            place.state.store(WAITING, Ordering::Relaxed);
+            place.generation.store(generation, Ordering::Relaxed);
+            place.who.store(own_identity(), Ordering::Release);
+            self.leave();
+            return Arrival::Arrived(Arrived { place, index, last: index + 1 == parties });
+        }
+        self.crowded.store(1, Ordering::Relaxed);
+        let turn = self.turn.load(Ordering::Relaxed);
+        self.leave();
+        Arrival::Crowded { turn }
     }
 
     /// What the last one to arrive says when all is done that comes before the others go on; gives
@@ -235,6 +279,16 @@ impl RawBarrier {
         verdict: Verdict,
     ) -> Verdict {
         self.enter_certainly(places);
+        self.conclude_entered(places, arrived, verdict)
+    }
+
+    /// The same with the inner lock, which it gives back.
+    pub(crate) fn conclude_entered(
+        &self,
+        places: &[Place],
+        arrived: &Arrived<'_>,
+        verdict: Verdict,
+    ) -> Verdict {
         if arrived.verdict().is_some() {
             self.leave();
         } else if !self.decide_if_left(places) {
@@ -253,13 +307,12 @@ impl RawBarrier {
         deadline: Deadline,
     ) -> Verdict {
         loop {
-            let turn = self.turn.load(Ordering::Acquire);
-            if let Some(verdict) = arrived.verdict() {
-                self.depart(arrived);
-                return verdict;
-            }
+            let turn = match self.look(arrived) {
+                Ok(verdict) => return verdict,
+                Err(turn) => turn,
+            };
             let Some(time) = deadline.nap(NAP_LONGEST) else {
-                return self.give_up(places, arrived);
+                return self.give_up(places, arrived, GRACE);
             };
             if wait(&self.turn, turn, time) == Woken::TimedOut {
                 self.sweep(places);
@@ -267,8 +320,24 @@ impl RawBarrier {
         }
     }
 
-    fn give_up(&self, places: &[Place], arrived: &Arrived<'_>) -> Verdict {
-        if self.enter(places, Deadline::within(GRACE)).is_ok() {
+    /// What was decided, after which the place is free; else the turn, for as long as which nothing
+    /// is.
+    pub(crate) fn look(&self, arrived: &Arrived<'_>) -> Result<Verdict, u32> {
+        let turn = self.turn.load(Ordering::Acquire);
+        let verdict = arrived.verdict().ok_or(turn)?;
+        self.depart(arrived);
+        Ok(verdict)
+    }
+
+    /// Waits no more, which breaks the barrier; the inner lock may take so long. Gives what holds,
+    /// which may have been decided before.
+    pub(crate) fn give_up(
+        &self,
+        places: &[Place],
+        arrived: &Arrived<'_>,
+        grace: Duration,
+    ) -> Verdict {
+        if self.enter(places, Deadline::within(grace)).is_ok() {
             match arrived.verdict() {
                 Some(_) => self.leave(),
                 None => self.decide(places, Verdict::TimedOut),
@@ -313,7 +382,7 @@ impl RawBarrier {
     }
 
     /// Looks after the dead, unless somebody has just done so.
-    fn sweep(&self, places: &[Place]) {
+    pub(crate) fn sweep(&self, places: &[Place]) {
         if !is_due(&self.swept, SWEEP_EVERY) {
             return;
         }

@@ -27,13 +27,18 @@ shared_struct! {
 
 /// What the bell was when somebody began to listen.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Heard(u32);
+pub(crate) struct Heard(pub(crate) u32);
 
 impl Bell {
     /// Announces a sleeper. What it waits for must be looked at once more between this and
     /// [`sleep`](Self::sleep).
     pub(crate) fn listen(&self) -> Heard {
         Heard(publish_bits(&self.word, SLEEPERS))
+    }
+
+    /// The word on which those sleep who listen.
+    pub(crate) fn sleepers(&self) -> &AtomicU32 {
+        &self.word
     }
 
     /// Sleeps until a ring since [`listen`](Self::listen), at most so long.

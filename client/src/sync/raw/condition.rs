@@ -11,8 +11,10 @@
 //! | identity | any | somebody is just entering |
 //! | identity and `READY` | `WAITING` | waits since `ticket` |
 //! | identity and `READY` | `NOTIFIED` | was notified by the notification `ticket` |
+//! | identity and `READY` | `LEFT` | gave up without the lock, and is just leaving |
 //!
-//! Waiters and notifications draw tickets from one counter. A notifier marks those with the lowest tickets and wakes each, and never waits for any. A place
+//! Waiters and notifications draw tickets from one counter. A notifier marks those with the lowest
+//! tickets and wakes each, and never waits for any. A place
 //! whose process is dead is freed by whoever comes upon it. If that one was notified and had not
 //! yet returned, the notification goes to the longest waiter among those that waited then.
 
@@ -28,6 +30,7 @@ const READY: u64 = 1 << 28;
 
 const WAITING: u32 = 0;
 const NOTIFIED: u32 = 1;
+const LEFT: u32 = 2;
 
 shared_struct! {
     /// A place for one waiter. All zeros is a free one.
@@ -124,6 +127,24 @@ impl Waiter {
             && self.state.load(Ordering::Relaxed) == WAITING
     }
 
+    /// The word on which the waiter sleeps, and what it is until it is notified.
+    pub(crate) fn sleeper(&self) -> (&AtomicU32, u32) {
+        (&self.state, WAITING)
+    }
+
+    /// Whether the waiter, who asks this itself, was notified.
+    pub(crate) fn is_notified(&self) -> bool {
+        self.state.load(Ordering::Relaxed) != WAITING
+    }
+
+    /// Leaves the place; tells whether the waiter was notified. Called by who holds the lock, so
+    /// nobody notifies it meanwhile: what stands there is final.
+    pub(crate) fn leave(&self) -> bool {
+        let notified = self.is_notified();
+        self.who.store(0, Ordering::Release);
+        notified
+    }
+
     /// Frees the place of somebody dead; `false` if others were faster.
     fn bury(&self, who: u64) -> bool {
         self.who.compare_exchange(who, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
@@ -142,10 +163,10 @@ impl RawCondition {
         monitor: &dyn Monitor,
         deadline: Deadline,
     ) -> Result<Waited, Crowded> {
-        let place = self.enter(waiters)?;
+        let place = &waiters[self.enter(waiters)?];
         let depth = monitor.suspend();
         let lock = loop {
-            if place.state.load(Ordering::Relaxed) != WAITING {
+            if place.is_notified() {
                 break monitor.resume(depth);
             }
             let Some(time) = deadline.nap(NAP_LONGEST) else { break monitor.resume(depth) };
@@ -161,31 +182,45 @@ impl RawCondition {
                 };
             }
         };
-        // Nobody notifies while this thread has the lock: what stands there now is final.
-        let notified = place.state.load(Ordering::Relaxed) != WAITING;
-        place.who.store(0, Ordering::Release);
-        Ok(Waited { notified, lock })
+        Ok(Waited { notified: place.leave(), lock })
     }
 
-    fn enter<'a>(&self, waiters: &'a [Waiter]) -> Result<&'a Waiter, Crowded> {
+    /// Takes a place to wait at and gives its number. Called by who holds the lock.
+    pub(crate) fn enter(&self, waiters: &[Waiter]) -> Result<usize, Crowded> {
         let own = own_identity();
         let ticket = self.next.fetch_add(1, Ordering::Relaxed);
         let start = (ticket % waiters.len().max(1) as u64) as usize;
-        let free = |place: &&Waiter| {
-            place.who.compare_exchange(0, own, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        let free = |at: &usize| {
+            let who = &waiters[*at].who;
+            who.compare_exchange(0, own, Ordering::Acquire, Ordering::Relaxed).is_ok()
         };
-        let look = || waiters[start..].iter().chain(&waiters[..start]).find(free);
-        let place = match look() {
-            Some(place) => place,
+        let look = || (start..waiters.len()).chain(0..start).find(free);
+        let at = match look() {
+            Some(at) => at,
             None => {
                 self.bury_all(waiters);
                 look().ok_or(Crowded)?
             }
         };
+        let place = &waiters[at];
         place.ticket.store(ticket, Ordering::Relaxed);
         place.state.store(WAITING, Ordering::Relaxed);
         place.who.store(own | READY, Ordering::Release);
-        Ok(place)
+        Ok(at)
+    }
+
+    /// Leaves a place without the lock, as somebody who dies would. A notification that was meant
+    /// for this waiter goes to another one that waited then.
+    pub(crate) fn abandon(&self, waiters: &[Waiter], place: &Waiter) {
+        let (acquire, relaxed) = (Ordering::Acquire, Ordering::Relaxed);
+        if place.state.compare_exchange(WAITING, LEFT, relaxed, acquire).is_ok() {
+            // No notifier can mean it any more.
+            place.who.store(0, Ordering::Release);
+            return;
+        }
+        let before = place.ticket.load(Ordering::Relaxed);
+        place.who.store(0, Ordering::Release);
+        self.notify_one(waiters, before);
     }
 
     /// Frees the places of all who are dead.
@@ -201,7 +236,7 @@ impl RawCondition {
     }
 
     /// Gives notifications of those that died with one to others.
-    fn hand_on(&self, waiters: &[Waiter]) {
+    pub(crate) fn hand_on(&self, waiters: &[Waiter]) {
         for place in waiters {
             let who = place.who.load(Ordering::Acquire);
             let notified = who & READY != 0 && place.state.load(Ordering::Acquire) == NOTIFIED;

@@ -26,6 +26,17 @@ shared_struct! {
     }
 }
 
+/// What the event was when somebody began to wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Begin(u32);
+
+impl Begin {
+    /// Whether it is set now, or was in between.
+    fn is_over(self, word: u32) -> bool {
+        word & SET != 0 || (word ^ self.0) & !FLAGS != 0
+    }
+}
+
 impl RawEvent {
     /// Whether it is set.
     #[inline]
@@ -67,21 +78,37 @@ impl RawEvent {
 
     #[cold]
     fn wait_slow(&self, deadline: Deadline) -> bool {
-        let begin = self.word.load(Ordering::Acquire);
-        let mut word = begin;
+        let begin = self.begin();
         loop {
-            if word & SET != 0 || (word ^ begin) & !FLAGS != 0 {
+            if begin.is_over(self.word.load(Ordering::Acquire)) {
                 return true;
             }
             let Some(time) = deadline.nap(NAP_LONGEST) else { return false };
+            let Some(expected) = self.look(begin) else { return true };
+            wait(&self.word, expected, time);
+        }
+    }
+
+    /// Begins to wait.
+    pub(crate) fn begin(&self) -> Begin {
+        Begin(self.word.load(Ordering::Acquire))
+    }
+
+    /// The word on which those sleep who wait.
+    pub(crate) fn sleepers(&self) -> &AtomicU32 {
+        &self.word
+    }
+
+    /// `None` if it is set, or was since then; else announces a sleeper, and gives the word.
+    pub(crate) fn look(&self, begin: Begin) -> Option<u32> {
+        let mut word = self.word.load(Ordering::Acquire);
+        while !begin.is_over(word) {
             let to = word | SLEEPERS;
             match self.word.compare_exchange(word, to, Ordering::Acquire, Ordering::Acquire) {
-                Ok(_) => {
-                    wait(&self.word, to, time);
-                    word = self.word.load(Ordering::Acquire);
-                }
+                Ok(_) => return Some(to),
                 Err(now) => word = now,
             }
         }
+        None
     }
 }

@@ -24,7 +24,7 @@
 //! before it. A reservation whose taker dies is void when the next sleeper's nap ends.
 
 use super::atomics::{
-    AtomicU64, Deadline, IDENTITY_MASK, Ordering, Patience, SPINS, Woken, is_dead, low_half,
+    AtomicU64, Deadline, Half, IDENTITY_MASK, Ordering, Patience, SPINS, Woken, is_dead, low_half,
     own_identity, pause, seems_dead, shared_struct, wait, wake,
 };
 use std::time::Duration;
@@ -48,6 +48,35 @@ pub(crate) enum Taken {
     Clean,
     /// From an owner that died, or after one whose death nobody has made good.
     OwnerDied,
+}
+
+/// What a look at something that may have to be waited for came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step<T> {
+    /// There is nothing to wait for any more.
+    Done(T),
+    /// Others know now that somebody sleeps: while the word is this, so long at most.
+    Sleep {
+        /// The word.
+        expected: u32,
+        /// When to look again, whatever happens.
+        nap: Duration,
+    },
+}
+
+/// Who waits for a lock, between two looks at it.
+#[derive(Debug)]
+pub(crate) struct Queuer {
+    patience: Patience,
+    nap: Duration,
+    slept: bool,
+}
+
+impl Queuer {
+    /// Begins to wait.
+    pub(crate) fn new() -> Self {
+        Self { patience: Patience::begin(), nap: NAP_SHORTEST, slept: false }
+    }
 }
 
 /// The time passed first; the lock is not held.
@@ -137,50 +166,81 @@ impl RawLock {
         if let Some(taken) = self.spin(own) {
             return Ok(taken);
         }
-        let patience = Patience::begin();
-        let mut nap = NAP_SHORTEST;
-        let mut slept = false;
+        let mut queuer = Queuer::new();
+        loop {
+            let (expected, nap) = match self.look(&mut queuer) {
+                Step::Done(taken) => return Ok(taken),
+                Step::Sleep { expected, nap } => (expected, nap),
+            };
+            let Some(time) = deadline.nap(nap) else {
+                return self.inherit(own, self.word.load(Ordering::Relaxed)).ok_or(TimedOut);
+            };
+            let woken = wait(self.sleepers(), expected, time);
+            if let Some(taken) = self.slept(&mut queuer, woken) {
+                return Ok(taken);
+            }
+        }
+    }
+
+    /// Takes it if it is free, or becomes so in a moment: what comes before a wait.
+    #[inline]
+    pub(crate) fn lock_at_once(&self) -> Option<Taken> {
+        let own = own_identity();
+        if self.exchange(0, own) { Some(Taken::Clean) } else { self.spin(own) }
+    }
+
+    /// The word on which those sleep who wait.
+    #[inline]
+    pub(crate) fn sleepers(&self) -> Half<'_> {
+        low_half(&self.word)
+    }
+
+    /// Announces sleepers, whatever the lock is just now; gives the word on which they sleep. For
+    /// those who stay when one of several that slept as one was woken: a release is sure to change
+    /// an announced word.
+    pub(crate) fn announce(&self) -> u32 {
+        (self.word.fetch_or(CONTENDED, Ordering::Relaxed) | CONTENDED) as u32
+    }
+
+    /// Takes it, or announces a sleeper.
+    pub(crate) fn look(&self, queuer: &mut Queuer) -> Step<Taken> {
+        let own = own_identity();
         loop {
             let word = self.word.load(Ordering::Relaxed);
-            let starved = slept && patience.exceeds(STARVED_AFTER);
-            if is_free(word) && (slept || word & STARVING == 0) {
+            let starved = queuer.slept && queuer.patience.exceeds(STARVED_AFTER);
+            if is_free(word) && (queuer.slept || word & STARVING == 0) {
                 // Others may sleep too: whoever has slept passes the wake-up on.
                 let mut to = own | word & (INCONSISTENT | CONTENDED);
-                if slept {
+                if queuer.slept {
                     to |= CONTENDED;
                 }
                 if starved {
                     to |= word & STARVING;
                 }
                 if self.exchange(word, to) {
-                    return Ok(taken(word));
+                    return Step::Done(taken(word));
                 }
                 continue;
             }
             let announced = word | CONTENDED | if starved { STARVING } else { 0 };
-            if announced != word && !self.exchange(word, announced) {
-                continue;
-            }
-            let Some(time) = deadline.nap(nap) else {
-                return self.inherit(own, announced).ok_or(TimedOut);
-            };
-            match wait(low_half(&self.word), announced as u32, time) {
-                Woken::Changed => {}
-                Woken::Perhaps => slept = true,
-                Woken::TimedOut => {
-                    slept = true;
-                    nap = (nap * 2).min(NAP_LONGEST);
-                    // Who holds it *now* counts: it may have changed hands since the nap began.
-                    let word = self.word.load(Ordering::Relaxed);
-                    if !is_free(word)
-                        && is_dead(word)
-                        && self.exchange(word, own | INCONSISTENT | CONTENDED | word & STARVING)
-                    {
-                        return Ok(Taken::OwnerDied);
-                    }
-                }
+            if announced == word || self.exchange(word, announced) {
+                return Step::Sleep { expected: announced as u32, nap: queuer.nap };
             }
         }
+    }
+
+    /// Said after a sleep. If the nap was over, takes the lock from an owner that is dead.
+    pub(crate) fn slept(&self, queuer: &mut Queuer, woken: Woken) -> Option<Taken> {
+        queuer.slept |= woken != Woken::Changed;
+        if woken != Woken::TimedOut {
+            return None;
+        }
+        queuer.nap = (queuer.nap * 2).min(NAP_LONGEST);
+        // Who holds it *now* counts: it may have changed hands since the nap began.
+        let word = self.word.load(Ordering::Relaxed);
+        let to = own_identity() | INCONSISTENT | CONTENDED | word & STARVING;
+        let inherited = !is_free(word) && is_dead(word) && self.exchange(word, to);
+        inherited.then_some(Taken::OwnerDied)
     }
 
     /// Releases it, whoever holds it.
@@ -209,7 +269,7 @@ impl RawLock {
             if !self.leave(word, to) {
                 continue;
             }
-            if word & CONTENDED != 0 && wake(low_half(&self.word), 1) == 0 && to & STARVING != 0 {
+            if word & CONTENDED != 0 && wake(self.sleepers(), 1) == 0 && to & STARVING != 0 {
                 // Nobody sleeps: the reservation is for nobody.
                 let _ = self.leave(to, to & !STARVING);
             }

@@ -6,6 +6,7 @@
 //! | `lock` | the lock word |
 //! | `bell` | how one sleeps until others have changed something |
 //! | `ring` | a byte ring of blocks that one end fills and the other empties |
+//! | `claim` | who has an item of a log: the one who reads it, or the one who takes it back |
 //! | `counters` | the packed words by which a ring says where its ends are |
 //! | `rlock` | whose thread holds it, and how often |
 //! | `ledger` | who holds how many of something |
@@ -20,6 +21,7 @@
 pub(crate) mod atomics;
 pub(crate) mod barrier;
 pub(crate) mod bell;
+pub(crate) mod claim;
 pub(crate) mod condition;
 pub(crate) mod counters;
 pub(crate) mod event;

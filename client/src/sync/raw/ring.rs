@@ -210,6 +210,23 @@ impl<M: Memory> Ring<'_, M> {
         is_behind(head, seen) || End::from_word(look(&self.raw.fill.tail)).items != head.items
     }
 
+    /// How far it is filled.
+    #[inline]
+    pub(crate) fn filled(&self) -> End {
+        End::from_word(look(&self.raw.fill.tail))
+    }
+
+    /// How far it is emptied.
+    #[inline]
+    pub(crate) fn emptied(&self) -> End {
+        End::from_word(look(&self.raw.empty.head))
+    }
+
+    /// Makes it end earlier, for who alone fills it and has agreed on that with who empties it.
+    pub(crate) fn cut(&self, tail: End) {
+        publish(&self.raw.fill.tail, tail.to_word());
+    }
+
     /// Items that were ever put into it; wraps around.
     pub(crate) fn items_ever(&self) -> u32 {
         End::from_word(look(&self.raw.fill.tail)).items

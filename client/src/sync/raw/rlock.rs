@@ -28,13 +28,25 @@ impl RawRLock {
     #[inline]
     pub(crate) fn is_own(&self) -> bool {
         // Nobody else writes what this thread compares with: no ordering is needed.
-        self.owner.load(Ordering::Relaxed) == own_thread()
+        self.is_of(own_thread())
+    }
+
+    /// Whether that thread holds it, or whatever else the word stands for.
+    #[inline]
+    pub(crate) fn is_of(&self, who: u64) -> bool {
+        self.owner.load(Ordering::Relaxed) == who
     }
 
     /// Takes it once more, if this thread has it already.
     #[inline]
     fn again(&self) -> Option<Taken> {
-        self.is_own().then(|| {
+        self.again_as(own_thread())
+    }
+
+    /// The same for another owner than this thread.
+    #[inline]
+    pub(crate) fn again_as(&self, who: u64) -> Option<Taken> {
+        self.is_of(who).then(|| {
             self.depth.store(self.depth() + 1, Ordering::Relaxed);
             self.lock.taken()
         })
@@ -42,8 +54,14 @@ impl RawRLock {
 
     #[inline]
     fn enter(&self, taken: Taken, depth: u64) -> Taken {
+        self.enter_as(own_thread(), taken, depth)
+    }
+
+    /// Said by who has taken the [lock word](Self::word), in the name of its owner.
+    #[inline]
+    pub(crate) fn enter_as(&self, who: u64, taken: Taken, depth: u64) -> Taken {
         self.depth.store(depth, Ordering::Relaxed);
-        self.owner.store(own_thread(), Ordering::Relaxed);
+        self.owner.store(who, Ordering::Relaxed);
         taken
     }
 
@@ -69,7 +87,13 @@ impl RawRLock {
     /// Undoes one taking.
     #[inline]
     pub(crate) fn unlock(&self) -> Result<(), NotOwner> {
-        if !self.is_own() {
+        self.unlock_as(own_thread())
+    }
+
+    /// The same for another owner than this thread.
+    #[inline]
+    pub(crate) fn unlock_as(&self, who: u64) -> Result<(), NotOwner> {
+        if !self.is_of(who) {
             return Err(NotOwner);
         }
         match self.depth() {
@@ -88,7 +112,12 @@ impl RawRLock {
 
     /// Undoes all takings of this thread; tells how many there were, for [`resume`](Self::resume).
     pub(crate) fn suspend(&self) -> Result<u64, NotOwner> {
-        if !self.is_own() {
+        self.suspend_as(own_thread())
+    }
+
+    /// The same for another owner than this thread.
+    pub(crate) fn suspend_as(&self, who: u64) -> Result<u64, NotOwner> {
+        if !self.is_of(who) {
             return Err(NotOwner);
         }
         let depth = self.depth();

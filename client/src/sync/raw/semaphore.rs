@@ -48,6 +48,43 @@ pub(crate) struct OverRelease {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LedgerFull;
 
+/// Who waits for a permit, between two looks.
+#[derive(Debug)]
+pub(crate) struct Queuer {
+    patience: Patience,
+    nap: Duration,
+    slept: bool,
+}
+
+impl Queuer {
+    /// Begins to wait.
+    pub(crate) fn new() -> Self {
+        Self { patience: Patience::begin(), nap: NAP_SHORTEST, slept: false }
+    }
+
+    /// How long to sleep at a time.
+    pub(crate) fn nap(&self) -> Duration {
+        self.nap
+    }
+}
+
+/// What a look came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// There is nothing to wait for any more.
+    Done(Result<(), LedgerFull>),
+    /// Something has changed.
+    Again,
+    /// Others know now that somebody sleeps, while the word is this.
+    Sleep {
+        /// The word.
+        expected: u32,
+        /// There is a permit, which is kept for somebody who was woken. If that one is dead, it
+        /// must come free for those too who never wait.
+        kept: bool,
+    },
+}
+
 shared_struct! {
     /// A semaphore in shared memory, but for its accounts.
     pub(crate) struct RawSemaphore {
@@ -81,10 +118,27 @@ impl RawSemaphore {
     /// Takes the inner lock and puts in order what a dead owner left.
     #[inline]
     fn enter(&self, ledger: Ledger<'_>, deadline: Deadline) -> Result<(), TimedOut> {
-        if self.lock.lock(deadline)? == Taken::OwnerDied {
+        let taken = self.lock.lock(deadline)?;
+        self.entered(ledger, taken);
+        Ok(())
+    }
+
+    /// The inner lock.
+    pub(crate) fn inner(&self) -> &RawLock {
+        &self.lock
+    }
+
+    /// The word on which those sleep who wait.
+    pub(crate) fn sleepers(&self) -> &AtomicU32 {
+        &self.word
+    }
+
+    /// Said by who has taken the inner lock: puts in order what a dead owner left.
+    #[inline]
+    pub(crate) fn entered(&self, ledger: Ledger<'_>, taken: Taken) {
+        if taken == Taken::OwnerDied {
             self.repair(ledger);
         }
-        Ok(())
     }
 
     fn enter_certainly(&self, ledger: Ledger<'_>) {
@@ -138,75 +192,87 @@ impl RawSemaphore {
         if self.enter(ledger, deadline.at_least(GRACE)).is_err() {
             return Ok(false);
         }
-        let word = self.word.load(Ordering::Relaxed);
-        let free = self.value();
-        if free > 0 && word & STARVING == 0 && ledger.deposit(1) {
-            self.free.store(free - 1, Ordering::Relaxed);
-            self.leave();
+        if self.take_at_once(ledger) {
             return Ok(true);
         }
-        self.leave();
         self.acquire_slow(ledger, deadline)
+    }
+
+    /// Takes a permit if there is one, and gives the inner lock back.
+    #[inline]
+    pub(crate) fn take_at_once(&self, ledger: Ledger<'_>) -> bool {
+        let word = self.word.load(Ordering::Relaxed);
+        let free = self.value();
+        let taken = free > 0 && word & STARVING == 0 && ledger.deposit(1);
+        if taken {
+            self.free.store(free - 1, Ordering::Relaxed);
+        }
+        self.leave();
+        taken
     }
 
     #[cold]
     fn acquire_slow(&self, ledger: Ledger<'_>, deadline: Deadline) -> Result<bool, LedgerFull> {
-        let patience = Patience::begin();
-        let mut nap = NAP_SHORTEST;
-        let mut slept = false;
+        let mut queuer = Queuer::new();
         loop {
             if self.enter(ledger, deadline.at_least(GRACE)).is_err() {
                 return Ok(false);
             }
-            let starved = slept && patience.exceeds(STARVED_AFTER);
-            let word = self.word.load(Ordering::Relaxed);
-            let free = self.value();
-            if free > 0 && (slept || word & STARVING == 0) {
-                if let Some(done) = self.take(ledger, free, slept, starved) {
-                    return done;
-                }
-                continue;
-            }
-            let announced = word | SLEEPERS | if starved { STARVING } else { 0 };
-            self.word.store(announced, Ordering::Relaxed);
-            self.leave();
-            // A permit that is kept for somebody who was woken and is dead must come free for
-            // those too who never wait.
-            let time = if free > 0 { Some(NAP_SHORTEST) } else { deadline.nap(nap) };
+            let (expected, kept) = match self.look(ledger, &queuer) {
+                Look::Done(done) => return done.map(|()| true),
+                Look::Again => continue,
+                Look::Sleep { expected, kept } => (expected, kept),
+            };
+            let time = if kept { Some(NAP_SHORTEST) } else { deadline.nap(queuer.nap) };
             let Some(time) = time else {
                 if self.sweep(ledger) {
                     continue;
                 }
                 return Ok(false);
             };
-            match wait(&self.word, announced, time) {
-                Woken::Changed => {}
-                Woken::Perhaps => slept = true,
-                Woken::TimedOut => {
-                    slept = true;
-                    nap = (nap * 2).min(NAP_LONGEST);
-                    self.sweep(ledger);
-                }
-            }
+            let woken = wait(&self.word, expected, time);
+            self.slept(ledger, &mut queuer, woken);
         }
     }
 
-    /// Takes one of `free` permits and leaves the inner lock; `None`: look again.
-    fn take(
-        &self,
-        ledger: Ledger<'_>,
-        free: u32,
-        slept: bool,
-        starved: bool,
-    ) -> Option<Result<bool, LedgerFull>> {
+    /// Takes a permit or announces a sleeper, and gives the inner lock back.
+    pub(crate) fn look(&self, ledger: Ledger<'_>, queuer: &Queuer) -> Look {
+        let starved = queuer.slept && queuer.patience.exceeds(STARVED_AFTER);
+        let word = self.word.load(Ordering::Relaxed);
+        let free = self.value();
+        if free > 0 && (queuer.slept || word & STARVING == 0) {
+            return self.take(ledger, free, queuer.slept, starved);
+        }
+        let expected = word | SLEEPERS | if starved { STARVING } else { 0 };
+        self.word.store(expected, Ordering::Relaxed);
+        self.leave();
+        Look::Sleep { expected, kept: free > 0 }
+    }
+
+    /// Said after a sleep. If the nap was over, looks after the dead.
+    pub(crate) fn slept(&self, ledger: Ledger<'_>, queuer: &mut Queuer, woken: Woken) {
+        queuer.slept |= woken != Woken::Changed;
+        if woken == Woken::TimedOut {
+            queuer.nap = (queuer.nap * 2).min(NAP_LONGEST);
+            self.sweep(ledger);
+        }
+    }
+
+    /// Takes one of `free` permits and gives the inner lock back.
+    fn take(&self, ledger: Ledger<'_>, free: u32, slept: bool, starved: bool) -> Look {
         if !ledger.deposit(1) {
             self.leave();
-            return if self.close_dead(ledger) { None } else { Some(Err(LedgerFull)) };
+            let room = self.close_dead(ledger);
+            return if room { Look::Again } else { Look::Done(Err(LedgerFull)) };
         }
         self.free.store(free - 1, Ordering::Relaxed);
         if slept {
             // Others may sleep too: whoever has slept passes the wake-up on.
-            let word = self.word.load(Ordering::Relaxed) | SLEEPERS;
+            let mut word = self.word.load(Ordering::Relaxed) | SLEEPERS;
+            if free > 1 {
+                // Who is about to sleep must not miss that there is one more.
+                word = word.wrapping_add(ONE_RELEASE);
+            }
             let to = if starved { word } else { word & !STARVING };
             self.word.store(to, Ordering::Relaxed);
         }
@@ -214,7 +280,7 @@ impl RawSemaphore {
         if slept && free > 1 {
             wake(&self.word, 1);
         }
-        Some(Ok(true))
+        Look::Done(Ok(()))
     }
 
     /// Gives so many permits back: own ones; then those of whoever holds most; then new ones.

@@ -28,7 +28,7 @@ pub mod window;
 
 use super::error::{CtlError, EXIT_FAILED, exit_by_signal};
 use super::screen::Screen;
-use super::{arguments, complain, connect, locate};
+use super::{complain, locate};
 use crate::cli::mpctl::Map;
 use nix::sys::resource::{Resource, getrlimit};
 use output::Output;
@@ -52,12 +52,10 @@ pub(super) fn main(socket: Option<&Path>, screen: &Screen, options: &Map) -> Res
     let jobs = options.jobs.map_or_else(mp::available_cpus, |jobs| jobs as usize);
     check_descriptors(jobs)?;
     let stop = Stop::by_signals()?;
-    let modules = arguments::modules(&options.modules)?;
-    let mut connection = connect::open(socket)?;
-    let place = locate::find(&mut connection, &options.task, modules)?;
+    let (context, task) = locate::open(socket, &options.task, &options.modules)?;
     let plan = Plan {
-        context: place.context(connection.path()),
-        task: place.task,
+        context,
+        task,
         name: None,
         jobs,
         ordered: !options.unordered,
@@ -66,7 +64,6 @@ pub(super) fn main(socket: Option<&Path>, screen: &Screen, options: &Map) -> Res
         start_timeout: None,
         patience: PATIENCE,
     };
-    drop(connection);
     let mut source = if options.inputs.is_empty() {
         Source::lines(std::fs::File::from(std::io::stdin().as_fd().try_clone_to_owned()?))
     } else {

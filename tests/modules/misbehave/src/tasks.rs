@@ -5,6 +5,7 @@ use std::fs::File;
 use std::hint::black_box;
 use std::io;
 use std::io::{Read, Seek, Write};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -165,6 +166,45 @@ pub fn ignore_sigterm(ms: u64) -> io::Result<()> {
     crate::raw::ignore(nix::sys::signal::Signal::SIGTERM)?;
     thread::sleep(Duration::from_millis(ms));
     Ok(())
+}
+
+/// Registers exit handlers that write to a file, then returns or exits.
+#[mp::task]
+pub fn mark_at_exit(path: PathBuf, exit: Option<i32>) {
+    for mark in ["first", "last"] {
+        let path = path.clone();
+        mp::at_exit(move || {
+            let file = File::options().append(true).create(true).open(path);
+            if let Err(error) = file.and_then(|mut file| writeln!(file, "{mark}")) {
+                eprintln!("{mark}: {error}");
+            }
+        });
+    }
+    if let Some(code) = exit {
+        std::process::exit(code);
+    }
+}
+
+/// Numbers to be added up.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Sum {
+    /// All of them.
+    pub numbers: Vec<u64>,
+}
+
+/// Adds up half of the numbers in a process of its own, for as long as there are two.
+#[mp::task]
+impl mp::Runnable for Sum {
+    type Output = Result<u64, mp::TaskError>;
+
+    fn run(mut self) -> Self::Output {
+        let half = Self { numbers: self.numbers.split_off(self.numbers.len() / 2) };
+        if self.numbers.is_empty() {
+            return Ok(half.numbers.iter().sum());
+        }
+        let other = mp::get_context(None).process_of(half).name("half").start()?;
+        Ok(Self::run(self)? + other.result()??)
+    }
 }
 
 /// Starts a process that starts a process, so deep: name, pid, parent's pid and template of each.

@@ -30,6 +30,13 @@ impl<'a, M: Memory> Ring<'a, M> {
         let tail = End::from_word(empty.tail_seen.load(Ordering::Relaxed));
         Reader { ring: self, published: head, head, tail }
     }
+
+    /// For who alone empties the ring and keeps the ends by itself: what was taken so far, what
+    /// comes next, and how far the ring is known to be filled.
+    #[inline]
+    pub(crate) fn reader_at(self, published: End, head: End, tail: End) -> Reader<'a, M> {
+        Reader { ring: self, published, head, tail }
+    }
 }
 
 impl<M: Memory> Reader<'_, M> {
@@ -79,6 +86,12 @@ impl<M: Memory> Reader<'_, M> {
     #[inline]
     pub(crate) fn skip(&mut self, item: &Item) {
         self.head = self.head.after(item.units);
+    }
+
+    /// Where the next item begins, and how far the ring is known to be filled.
+    #[inline]
+    pub(crate) fn ends(&self) -> (End, End) {
+        (self.head, self.tail)
     }
 
     /// How many items were skipped and not taken yet.

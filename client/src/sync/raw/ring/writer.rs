@@ -44,6 +44,13 @@ impl<'a, M: Memory> Ring<'a, M> {
         }
         writer
     }
+
+    /// For who alone fills the ring and keeps its end by itself: how far others know of it, and
+    /// how far it is filled.
+    #[inline]
+    pub(crate) fn writer_at(self, published: End, tail: End) -> Writer<'a, M> {
+        Writer { ring: self, published, tail }
+    }
 }
 
 impl<M: Memory> Writer<'_, M> {
@@ -86,6 +93,12 @@ impl<M: Memory> Writer<'_, M> {
             at += part.len();
         }
         Ok(units)
+    }
+
+    /// Where the next item will begin.
+    #[inline]
+    pub(crate) fn end(&self) -> End {
+        self.tail
     }
 
     /// Where the item that is pushed next will stand in the count of all.
