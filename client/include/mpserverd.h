@@ -28,6 +28,8 @@ extern "C" {
 /* Codecs of arguments and result. JSON arguments are an array, one element an argument. */
 #define MP_CODEC_BINCODE 1U
 #define MP_CODEC_JSON 2U
+#define MP_CODEC_POSTCARD 3U
+#define MP_CODEC_CUSTOM 4U /* see codec_name */
 
 /* What a task or hook returns. */
 enum mp_status {
@@ -36,7 +38,8 @@ enum mp_status {
     MP_BAD_ARGUMENTS = 2,     /* did not run; message replied */
     MP_PANICKED = 3,          /* message (and location, backtrace) replied */
     MP_UNSERIALIZABLE = 4,    /* ran, result has no encoding; message replied */
-    MP_UNSUPPORTED_CODEC = 5, /* did not run */
+    MP_UNSUPPORTED_CODEC = 5, /* did not run; names of those it speaks may be replied as message,
+                                 one a line */
     MP_RESULT_TOO_LARGE = 6   /* ran, result exceeds the limit */
 };
 
@@ -71,10 +74,15 @@ typedef struct mp_call {
      * They are the module's from now on: close them when done with them. Only there if
      * MP_HAS_HANDLES(call): older hosts have no such field. */
     size_t handles_len;
+    /* "name/version" of the codec if it is MP_CODEC_CUSTOM, else NULL. Only there if
+     * MP_HAS_CODEC_NAME(call). */
+    const char *codec_name;
 } mp_call;
 
 #define MP_HAS_HANDLES(call) \
     ((call)->size >= offsetof(mp_call, handles_len) + sizeof((call)->handles_len))
+#define MP_HAS_CODEC_NAME(call) \
+    ((call)->size >= offsetof(mp_call, codec_name) + sizeof((call)->codec_name))
 
 typedef struct mp_task {
     const char *name;      /* unique in the module */

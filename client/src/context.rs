@@ -12,6 +12,7 @@ use crate::error::{ContextError, ProcessError, StartError};
 use crate::handles::provide;
 use crate::parcel::Parcel;
 use crate::process::{Decode, Process, ProcessBuilder, Work};
+use crate::reducer::{Reducer, pack_arguments};
 use crate::registry::completion;
 use crate::task::{Returns, ReturnsValue, Runnable, Task};
 use mpserverd_proto::limits::{MODULES_MAX, NAME_BYTES_MAX};
@@ -94,6 +95,7 @@ struct Global {
     executable: Option<PathBuf>,
     preload: Vec<String>,
     on_error: OnPreloadError,
+    reducer: Reducer,
 }
 
 static GLOBAL: Mutex<Global> = Mutex::new(Global {
@@ -101,6 +103,7 @@ static GLOBAL: Mutex<Global> = Mutex::new(Global {
     executable: None,
     preload: Vec::new(),
     on_error: OnPreloadError::Warn,
+    reducer: Reducer::bincode(),
 });
 
 fn global() -> MutexGuard<'static, Global> {
@@ -149,10 +152,28 @@ pub fn force_start_method(method: Option<StartMethod>) {
     global().method = method;
 }
 
-/// A worker's default method is the one it was started with.
+/// A worker's default method is the one it was started with; its default reducer is nobody's but
+/// its own, by `fork` too.
 #[cfg(target_os = "linux")]
 pub(crate) fn adopt_method(name: &str) {
-    global().method = name.parse().ok();
+    let mut global = global();
+    global.method = name.parse().ok();
+    global.reducer = Reducer::default();
+}
+
+/// The reducer of all contexts of this process that were given none: assigning to `reducer` in
+/// `multiprocessing`. Workers begin with the default one.
+///
+/// ```
+/// use mpserverd_client as mp;
+///
+/// let before = mp::get_context(mp::StartMethod::Spawn);
+/// mp::set_reducer(mp::Reducer::postcard());
+/// assert_eq!(before.reducer(), mp::Reducer::postcard());
+/// assert_eq!(before.with_reducer(mp::Reducer::json()).reducer(), mp::Reducer::json());
+/// ```
+pub fn set_reducer(reducer: Reducer) {
+    global().reducer = reducer;
 }
 
 /// The program that `spawn` and `forkserver` execute, in place of this one. It must call
@@ -237,6 +258,7 @@ pub struct Context {
     fallback: Fallback,
     /// Run in a host process that loads these modules, not in this program.
     modules: Option<Vec<String>>,
+    reducer: Option<Reducer>,
 }
 
 impl Context {
@@ -270,6 +292,21 @@ impl Context {
         self
     }
 
+    /// Encodes by this reducer what its processes and pools take and return, the items of its
+    /// queues, the messages of its pipes. A worker that does not have it says so:
+    /// [`JobError::UnknownReducer`](crate::JobError).
+    #[must_use]
+    pub fn with_reducer(mut self, reducer: Reducer) -> Self {
+        self.reducer = Some(reducer);
+        self
+    }
+
+    /// Its reducer: its own, or that of [`set_reducer`].
+    #[must_use]
+    pub fn reducer(&self) -> Reducer {
+        self.reducer.unwrap_or_else(|| global().reducer)
+    }
+
     /// A process that runs a task.
     ///
     /// Files, sockets and whatever else is a handle travel inside the arguments and the result,
@@ -296,15 +333,16 @@ impl Context {
     /// }
     /// ```
     pub fn process<T: Task>(&self, args: T::Args) -> ProcessBuilder<T::Output> {
+        let codec = self.reducer().codec();
         let work = Work::Task {
             name: T::NAME.to_owned(),
             schema: T::SCHEMA,
-            codec: Codec::Bincode,
-            args: Parcel::pack(Codec::Bincode, &args),
+            codec,
+            args: pack_arguments::<T>(codec, &args),
         };
-        ProcessBuilder::new(self.clone(), work, |failed, payload, _| {
+        ProcessBuilder::new(self.clone(), work, |codec, failed, payload, _| {
             let Parcel { bytes, fds } = payload;
-            provide(fds, || T::decode(failed, &bytes)).map_err(undecodable)
+            provide(fds, || T::decode(codec, failed, &bytes)).map_err(undecodable)
         })
     }
 
@@ -371,11 +409,11 @@ impl Context {
             codec: Codec::Json,
             args: Parcel::pack(Codec::Json, &args),
         };
-        ProcessBuilder::new(self.clone(), work, |failed, payload, message| {
+        ProcessBuilder::new(self.clone(), work, |codec, failed, payload, message| {
             if failed {
                 return Err(ProcessError::Failed { message: message.to_owned() });
             }
-            payload.unpack(Codec::Json).map_err(undecodable)
+            payload.unpack(codec).map_err(undecodable)
         })
     }
 
@@ -413,8 +451,8 @@ impl Context {
             codec: Codec::Bincode,
             args: Parcel::pack(Codec::Bincode, args),
         };
-        ProcessBuilder::new(self.clone(), work, |_, payload, _| {
-            payload.unpack(Codec::Bincode).map_err(undecodable)
+        ProcessBuilder::new(self.clone(), work, |codec, _, payload, _| {
+            payload.unpack(codec).map_err(undecodable)
         })
     }
 
@@ -439,17 +477,18 @@ impl Context {
         F: FnOnce() -> R + Send + 'static,
         R: Serialize + DeserializeOwned + 'static,
     {
+        let codec = self.reducer().codec();
         let closure = move || {
-            let encode = || Returns::<R>::new().encode(Codec::Bincode, function());
+            let encode = || Returns::<R>::new().encode(codec, function());
             match crate::runtime::panics::catch(encode) {
                 Ok(encoded) => completion(encoded),
                 Err(panic) => crate::registry::Completion::panicked(panic),
             }
         };
-        let decode: Decode<R> = |failed, Parcel { bytes, fds }, _| {
-            provide(fds, || Returns::<R>::new().decode(failed, &bytes)).map_err(undecodable)
+        let decode: Decode<R> = |codec, failed, Parcel { bytes, fds }, _| {
+            provide(fds, || Returns::<R>::new().decode(codec, failed, &bytes)).map_err(undecodable)
         };
-        ProcessBuilder::new(self.clone(), Work::Closure(Box::new(closure)), decode)
+        ProcessBuilder::new(self.clone(), Work::Closure(codec, Box::new(closure)), decode)
     }
 }
 

@@ -29,6 +29,7 @@
 //! | `exit` | what it does at its end |
 //! | [`task`](mod@task) | what a task is, and how its result travels |
 //! | `registry` | the tasks of this process |
+//! | [`reducer`](mod@reducer) | how values become bytes |
 //! | [`module_path`](mod@module_path) | where the files of modules may be |
 //! | `deadline` | until when to wait |
 //! | [`handles`] | objects of the kernel and shared objects inside values |
@@ -105,6 +106,7 @@ pub mod module_path;
 mod parcel;
 mod process;
 pub mod python;
+pub mod reducer;
 pub mod registry;
 mod runtime;
 pub mod task;
@@ -147,7 +149,7 @@ pub use connection::{Waitable, wait, wait_async};
 pub use context::{
     Context, Fallback, OnPreloadError, StartMethod, allow_connection_pickling, fixed_start_method,
     force_start_method, get_all_start_methods, get_context, get_start_method, set_executable,
-    set_forkserver_preload, set_start_method,
+    set_forkserver_preload, set_reducer, set_start_method,
 };
 pub use count::{available_cpus, cpu_count};
 #[cfg(target_os = "linux")]
@@ -196,6 +198,7 @@ pub use queue::{
 };
 #[cfg(target_os = "linux")]
 pub use reactor::timeout;
+pub use reducer::{AbstractReducer, RebuildError, Reduced, Reducer, Reduction};
 #[cfg(target_os = "linux")]
 pub use runtime::{BOOTSTRAP, ROLE_TEMPLATE};
 #[cfg(target_os = "linux")]
@@ -359,6 +362,7 @@ pub mod __private {
     pub use crate::manager::handle::Handle as ProxyHandle;
     #[cfg(target_os = "linux")]
     pub use crate::manager::remote;
+    pub use crate::reducer::{REDUCERS, ReducerEntry, rebuild_by, reduce_by};
     pub use crate::registry::{TASKS, TaskEntry};
     pub use crate::runtime::{EARLY, HOOKS, HookResult, Hooks};
     #[cfg(target_os = "linux")]

@@ -4,6 +4,7 @@
 
 use crate::codec::{self, Codec, CodecError};
 use crate::handles::{SharedFd, collect, collect_into, provide};
+use crate::reducer::Reducer;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -19,21 +20,38 @@ impl Parcel {
     ///
     /// # Errors
     /// As [`codec::encode`]. A handle in JSON is one: nobody who reads JSON could take it.
-    pub(crate) fn pack<T: Serialize>(codec: Codec, value: &T) -> Result<Self, CodecError> {
+    #[inline]
+    pub(crate) fn pack<T: Serialize + ?Sized>(codec: Codec, value: &T) -> Result<Self, CodecError> {
         let (bytes, fds) = collect(|| codec::encode(codec, value));
-        if codec == Codec::Json && !fds.is_empty() {
-            return Err(no_json_form());
-        }
-        Ok(Self { bytes: bytes?, fds })
+        let bytes = bytes?;
+        refuse_in_text(codec, &fds)?;
+        Ok(Self { bytes, fds })
     }
 
-    /// Appends an encoded value to bytes, and puts its handles in place of others:
-    /// [`pack`](Self::pack) without a parcel. After an error the bytes are as they were.
+    /// Appends an encoded value to bytes and gives its handles: [`pack`](Self::pack) without a
+    /// parcel. After an error the bytes are as they were.
     ///
     /// # Errors
     /// As [`pack`](Self::pack).
     #[inline]
-    pub(crate) fn append<T: Serialize>(
+    pub(crate) fn append<T: Serialize + ?Sized>(
+        codec: Codec,
+        value: &T,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Vec<SharedFd>, CodecError> {
+        let before = bytes.len();
+        let (done, fds) = collect(|| codec::encode_into(codec, value, bytes));
+        done?;
+        refuse_in_text(codec, &fds).inspect_err(|_| bytes.truncate(before))?;
+        Ok(fds)
+    }
+
+    /// [`append`](Self::append), but puts the handles in place of others. After an error the bytes are as they were.
+    ///
+    /// # Errors
+    /// As [`pack`](Self::pack).
+    #[inline]
+    pub(crate) fn append_with<T: Serialize + ?Sized>(
         codec: Codec,
         value: &T,
         bytes: &mut Vec<u8>,
@@ -41,12 +59,11 @@ impl Parcel {
     ) -> Result<(), Box<CodecError>> {
         let before = bytes.len();
         collect_into(fds, || codec::encode_into(codec, value, bytes))?;
-        if codec == Codec::Json && !fds.is_empty() {
+        refuse_in_text(codec, fds).map_err(|error| {
             bytes.truncate(before);
             fds.clear();
-            return Err(no_json_form().into());
-        }
-        Ok(())
+            Box::new(error)
+        })
     }
 
     /// Decodes a value with its handles.
@@ -58,6 +75,11 @@ impl Parcel {
     }
 }
 
-fn no_json_form() -> CodecError {
-    CodecError::Unserializable("a descriptor has no JSON form".to_owned())
+/// Text is for those who could not take a handle.
+#[inline]
+fn refuse_in_text(codec: Codec, fds: &[SharedFd]) -> Result<(), CodecError> {
+    if fds.is_empty() || !Reducer::of(codec).refuses_handles() {
+        return Ok(());
+    }
+    Err(CodecError::Unserializable("a descriptor has no JSON form".to_owned()))
 }

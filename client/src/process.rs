@@ -1,5 +1,6 @@
 //! Processes: how to ask for one, and what to do with it.
 
+use crate::codec::{Codec, CodecError};
 use crate::context::Context;
 use crate::error::{ProcessError, StartError};
 use crate::job_types::{OnParentDeath, Outcome};
@@ -133,15 +134,24 @@ pub(crate) enum Work {
         /// have no encoding.
         name: String,
         schema: u64,
-        codec: crate::codec::Codec,
-        args: Result<Parcel, crate::codec::CodecError>,
+        codec: Codec,
+        args: Result<Parcel, CodecError>,
     },
-    /// A closure, by fork only.
-    Closure(Box<dyn FnOnce() -> Completion + Send>),
+    /// A closure, by fork only, and the codec of what it returns.
+    Closure(Codec, Box<dyn FnOnce() -> Completion + Send>),
 }
 
-/// Reads a result: `(the task returned an error, payload, text of the error)`.
-pub(crate) type Decode<R> = fn(bool, Parcel, &str) -> Result<R, ProcessError>;
+impl Work {
+    /// How its result is encoded.
+    fn codec(&self) -> Codec {
+        match self {
+            Self::Task { codec, .. } | Self::Closure(codec, _) => *codec,
+        }
+    }
+}
+
+/// Reads a result: `(its codec, the task returned an error, payload, text of the error)`.
+pub(crate) type Decode<R> = fn(Codec, bool, Parcel, &str) -> Result<R, ProcessError>;
 
 /// A process that is about to be started.
 #[must_use = "nothing runs before `start`"]
@@ -325,8 +335,9 @@ impl<R> ProcessBuilder<R> {
         if let Some(name) = &self.options.name {
             check_name(name)?;
         }
+        let codec = self.work.codec();
         let handle = start(&self.context, self.work, self.options)?;
-        Ok(Process { handle, decode: self.decode })
+        Ok(Process { handle, codec, decode: self.decode })
     }
 }
 
@@ -339,6 +350,7 @@ impl<R> ProcessBuilder<R> {
 /// [`active_children`] meanwhile.
 pub struct Process<R> {
     handle: Handle,
+    codec: Codec,
     decode: Decode<R>,
 }
 
@@ -419,8 +431,8 @@ impl<R> Process<R> {
 
     fn decode(&self, (outcome, payload): (Outcome, Parcel)) -> Result<R, ProcessError> {
         match outcome {
-            Outcome::Returned => (self.decode)(false, payload, ""),
-            Outcome::Failed { message } => (self.decode)(true, payload, &message),
+            Outcome::Returned => (self.decode)(self.codec, false, payload, ""),
+            Outcome::Failed { message } => (self.decode)(self.codec, true, payload, &message),
             Outcome::Panicked(panic) => Err(ProcessError::Panicked(panic)),
             Outcome::Rejected(error) => Err(error.into()),
             Outcome::DeadlineExceeded { limit_ms } => {

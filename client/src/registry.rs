@@ -3,6 +3,7 @@
 use crate::codec::{self, Codec, CodecError};
 use crate::handles::{SharedFd, provide};
 use crate::parcel::Parcel;
+use crate::reducer::{self, UnknownReducer};
 use crate::task::Task;
 use linkme::distributed_slice;
 #[cfg(target_os = "linux")]
@@ -97,15 +98,31 @@ impl TaskEntry {
 }
 
 fn invoke<T: Task>(codec: Codec, bytes: &[u8], handles: Vec<SharedFd>) -> Completion {
+    if let Err(error) = reducer::check(codec) {
+        return Completion::rejected(no_reducer(error));
+    }
     // The task runs outside: what it deserialises by itself has no descriptors to refer to, and
     // those of arguments that it drops are closed then.
-    let args = match provide(handles, || decode_arguments::<T>(codec, bytes)) {
-        Ok(args) => args,
-        Err(reason) => return Completion::rejected(bad_arguments::<T>(reason)),
+    let decode = || provide(handles, || decode_arguments::<T>(codec, bytes));
+    let args = match crate::runtime::panics::catch(decode) {
+        Ok(Ok(args)) => args,
+        Ok(Err(reason)) => return Completion::rejected(bad_arguments::<T>(reason)),
+        Err(panic) => return Completion::panicked(panic),
     };
     match crate::runtime::panics::catch(|| T::encode(codec, T::call(args))) {
         Ok(encoded) => completion(encoded),
         Err(panic) => Completion::panicked(panic),
+    }
+}
+
+/// This process does not have the reducer of a job.
+fn no_reducer(error: CodecError) -> JobError {
+    match error {
+        CodecError::UnknownReducer(unknown) => {
+            let UnknownReducer { name, known } = *unknown;
+            JobError::UnknownReducer { name, known }
+        }
+        other => JobError::Protocol(other.to_string()),
     }
 }
 
@@ -135,11 +152,13 @@ fn unencodable(error: CodecError) -> JobError {
 }
 
 fn decode_arguments<T: Task>(codec: Codec, bytes: &[u8]) -> Result<T::Args, String> {
-    if codec == Codec::Bincode {
+    if codec != Codec::Json {
         return codec::decode(codec, bytes).map_err(|e| e.to_string());
     }
-    let values = serde_json::from_slice::<Vec<serde_json::Value>>(bytes)
-        .map_err(|e| format!("not a JSON array of arguments: {e}"))?;
+    // Null is how serde writes the empty tuple.
+    let values = serde_json::from_slice::<Option<Vec<serde_json::Value>>>(bytes)
+        .map_err(|e| format!("not a JSON array of arguments: {e}"))?
+        .unwrap_or_default();
     if values.len() != T::ARITY {
         return Err(format!("takes {} argument(s), got {}", T::ARITY, values.len()));
     }

@@ -68,7 +68,7 @@ pub trait Task: Sized + 'static {
     ///
     /// # Errors
     /// [`CodecError`] when the bytes are not such a value.
-    fn decode(failed: bool, payload: &[u8]) -> Result<Self::Output, CodecError>;
+    fn decode(codec: Codec, failed: bool, payload: &[u8]) -> Result<Self::Output, CodecError>;
 }
 
 /// A state with work to do: what a subclass of `Process` with its own `run` is in Python.
@@ -149,7 +149,7 @@ pub struct Buffer {
 impl Buffer {
     #[inline]
     fn append<T: Serialize>(&mut self, codec: Codec, value: &T) -> Result<(), Box<CodecError>> {
-        Parcel::append(codec, value, &mut self.bytes, &mut self.fds)
+        Parcel::append_with(codec, value, &mut self.bytes, &mut self.fds)
     }
 }
 
@@ -170,6 +170,16 @@ impl Buffer {
 ///     Ok(2 * parse(text)?) // and it converts into a boxed error
 /// }
 /// assert!(twice("x").is_err());
+/// ```
+///
+/// Without it the compiler points here:
+///
+/// ```compile_fail,E0277
+/// # use mpserverd_client as mp;
+/// #[mp::task]
+/// fn parse(text: &str) -> Result<u32, std::num::ParseIntError> {
+///     text.parse()
+/// }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskError {
@@ -295,34 +305,64 @@ impl<T> Returns<T> {
     }
 }
 
-/// A plain value.
+/// What travels as the result of a task: every type that serde can write and read. Beside these, a
+/// task may return a `Result` of two of them, or an `io::Result`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot travel from a worker to its caller",
+    label = "not what a task can return",
+    note = "the result of a task must be `serde::Serialize` and `serde::Deserialize`",
+    note = "where only the error is not: return `Result<_, mp::TaskError>`, into which `?` \
+            converts any error"
+)]
+pub trait TaskOutput: Serialize + DeserializeOwned {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned> TaskOutput for T {}
+
+/// A plain value. The last choice, so it is the one that says what is wrong with a type that none
+/// of the three is for: the bound is on the methods.
 pub trait ReturnsValue<T> {
     /// Encodes it.
-    fn encode(&self, codec: Codec, output: T) -> Encoded;
+    fn encode(&self, codec: Codec, output: T) -> Encoded
+    where
+        T: TaskOutput;
     /// Appends it; tells whether it is what was inside an `Err`.
     ///
     /// # Errors
     /// [`CodecError`].
-    fn append(&self, codec: Codec, output: T, into: &mut Buffer) -> Result<bool, Box<CodecError>>;
+    fn append(&self, codec: Codec, output: T, into: &mut Buffer) -> Result<bool, Box<CodecError>>
+    where
+        T: TaskOutput;
     /// Decodes it.
     ///
     /// # Errors
     /// [`CodecError`].
-    fn decode(&self, failed: bool, payload: &[u8]) -> Result<T, CodecError>;
+    fn decode(&self, codec: Codec, failed: bool, payload: &[u8]) -> Result<T, CodecError>
+    where
+        T: TaskOutput;
 }
 
-impl<T: Serialize + DeserializeOwned> ReturnsValue<T> for Returns<T> {
-    fn encode(&self, codec: Codec, output: T) -> Encoded {
+impl<T> ReturnsValue<T> for Returns<T> {
+    fn encode(&self, codec: Codec, output: T) -> Encoded
+    where
+        T: TaskOutput,
+    {
         Encoded { failed: None, payload: Parcel::pack(codec, &output) }
     }
 
     #[inline]
-    fn append(&self, codec: Codec, output: T, into: &mut Buffer) -> Result<bool, Box<CodecError>> {
+    fn append(&self, codec: Codec, output: T, into: &mut Buffer) -> Result<bool, Box<CodecError>>
+    where
+        T: TaskOutput,
+    {
         into.append(codec, &output).map(|()| false)
     }
 
-    fn decode(&self, _: bool, payload: &[u8]) -> Result<T, CodecError> {
-        codec::decode(Codec::Bincode, payload)
+    fn decode(&self, codec: Codec, _: bool, payload: &[u8]) -> Result<T, CodecError>
+    where
+        T: TaskOutput,
+    {
+        codec::decode(codec, payload)
     }
 }
 
@@ -339,7 +379,7 @@ pub trait ReturnsResult<T> {
     ///
     /// # Errors
     /// [`CodecError`].
-    fn decode(&self, failed: bool, payload: &[u8]) -> Result<T, CodecError>;
+    fn decode(&self, codec: Codec, failed: bool, payload: &[u8]) -> Result<T, CodecError>;
 }
 
 impl<T, E> ReturnsResult<Result<T, E>> for &Returns<Result<T, E>>
@@ -374,11 +414,16 @@ where
         }
     }
 
-    fn decode(&self, failed: bool, payload: &[u8]) -> Result<Result<T, E>, CodecError> {
+    fn decode(
+        &self,
+        codec: Codec,
+        failed: bool,
+        payload: &[u8],
+    ) -> Result<Result<T, E>, CodecError> {
         Ok(if failed {
-            Err(codec::decode(Codec::Bincode, payload)?)
+            Err(codec::decode(codec, payload)?)
         } else {
-            Ok(codec::decode(Codec::Bincode, payload)?)
+            Ok(codec::decode(codec, payload)?)
         })
     }
 }
@@ -401,7 +446,7 @@ pub trait ReturnsIoResult<T> {
     ///
     /// # Errors
     /// [`CodecError`].
-    fn decode(&self, failed: bool, payload: &[u8]) -> Result<T, CodecError>;
+    fn decode(&self, codec: Codec, failed: bool, payload: &[u8]) -> Result<T, CodecError>;
 }
 
 impl<T: Serialize + DeserializeOwned> ReturnsIoResult<io::Result<T>> for &&Returns<io::Result<T>> {
@@ -428,11 +473,16 @@ impl<T: Serialize + DeserializeOwned> ReturnsIoResult<io::Result<T>> for &&Retur
         }
     }
 
-    fn decode(&self, failed: bool, payload: &[u8]) -> Result<io::Result<T>, CodecError> {
+    fn decode(
+        &self,
+        codec: Codec,
+        failed: bool,
+        payload: &[u8],
+    ) -> Result<io::Result<T>, CodecError> {
         Ok(if failed {
-            Err(codec::decode::<WireIoError>(Codec::Bincode, payload)?.into())
+            Err(codec::decode::<WireIoError>(codec, payload)?.into())
         } else {
-            Ok(codec::decode(Codec::Bincode, payload)?)
+            Ok(codec::decode(codec, payload)?)
         })
     }
 }

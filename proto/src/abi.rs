@@ -26,7 +26,8 @@ pub const BAD_ARGUMENTS: c_int = 2;
 pub const PANICKED: c_int = 3;
 /// The task ran but its result cannot be encoded; `message` got the reason.
 pub const UNSERIALIZABLE: c_int = 4;
-/// The task does not speak the codec.
+/// The task does not speak the codec; `message` may get the names of those that it does, one a
+/// line.
 pub const UNSUPPORTED_CODEC: c_int = 5;
 /// The task ran but its result exceeds the limit of the protocol.
 pub const RESULT_TOO_LARGE: c_int = 6;
@@ -56,7 +57,7 @@ pub type Sink = unsafe extern "C" fn(*mut c_void, u32, *const u8, usize);
 pub struct Call {
     /// `sizeof` this struct on the host's side.
     pub size: usize,
-    /// [`Codec`](crate::job::Codec) of arguments and result.
+    /// [Number](crate::reducer::Codec::number) of the codec of arguments and result.
     pub codec: u32,
     /// Zero.
     pub reserved: u32,
@@ -82,6 +83,8 @@ pub struct Call {
     /// They are the module's from now on: it closes them when it is done with them. Look at `size`
     /// first, hosts before this field have none.
     pub handles_len: usize,
+    /// Name and version of a custom codec, `name/version`; NUL-terminated. Null for the others.
+    pub codec_name: *const c_char,
 }
 
 /// A task's entry.

@@ -1,14 +1,19 @@
 //! The one place that names bincode.
 //!
 //! bincode 2 is no longer maintained (RUSTSEC-2025-0141); whoever replaces it changes this file.
-//! Every decode has a byte limit: without one a ten-byte message that claims a huge length aborts
-//! the process.
+//! It only writes: what it has written is read by `read`, which takes no more memory than the
+//! bytes justify.
 
 use crate::limits::{FRAME_BYTES_MAX, JOB_HEADER_BYTES_MAX};
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
+use read::Reader;
 use serde::Serialize;
-use serde::de::{Deserialize, DeserializeOwned};
+use serde::de::{Deserialize, DeserializeOwned, DeserializeSeed};
 use std::fmt;
+
+mod read;
+#[cfg(test)]
+mod tests;
 
 /// Limit for user payloads; the same as [`PAYLOAD_BYTES_MAX`](crate::limits::PAYLOAD_BYTES_MAX).
 const PAYLOAD_LIMIT: usize = 2 << 30;
@@ -24,6 +29,7 @@ const fn config<const N: usize>() -> Config<N> {
 
 /// Why bytes were not the message they should have been.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CodecError {
     /// The bytes end before the value does, or do not spell one.
     #[error("malformed bytes: {0}")]
@@ -40,6 +46,56 @@ pub enum CodecError {
         /// The limit that was hit.
         limit: u64,
     },
+    /// This process does not know the reducer that the value was, or is to be, encoded by.
+    #[error(transparent)]
+    UnknownReducer(Box<UnknownReducer>),
+    /// Two reducers of this process have the same name and version, so neither can be meant.
+    #[error("this process has several reducers `{name}`: names must differ")]
+    AmbiguousReducer {
+        /// The name, as `name/version`.
+        name: String,
+    },
+    /// The value came, but its type refused to be rebuilt from what it was reduced to.
+    #[error(transparent)]
+    Rebuild(Box<RebuildError>),
+}
+
+// It is part of every result, also of those who have no error.
+const _: () = assert!(size_of::<CodecError>() <= 32);
+
+/// A process does not know a reducer, or knows only another version of it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this process does not know the reducer `{name}`; it knows {}", .known.join(", "))]
+pub struct UnknownReducer {
+    /// The one that was asked for; a custom one as `name/version`.
+    pub name: String,
+    /// Those that the process knows.
+    pub known: Vec<String>,
+}
+
+/// A value came that its type refused to be rebuilt from.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a `{type_name}`{} cannot be rebuilt: {reason}", at(.place))]
+pub struct RebuildError {
+    /// The type.
+    pub type_name: &'static str,
+    /// Where it stands in the value that was decoded: `.jobs[2].url`; empty if it is all of it.
+    pub place: String,
+    /// What it said.
+    pub reason: String,
+}
+
+fn at(place: &str) -> String {
+    if place.is_empty() { String::new() } else { format!(" at `{place}`") }
+}
+
+impl RebuildError {
+    /// That of a `T`, for this reason.
+    #[must_use]
+    pub fn of<T>(reason: impl fmt::Display) -> Self {
+        let type_name = std::any::type_name::<T>();
+        Self { type_name, place: String::new(), reason: reason.to_string() }
+    }
 }
 
 fn unserializable(error: &dyn fmt::Display) -> CodecError {
@@ -64,10 +120,11 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
 /// # Errors
 /// [`CodecError::Malformed`] or [`CodecError::Trailing`].
 pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, CodecError> {
-    let (value, used) =
-        bincode::serde::borrow_decode_from_slice(bytes, config::<JOB_HEADER_BYTES_MAX>())
-            .map_err(|e| CodecError::Malformed(e.to_string()))?;
-    all_used(value, used, bytes)
+    if bytes.len() > JOB_HEADER_BYTES_MAX {
+        return Err(CodecError::TooLarge { limit: JOB_HEADER_BYTES_MAX as u64 });
+    }
+    let mut reader = Reader::new(bytes);
+    whole(T::deserialize(&mut reader), &reader)
 }
 
 /// Room for a value before anything of it is written: most need no more, and each growth costs.
@@ -100,7 +157,7 @@ impl bincode::enc::write::Writer for Bounded<'_> {
 /// # Errors
 /// [`CodecError::TooLarge`] past [`PAYLOAD_BYTES_MAX`](crate::limits::PAYLOAD_BYTES_MAX), or
 /// [`CodecError::Unserializable`] when the value's own `Serialize` fails.
-pub fn encode_payload<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
+pub fn encode_payload<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError> {
     let mut bytes = Vec::with_capacity(FIRST_BYTES);
     encode_payload_into(value, &mut bytes)?;
     Ok(bytes)
@@ -110,7 +167,10 @@ pub fn encode_payload<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
 ///
 /// # Errors
 /// As [`encode_payload`].
-pub fn encode_payload_into<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
+pub fn encode_payload_into<T: Serialize + ?Sized>(
+    value: &T,
+    bytes: &mut Vec<u8>,
+) -> Result<(), CodecError> {
     let before = bytes.len();
     let mut writer = Bounded { bytes, before, overflow: false };
     let done = bincode::serde::encode_into_writer(value, &mut writer, config::<PAYLOAD_LIMIT>());
@@ -125,14 +185,26 @@ pub fn encode_payload_into<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Resu
     })
 }
 
+/// Decodes a user's value by a seed; all bytes must belong to it.
+///
+/// # Errors
+/// As [`decode_payload`].
+pub fn decode_payload_by<'a, S: DeserializeSeed<'a>>(
+    bytes: &'a [u8],
+    seed: S,
+) -> Result<S::Value, CodecError> {
+    let mut reader = Reader::new(bytes);
+    whole(seed.deserialize(&mut reader), &reader)
+}
+
 /// Decodes a user's value; all bytes must belong to it.
 ///
 /// # Errors
 /// [`CodecError::Malformed`] or [`CodecError::Trailing`].
+#[inline]
 pub fn decode_payload<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    let (value, used) = bincode::serde::decode_from_slice(bytes, config::<PAYLOAD_LIMIT>())
-        .map_err(|e| CodecError::Malformed(e.to_string()))?;
-    all_used(value, used, bytes)
+    let mut reader = Reader::new(bytes);
+    whole(T::deserialize(&mut reader), &reader)
 }
 
 /// The same, for a value that borrows from the bytes. Nothing is allocated for what they claim to
@@ -141,14 +213,21 @@ pub fn decode_payload<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError
 /// # Errors
 /// As [`decode_payload`].
 pub fn decode_payload_in_place<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, CodecError> {
-    let (value, used) = bincode::serde::borrow_decode_from_slice(bytes, config::<PAYLOAD_LIMIT>())
-        .map_err(|e| CodecError::Malformed(e.to_string()))?;
-    all_used(value, used, bytes)
+    let mut reader = Reader::new(bytes);
+    whole(T::deserialize(&mut reader), &reader)
 }
 
-fn all_used<T>(value: T, used: usize, bytes: &[u8]) -> Result<T, CodecError> {
-    match bytes.len() - used {
-        0 => Ok(value),
-        left => Err(CodecError::Trailing(left)),
+/// A value that was read, if nothing is left.
+#[inline]
+fn whole<T>(value: Result<T, read::Flaw>, reader: &Reader<'_>) -> Result<T, CodecError> {
+    match (value, reader.left()) {
+        (Ok(value), 0) => Ok(value),
+        (Ok(_), left) => Err(CodecError::Trailing(left)),
+        (Err(flaw), _) => Err(malformed(&flaw)),
     }
+}
+
+#[cold]
+fn malformed(flaw: &read::Flaw) -> CodecError {
+    CodecError::Malformed(flaw.to_string())
 }

@@ -310,6 +310,14 @@ pub enum JobError {
     /// A module that a spawned worker had to load first failed.
     #[error("preload failed: {0}")]
     Preload(PreloadError),
+    /// The worker does not know the reducer of the job, or only another version of it.
+    #[error("the worker does not know the reducer `{name}`; it knows {}", .known.join(", "))]
+    UnknownReducer {
+        /// The one of the job; a custom one as `name/version`.
+        name: String,
+        /// Those that the worker knows.
+        known: Vec<String>,
+    },
 }
 
 fn near_hint(near: &[String]) -> String {

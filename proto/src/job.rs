@@ -8,17 +8,7 @@ use crate::error::JobError;
 use crate::limits::JOB_HEADER_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 
-/// How arguments and result are encoded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(arbitrary::Arbitrary))]
-#[repr(u32)]
-pub enum Codec {
-    /// bincode 2, little endian, fixed-width integers: between Rust programs.
-    #[default]
-    Bincode = 1,
-    /// JSON: an array of arguments, any value as result. For `mpctl` and other languages.
-    Json = 2,
-}
+pub use crate::reducer::Codec;
 
 /// The signal that ends a worker only while it waits for a job: its default action is to terminate,
 /// and a worker ignores it from the moment that it has a job (Linux's highest number).

@@ -11,6 +11,7 @@
 //! | [`client`] | what a client asks of the daemon, and what it answers |
 //! | [`template`] | what daemon and template say to each other |
 //! | [`job`] | what a client sends to a worker, and what comes back |
+//! | [`reducer`] | the names of encodings of values |
 //! | [`status`] | how a process ended |
 //! | [`report`] | the tables behind `status`, `ps` and `modules` |
 //! | [`error`] | refusals and failures that travel |
@@ -34,6 +35,7 @@ pub mod ids;
 pub mod job;
 pub mod limits;
 pub mod packet;
+pub mod reducer;
 pub mod report;
 pub mod schema;
 pub mod status;

@@ -307,8 +307,8 @@ mod c {
             mp::task::ReturnsValue::encode(&mp::task::Returns::new(), codec, output)
         }
 
-        fn decode(failed: bool, payload: &[u8]) -> Result<i64, mp::CodecError> {
-            mp::task::ReturnsValue::decode(&mp::task::Returns::new(), failed, payload)
+        fn decode(codec: mp::Codec, failed: bool, payload: &[u8]) -> Result<i64, mp::CodecError> {
+            mp::task::ReturnsValue::decode(&mp::task::Returns::new(), codec, failed, payload)
         }
     }
 
@@ -356,7 +356,7 @@ mod c {
         let process = host(&hello).process::<AddInBincode>((1, 2)).start().unwrap();
         match process.result_timeout(PATIENCE) {
             Err(ProcessError::Rejected(JobError::UnsupportedCodec { task, codec })) => {
-                assert_eq!((task.as_str(), codec.as_str()), ("add", "Bincode"));
+                assert_eq!((task.as_str(), codec.as_str()), ("add", "bincode"));
             }
             other => panic!("{other:?}"),
         }

@@ -2,7 +2,8 @@
 
 use proc_macro_crate::{FoundCrate, crate_name};
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens, quote};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::spanned::Spanned;
 use syn::{Attribute, Expr, ExprLit, Lit, Meta, Type};
 
 /// A task, as it is registered.
@@ -28,6 +29,12 @@ impl ToTokens for Registration<'_> {
         let mp = client_crate();
         let Self { cfgs, task, name, signature, hashed, documentation, args, output, call } = self;
         let arity = args.len();
+        // What is wrong with the result is said where it stands.
+        let there = Span::call_site().located_at(output.span());
+        let returns = quote_spanned!(there=> (&&&__mp::Returns::<#output>::new()));
+        let encode = quote_spanned!(there=> #returns.encode(codec, output));
+        let append = quote_spanned!(there=> #returns.append(codec, output, into));
+        let decode = quote_spanned!(there=> #returns.decode(codec, failed, payload));
         tokens.extend(quote! {
             #(#cfgs)*
             const _: () = {
@@ -46,13 +53,13 @@ impl ToTokens for Registration<'_> {
 
                     #call
                     fn encode(codec: __mp::Codec, output: #output) -> __mp::Encoded {
-                        (&&&__mp::Returns::<#output>::new()).encode(codec, output)
+                        #encode
                     }
                     fn append(codec: __mp::Codec, output: #output, into: &mut __mp::Buffer) -> ::core::result::Result<bool, ::std::boxed::Box<__mp::CodecError>> {
-                        (&&&__mp::Returns::<#output>::new()).append(codec, output, into)
+                        #append
                     }
-                    fn decode(failed: bool, payload: &[u8]) -> ::core::result::Result<#output, __mp::CodecError> {
-                        (&&&__mp::Returns::<#output>::new()).decode(failed, payload)
+                    fn decode(codec: __mp::Codec, failed: bool, payload: &[u8]) -> ::core::result::Result<#output, __mp::CodecError> {
+                        #decode
                     }
                 }
 

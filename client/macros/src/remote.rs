@@ -290,7 +290,7 @@ fn client_function(name: &Ident, one: &Exposed<'_>) -> TokenStream {
                 #[allow(unused_imports)]
                 use #mp::__private::{ReturnsValue as _, ReturnsResult as _, ReturnsIoResult as _};
                 let decode = |failed: bool, bytes: &[u8]| {
-                    (&&&#mp::__private::Returns::<#output>::new()).decode(failed, bytes)
+                    (&&&#mp::__private::Returns::<#output>::new()).decode(#mp::__private::Codec::Bincode, failed, bytes)
                 };
                 #mp::__private::remote::call(
                     <Self as #mp::Proxy>::handle(self),

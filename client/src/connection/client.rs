@@ -7,6 +7,7 @@ use super::greeting::{self, Key};
 use super::sockets;
 use super::stream::{Connection, READABLE, WRITABLE};
 use crate::deadline::Deadline;
+use crate::reducer::Reducer;
 use std::time::Duration;
 
 #[cfg(target_os = "linux")]
@@ -25,6 +26,7 @@ pub struct ClientBuilder {
     key: Option<Key>,
     timeout: Option<Duration>,
     handshake: Option<Duration>,
+    reducer: Reducer,
 }
 
 impl Client {
@@ -71,6 +73,7 @@ impl Client {
             key: None,
             timeout: None,
             handshake: Some(greeting::TIMEOUT),
+            reducer: Reducer::default(),
         }
     }
 }
@@ -96,6 +99,12 @@ impl ClientBuilder {
         self
     }
 
+    /// What values are encoded by: bincode, unless given here.
+    pub fn reducer(mut self, reducer: Reducer) -> Self {
+        self.reducer = reducer;
+        self
+    }
+
     /// Calls.
     ///
     /// # Errors
@@ -109,7 +118,7 @@ impl ClientBuilder {
                 return Err(ConnectionError::Connect { address: self.address, source });
             }
         };
-        let connection = Connection::over(wire, READABLE | WRITABLE);
+        let connection = Connection::over(wire, READABLE | WRITABLE).with_reducer(self.reducer);
         if let Some(key) = &self.key {
             greeting::as_client(&connection, key, self.handshake)?;
         }

@@ -7,7 +7,9 @@ use super::listener::Listener;
 use super::sockets::Acceptor;
 use super::stream::{Connection, READABLE, WRITABLE};
 use super::wire::Wire;
+use crate::codec::Codec;
 use crate::handles::{SharedFd, assert_spawning};
+use crate::reducer::Reducer;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Error as _, Serialize, Serializer};
 use std::io::{PipeReader, PipeWriter};
@@ -114,16 +116,16 @@ impl Serialize for Connection {
             return Err(S::Error::custom(ConnectionError::InMessage));
         }
         let fd = self.as_fd().try_clone_to_owned().map_err(S::Error::custom)?;
-        (SharedFd::from(fd), can).serialize(serializer)
+        (SharedFd::from(fd), can, self.reducer().codec()).serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Connection {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (fd, can) = <(SharedFd, u8)>::deserialize(deserializer)?;
+        let (fd, can, codec) = <(SharedFd, u8, Codec)>::deserialize(deserializer)?;
         let fd = fd.into_owned().map_err(D::Error::custom)?;
         let (wire, able) = Wire::new(fd).map_err(D::Error::custom)?;
-        Ok(Self::over(wire, can & able))
+        Ok(Self::over(wire, can & able).with_reducer(Reducer::of(codec)))
     }
 }
 
@@ -135,18 +137,19 @@ impl Serialize for Listener {
         let acceptor = self.acceptor().map_err(S::Error::custom)?;
         let fd = acceptor.as_fd().try_clone_to_owned().map_err(S::Error::custom)?;
         let (address, key, handshake) = self.terms();
-        (SharedFd::from(fd), address, key.map(Key::bytes), handshake).serialize(serializer)
+        let codec = self.reducer().codec();
+        (SharedFd::from(fd), address, key.map(Key::bytes), handshake, codec).serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Listener {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        type Terms = (SharedFd, Address, Option<Vec<u8>>, Option<Duration>);
-        let (fd, address, key, handshake) = Terms::deserialize(deserializer)?;
+        type Terms = (SharedFd, Address, Option<Vec<u8>>, Option<Duration>, Codec);
+        let (fd, address, key, handshake, codec) = Terms::deserialize(deserializer)?;
         let fd = fd.into_owned().map_err(D::Error::custom)?;
         let acceptor = Acceptor::from_fd(fd).map_err(D::Error::custom)?;
         let key = key.map(|key| Key::of(&key));
-        Ok(Self::with(acceptor, address, key, handshake, None))
+        Ok(Self::with(acceptor, address, key, handshake, None, Reducer::of(codec)))
     }
 }
 

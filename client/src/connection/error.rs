@@ -74,6 +74,18 @@ pub enum ConnectionError {
     /// The value has no encoding, or what came is none of this type.
     #[error("Connection: {0}")]
     Codec(#[from] CodecError),
+    /// The two ends encode values by different reducers, or versions of one. The message is gone,
+    /// the connection goes on.
+    #[error(
+        "Connection: the peer sends values by the reducer `{theirs}`, and this end takes those by \
+         `{ours}`"
+    )]
+    ReducerMismatch {
+        /// The reducer of this end.
+        ours: String,
+        /// The one of the message.
+        theirs: String,
+    },
     /// Descriptors of the message were lost, for there is no room for them in this process. The
     /// connection goes on.
     #[error(
@@ -158,6 +170,7 @@ impl ConnectionError {
             Self::TooLong { .. }
             | Self::BadLength(_)
             | Self::Codec(_)
+            | Self::ReducerMismatch { .. }
             | Self::DescriptorsMissing { .. } => ErrorKind::InvalidData,
             Self::DescriptorsLost => ErrorKind::Other,
             _ => ErrorKind::InvalidInput,

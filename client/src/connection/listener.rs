@@ -9,6 +9,7 @@ use super::sockets::Acceptor;
 use super::stream::{Connection, READABLE, WRITABLE};
 use super::wire::Wire;
 use crate::deadline::Deadline;
+use crate::reducer::Reducer;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -41,6 +42,7 @@ pub struct Listener {
     closed: AtomicBool,
     last: Mutex<Option<Address>>,
     place: Mutex<Option<Place>>,
+    reducer: Reducer,
 }
 
 /// How to listen: see [`Listener::builder`].
@@ -52,6 +54,7 @@ pub struct ListenerBuilder {
     backlog: u32,
     key: Option<Key>,
     handshake: Option<Duration>,
+    reducer: Reducer,
 }
 
 /// Somebody who has called but not said who they are. Dropping it hangs up.
@@ -104,6 +107,7 @@ impl Listener {
             backlog: BACKLOG,
             key: None,
             handshake: Some(greeting::TIMEOUT),
+            reducer: Reducer::default(),
         }
     }
 
@@ -113,10 +117,17 @@ impl Listener {
         key: Option<Key>,
         handshake: Option<Duration>,
         place: Option<Place>,
+        reducer: Reducer,
     ) -> Self {
         let place = Mutex::new(place);
         let (closed, last) = (AtomicBool::new(false), Mutex::new(None));
-        Self { acceptor, address, key, handshake, closed, last, place }
+        Self { acceptor, address, key, handshake, closed, last, place, reducer }
+    }
+
+    /// What values on its connections are encoded by.
+    #[must_use]
+    pub fn reducer(&self) -> Reducer {
+        self.reducer
     }
 
     pub(super) fn acceptor(&self) -> Result<&Acceptor, ConnectionError> {
@@ -210,7 +221,7 @@ impl Listener {
 
     fn called(&self, (wire, peer): (Wire, Address)) -> Incoming {
         *lock(&self.last) = Some(peer.clone());
-        let connection = Connection::over(wire, READABLE | WRITABLE);
+        let connection = Connection::over(wire, READABLE | WRITABLE).with_reducer(self.reducer);
         Incoming { connection, peer, key: self.key.clone(), handshake: self.handshake }
     }
 
@@ -287,6 +298,12 @@ impl ListenerBuilder {
         self
     }
 
+    /// What values on its connections are encoded by: bincode, unless given here.
+    pub fn reducer(mut self, reducer: Reducer) -> Self {
+        self.reducer = reducer;
+        self
+    }
+
     /// Listens.
     ///
     /// # Errors
@@ -303,7 +320,7 @@ impl ListenerBuilder {
             Address::Path(path) => Some(Place::new(path.clone(), room)),
             _ => None,
         };
-        Ok(Listener::with(acceptor, address, self.key, self.handshake, place))
+        Ok(Listener::with(acceptor, address, self.key, self.handshake, place, self.reducer))
     }
 }
 

@@ -7,6 +7,7 @@ use super::values::{self, VALUE_BYTES_MAX};
 use super::wire::Wire;
 use crate::deadline::Deadline;
 use crate::handles::SharedFd;
+use crate::reducer::Reducer;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -67,6 +68,7 @@ pub struct Connection {
     can: AtomicU8,
     pub(super) reading: Turn<Incoming>,
     writing: Turn<()>,
+    reducer: Reducer,
 }
 
 /// Two connected ends, as `multiprocessing.Pipe`: both for both directions if `duplex` is set, else
@@ -97,7 +99,43 @@ pub fn pipe(duplex: bool) -> Result<(Connection, Connection), ConnectionError> {
 impl Connection {
     pub(super) fn over(wire: Wire, can: u8) -> Self {
         let reading = Turn::new(Incoming::default());
-        Self { wire, can: AtomicU8::new(can), reading, writing: Turn::new(()) }
+        let (can, writing) = (AtomicU8::new(can), Turn::new(()));
+        Self { wire, can, reading, writing, reducer: Reducer::default() }
+    }
+
+    /// The same with another reducer: see [`set_reducer`](Self::set_reducer).
+    ///
+    /// ```
+    /// use mpserverd_client as mp;
+    ///
+    /// let (ours, theirs) = mp::pipe(true)?;
+    /// let ours = ours.with_reducer(mp::Reducer::json());
+    /// ours.send(&[1, 2])?;
+    /// let error = theirs.recv::<Vec<u8>>().unwrap_err().to_string();
+    /// assert!(error.contains("json") && error.contains("bincode"));
+    ///
+    /// let theirs = theirs.with_reducer(mp::Reducer::json());
+    /// ours.send(&[1, 2])?;
+    /// assert_eq!(theirs.recv_bytes(None)?[8..], *b"[1,2]");
+    /// # Ok::<(), mp::ConnectionError>(())
+    /// ```
+    #[must_use]
+    pub fn with_reducer(mut self, reducer: Reducer) -> Self {
+        self.reducer = reducer;
+        self
+    }
+
+    /// What values are encoded by from now on; bytes are not concerned. The other end must have
+    /// the same, or it gets [`ConnectionError::ReducerMismatch`], as this one does. Where the
+    /// connection travels to, it has this one.
+    pub fn set_reducer(&mut self, reducer: Reducer) {
+        self.reducer = reducer;
+    }
+
+    /// What values are encoded by.
+    #[must_use]
+    pub fn reducer(&self) -> Reducer {
+        self.reducer
     }
 
     fn can(&self) -> u8 {
@@ -189,11 +227,11 @@ impl Connection {
     ) -> Result<(), ConnectionError> {
         self.check_writable()?;
         let out = self.pack(value)?;
-        self.transmit([&out.preamble, &out.parcel.bytes], &out.parcel.fds, &deadline)
+        self.transmit([out.preamble.bytes(), &out.parcel.bytes], &out.parcel.fds, &deadline)
     }
 
     fn pack<T: Serialize + ?Sized>(&self, value: &T) -> Result<values::Outgoing, ConnectionError> {
-        let out = values::pack(value)?;
+        let out = values::pack(self.reducer.codec(), value)?;
         if let (count @ 1.., Some(over)) = (out.parcel.fds.len(), self.wire.without_handles()) {
             return Err(ConnectionError::NoDescriptorsHere { count, over });
         }
@@ -202,7 +240,7 @@ impl Connection {
 
     fn recv_value<T: DeserializeOwned>(&self, deadline: Deadline) -> Result<T, ConnectionError> {
         let (message, handles) = self.receive(VALUE_BYTES_MAX, true, &deadline)?;
-        values::unpack(&message, handles)
+        values::unpack(self.reducer.codec(), &message, handles)
     }
 
     /// Sends a value.
@@ -234,7 +272,8 @@ impl Connection {
     /// # Errors
     /// [`ConnectionError`]: `Closed`, `WrongDirection`; `Eof` when the peer is gone and all that it
     /// sent was received, `EofInMessage` when it went in the middle of one. The connection goes on
-    /// after `Codec`, `DescriptorsLost` and `DescriptorsMissing`: the message is gone.
+    /// after `Codec`, `ReducerMismatch`, `DescriptorsLost` and `DescriptorsMissing`: the message is
+    /// gone.
     pub fn recv<T: DeserializeOwned>(&self) -> Result<T, ConnectionError> {
         self.recv_value(Deadline::NEVER)
     }

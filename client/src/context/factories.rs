@@ -1,7 +1,8 @@
 //! What processes share, made by a context: the factories of `multiprocessing`'s.
 //!
 //! An object belongs to no start method: one that any of these makes goes to processes of every
-//! context, and the constructors of the types do the same.
+//! context, and the constructors of the types do the same. What has values on its way, queues and
+//! connections, encodes them by the reducer of the context.
 //!
 //! What must never be in here: anything but calls of constructors.
 
@@ -29,17 +30,18 @@ impl Context {
     /// # Errors
     /// [`ConnectionError::System`] when the system has no descriptors for them.
     pub fn pipe(&self, duplex: bool) -> Result<(Connection, Connection), ConnectionError> {
-        pipe(duplex)
+        let (first, second) = pipe(duplex)?;
+        Ok((first.with_reducer(self.reducer()), second.with_reducer(self.reducer())))
     }
 
     /// A listener that is about to be bound, as [`Listener::builder`].
     pub fn listener(&self) -> ListenerBuilder {
-        Listener::builder()
+        Listener::builder().reducer(self.reducer())
     }
 
     /// A connection that is about to be made, as [`Client::builder`].
     pub fn client(&self, address: impl Into<Address>) -> ClientBuilder {
-        Client::builder(address)
+        Client::builder(address).reducer(self.reducer())
     }
 }
 
@@ -139,7 +141,7 @@ impl Context {
     /// # Errors
     /// See above.
     pub fn queue<T: QueueItem>(&self) -> Result<Queue<T>, ShareError> {
-        Queue::new()
+        Queue::with_reducer(self.reducer())
     }
 
     /// A [`Queue`] with bounds; `Queue(maxsize)` is `QueueOptions::new().max_items(maxsize)`.
@@ -157,7 +159,7 @@ impl Context {
     /// # Errors
     /// See above; [`ShareError::Size`] for bounds that cannot be.
     pub fn queue_with<T: QueueItem>(&self, options: QueueOptions) -> Result<Queue<T>, ShareError> {
-        Queue::with_options(options)
+        Queue::with_options(options.or_reducer(self.reducer()))
     }
 
     /// A [`JoinableQueue`] for any number of items.
@@ -165,7 +167,7 @@ impl Context {
     /// # Errors
     /// See above.
     pub fn joinable_queue<T: QueueItem>(&self) -> Result<JoinableQueue<T>, ShareError> {
-        JoinableQueue::new()
+        JoinableQueue::with_reducer(self.reducer())
     }
 
     /// A [`JoinableQueue`] with bounds.
@@ -176,7 +178,7 @@ impl Context {
         &self,
         options: QueueOptions,
     ) -> Result<JoinableQueue<T>, ShareError> {
-        JoinableQueue::with_options(options)
+        JoinableQueue::with_options(options.or_reducer(self.reducer()))
     }
 
     /// A [`SimpleQueue`].
@@ -184,7 +186,7 @@ impl Context {
     /// # Errors
     /// See above.
     pub fn simple_queue<T: QueueItem>(&self) -> Result<SimpleQueue<T>, ShareError> {
-        SimpleQueue::new()
+        SimpleQueue::with_reducer(self.reducer())
     }
 }
 

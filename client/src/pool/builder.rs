@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::count::available_cpus;
 use crate::parcel::Parcel;
 use crate::process::{Stream, check_name};
+use crate::reducer::pack_arguments;
 use crate::task::Task;
 use std::fmt;
 use std::time::Duration;
@@ -62,6 +63,7 @@ impl fmt::Debug for PoolBuilder {
 impl PoolBuilder {
     pub(crate) fn new(context: Context) -> Self {
         let settings = Settings {
+            codec: context.reducer().codec(),
             context,
             processes: available_cpus(),
             prefix: String::new(),
@@ -95,21 +97,21 @@ impl PoolBuilder {
     /// If it returns an error or panics, or its worker dies, another worker is tried after a
     /// pause; see [`init_attempts`](Self::init_attempts).
     pub fn initializer<T: Task>(self, args: T::Args) -> Self {
-        let packed = Parcel::pack(Codec::Bincode, &args).map_err(PoolError::from);
-        self.initializer_raw(T::NAME, T::SCHEMA, packed)
+        let codec = self.settings.codec;
+        let packed = pack_arguments::<T>(codec, &args).map_err(PoolError::from);
+        self.initializer_raw((T::NAME, T::SCHEMA, codec), packed)
     }
 
     /// The same, by name.
     pub(crate) fn initializer_raw(
         mut self,
-        name: &str,
-        schema: u64,
+        (name, schema, codec): (&str, u64, Codec),
         packed: Result<Parcel, PoolError>,
     ) -> Self {
         self.initializer = Some(packed.map(|Parcel { bytes, fds }| Initializer {
             name: name.to_owned(),
             schema,
-            codec: Codec::Bincode,
+            codec,
             args: bytes,
             fds,
         }));

@@ -6,7 +6,7 @@ use super::channel::Tag;
 use super::engine::{Arrived, Call};
 use super::error::{MapError, TaskFailure};
 use super::raw::RawOutcome;
-use crate::codec::CodecError;
+use crate::codec::{Codec, CodecError};
 use crate::handles::{SharedFd, provide};
 use crate::runtime::panics;
 use crate::straight;
@@ -18,7 +18,11 @@ use std::collections::BTreeMap;
 
 /// One outcome. A `Deserialize` that panics goes through.
 #[inline]
-fn outcome<T: Task>(tag: Tag, bytes: &[u8], fds: &[SharedFd]) -> Result<T::Output, TaskFailure> {
+fn outcome<T: Task>(
+    codec: Codec,
+    (tag, bytes): (Tag, &[u8]),
+    fds: &[SharedFd],
+) -> Result<T::Output, TaskFailure> {
     let failed = match tag {
         Tag::Returned => false,
         Tag::Failed => true,
@@ -26,10 +30,13 @@ fn outcome<T: Task>(tag: Tag, bytes: &[u8], fds: &[SharedFd]) -> Result<T::Outpu
             return Err(refusal(tag, bytes));
         }
     };
-    if !failed && let Some(output) = straight::read(bytes) {
+    if codec == Codec::Bincode
+        && !failed
+        && let Some(output) = straight::read(bytes)
+    {
         return Ok(output);
     }
-    let decode = || T::decode(failed, bytes);
+    let decode = || T::decode(codec, failed, bytes);
     let decoded = if fds.is_empty() { decode() } else { provide(fds.iter().cloned(), decode) };
     decoded.map_err(|source| TaskFailure::Undecodable { source, bytes: bytes.to_vec() })
 }
@@ -47,6 +54,7 @@ fn refusal(tag: Tag, bytes: &[u8]) -> TaskFailure {
 
 /// Calls `each` with the number and the outcome of every item of what has arrived.
 pub(super) fn unpack<T: Task>(
+    codec: Codec,
     arrived: &Arrived,
     mut each: impl FnMut(u64, Result<T::Output, TaskFailure>),
 ) {
@@ -67,7 +75,7 @@ pub(super) fn unpack<T: Task>(
                         index,
                         match but {
                             Some((at, fate)) if *at == index => Err(fate.failure()),
-                            _ => outcome::<T>(tag, bytes, &answer.fds),
+                            _ => outcome::<T>(codec, (tag, bytes), &answer.fds),
                         },
                     );
                 }
@@ -85,7 +93,7 @@ pub(super) fn unpack<T: Task>(
 pub(super) fn one<T: Task>(call: &Call) -> Result<T::Output, TaskFailure> {
     let mut found = None;
     for arrived in call.all() {
-        unpack::<T>(arrived, |_, outcome| found = Some(outcome));
+        unpack::<T>(call.codec, arrived, |_, outcome| found = Some(outcome));
     }
     found.unwrap_or_else(|| Err(closed(call)))
 }
@@ -97,7 +105,7 @@ pub(super) fn all<T: Task>(call: &Call) -> Result<Vec<T::Output>, MapError> {
     }
     let mut outcomes = Gathered::<T::Output>::default();
     for arrived in call.all() {
-        unpack::<T>(arrived, |index, outcome| outcomes.put(index, outcome));
+        unpack::<T>(call.codec, arrived, |index, outcome| outcomes.put(index, outcome));
     }
     outcomes.finish(call.tally().submitted, || closed(call))
 }

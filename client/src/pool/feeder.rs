@@ -2,7 +2,7 @@
 //! they come.
 
 use super::decode;
-use super::engine::{Call, Engine, Fate, Inbox, Packer};
+use super::engine::{Call, Engine, Fate, Inbox, Kind, Packer};
 use super::error::{PoolError, TaskFailure};
 use super::input::{Fed, Feed};
 use super::progress::Meter;
@@ -89,7 +89,7 @@ impl<F> fmt::Debug for Feeder<'_, F> {
 impl<'a, F: Feed> Feeder<'a, F> {
     pub(super) fn new(
         engine: Arc<Engine>,
-        task: u32,
+        task: Kind,
         plan: Plan,
         feed: F,
         meter: Meter<'a>,
@@ -175,7 +175,7 @@ impl<'a, F: Feed> Feeder<'a, F> {
         each: &mut impl FnMut(u64, Result<T::Output, TaskFailure>),
     ) {
         for arrived in self.call.take_arrived() {
-            decode::unpack::<T>(&arrived, &mut *each);
+            decode::unpack::<T>(self.call.codec, &arrived, &mut *each);
         }
         for (index, failure) in self.own.drain(..) {
             each(index, Err(failure));

@@ -2,13 +2,13 @@
 
 use super::engine::Packer;
 use super::feeder::CHUNK_BYTES;
-use crate::codec::CodecError;
-use crate::handles::{SharedFd, collect};
+use crate::codec::{Codec, CodecError};
+use crate::handles::SharedFd;
+use crate::parcel::Parcel;
 use crate::runtime::panics;
 use crate::straight;
 use crate::sys::slice;
 use crate::task::Task;
-use mpserverd_proto::codec as wire;
 use mpserverd_proto::job::Panic;
 use serde::Serialize;
 use std::borrow::Borrow;
@@ -156,7 +156,7 @@ pub(crate) struct Items<I, E> {
 impl<I, E> Items<I, E>
 where
     I: Iterator,
-    E: Fn(&I::Item, &mut Vec<u8>) -> Result<(), CodecError>,
+    E: Fn(&I::Item, &mut Vec<u8>) -> Result<Vec<SharedFd>, CodecError>,
 {
     fn new(items: I, encode: E) -> Self {
         Self { items, encode, panicked: false }
@@ -165,14 +165,14 @@ where
     fn run(&mut self, packer: &mut Packer, most: u64) -> Fed {
         while u64::from(packer.count()) < most && packer.bytes() < CHUNK_BYTES {
             let Some(item) = self.items.next() else { return Fed::End };
-            let (done, fds) = collect(|| (self.encode)(&item, packer.open()));
-            match done {
-                Ok(()) => packer.keep(),
+            let fds = match (self.encode)(&item, packer.open()) {
+                Ok(fds) => fds,
                 Err(error) => {
                     packer.discard();
                     return Fed::Unfit(error);
                 }
-            }
+            };
+            packer.keep();
             if !fds.is_empty() {
                 return Fed::Handles(fds);
             }
@@ -184,7 +184,7 @@ where
 impl<I, E> Feed for Items<I, E>
 where
     I: Iterator,
-    E: Fn(&I::Item, &mut Vec<u8>) -> Result<(), CodecError>,
+    E: Fn(&I::Item, &mut Vec<u8>) -> Result<Vec<SharedFd>, CodecError>,
 {
     fn pack(&mut self, packer: &mut Packer, most: u64) -> Fed {
         if self.panicked {
@@ -210,29 +210,29 @@ where
 }
 
 /// Items that are the argument of a task of one.
-pub(crate) fn arguments<T, I>(items: I) -> impl Feed
+pub(crate) fn arguments<T, I>(codec: Codec, items: I) -> impl Feed
 where
     T: Unary,
     I: Iterator,
     I::Item: Input<T::Arg>,
 {
-    Items::new(items, |item: &I::Item, into: &mut Vec<u8>| {
-        if item.append(into) {
-            return Ok(());
+    Items::new(items, move |item: &I::Item, into: &mut Vec<u8>| {
+        if codec == Codec::Bincode && item.append(into) {
+            return Ok(Vec::new());
         }
-        wire::encode_payload_into(&(item.wire(),), into)
+        Parcel::append(codec, &(item.wire(),), into)
     })
 }
 
 /// Items that are all arguments of a task, as a tuple.
-pub(crate) fn tuples<T, I>(items: I) -> impl Feed
+pub(crate) fn tuples<T, I>(codec: Codec, items: I) -> impl Feed
 where
     T: Task,
     I: Iterator,
     I::Item: Borrow<T::Args>,
 {
-    Items::new(items, |item: &I::Item, into: &mut Vec<u8>| {
-        wire::encode_payload_into::<T::Args>(item.borrow(), into)
+    Items::new(items, move |item: &I::Item, into: &mut Vec<u8>| {
+        Parcel::append::<T::Args>(codec, item.borrow(), into)
     })
 }
 
@@ -244,7 +244,7 @@ mod tests {
     fn what_cannot_travel_leaves_nothing_behind() {
         let mut feed = Items::new(1..4u8, |item: &u8, into: &mut Vec<u8>| {
             into.push(*item);
-            if *item == 2 { Err(CodecError::Unserializable("two".into())) } else { Ok(()) }
+            if *item == 2 { Err(CodecError::Unserializable("two".into())) } else { Ok(Vec::new()) }
         });
         let mut packer = Packer::default();
         assert!(matches!(feed.pack(&mut packer, 9), Fed::Unfit(_)));
@@ -257,7 +257,7 @@ mod tests {
     fn a_panic_ends_the_iterator_at_its_place() {
         let items = (0..5u64).inspect(|at| assert!(*at < 2, "no third"));
         let mut feed = Items::new(items, |item: &u64, into: &mut Vec<u8>| {
-            wire::encode_payload_into(&(*item,), into)
+            Parcel::append(Codec::Bincode, &(*item,), into)
         });
         let mut packer = Packer::default();
         assert!(matches!(feed.pack(&mut packer, 1), Fed::Full));

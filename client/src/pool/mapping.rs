@@ -130,7 +130,8 @@ impl<'a, T: Task> Mapping<'a, T> {
         I: IntoIterator,
         I::Item: Input<T::Arg>,
     {
-        let (gathered, count, call) = self.gather(input::arguments::<T, _>(inputs.into_iter()));
+        let feed = input::arguments::<T, _>(self.engine.codec(), inputs.into_iter());
+        let (gathered, count, call) = self.gather(feed);
         gathered.finish(count, || decode::closed(&call))
     }
 
@@ -145,7 +146,8 @@ impl<'a, T: Task> Mapping<'a, T> {
         I::Item: Input<T::Arg>,
     {
         drop(self.engine.open_map()?);
-        let (gathered, count, call) = self.gather(input::arguments::<T, _>(inputs.into_iter()));
+        let feed = input::arguments::<T, _>(self.engine.codec(), inputs.into_iter());
+        let (gathered, count, call) = self.gather(feed);
         Ok(gathered.each(count, || decode::closed(&call)))
     }
 
@@ -158,7 +160,8 @@ impl<'a, T: Task> Mapping<'a, T> {
         I: IntoIterator,
         I::Item: Borrow<T::Args>,
     {
-        let (gathered, count, call) = self.gather(input::tuples::<T, _>(inputs.into_iter()));
+        let feed = input::tuples::<T, _>(self.engine.codec(), inputs.into_iter());
+        let (gathered, count, call) = self.gather(feed);
         gathered.finish(count, || decode::closed(&call))
     }
 
@@ -175,7 +178,8 @@ impl<'a, T: Task> Mapping<'a, T> {
         I::Item: Borrow<T::Args>,
     {
         drop(self.engine.open_map()?);
-        let (gathered, count, call) = self.gather(input::tuples::<T, _>(inputs.into_iter()));
+        let feed = input::tuples::<T, _>(self.engine.codec(), inputs.into_iter());
+        let (gathered, count, call) = self.gather(feed);
         Ok(gathered.each(count, || decode::closed(&call)))
     }
 
@@ -189,7 +193,8 @@ impl<'a, T: Task> Mapping<'a, T> {
         I: IntoIterator,
         I::Item: Input<T::Arg>,
     {
-        self.submit_all(&mut input::arguments::<T, _>(inputs.into_iter()))
+        let codec = self.engine.codec();
+        self.submit_all(&mut input::arguments::<T, _>(codec, inputs.into_iter()))
     }
 
     /// [`map_async`](Self::map_async) for tasks of any number of arguments.
@@ -204,7 +209,8 @@ impl<'a, T: Task> Mapping<'a, T> {
         I: IntoIterator,
         I::Item: Borrow<T::Args>,
     {
-        self.submit_all(&mut input::tuples::<T, _>(inputs.into_iter()))
+        let codec = self.engine.codec();
+        self.submit_all(&mut input::tuples::<T, _>(codec, inputs.into_iter()))
     }
 
     /// Results as they are asked for, in the order of the inputs.
@@ -221,7 +227,8 @@ impl<'a, T: Task> Mapping<'a, T> {
         I::IntoIter: 'a,
         I::Item: Input<T::Arg>,
     {
-        Ok(Imap::new(self.feeder(Box::new(input::arguments::<T, _>(inputs.into_iter())))?))
+        let feed = input::arguments::<T, _>(self.engine.codec(), inputs.into_iter());
+        Ok(Imap::new(self.feeder(Box::new(feed))?))
     }
 
     /// Results as they come, in any order; otherwise as [`imap`](Self::imap).
@@ -235,7 +242,8 @@ impl<'a, T: Task> Mapping<'a, T> {
         I::IntoIter: 'a,
         I::Item: Input<T::Arg>,
     {
-        Ok(ImapUnordered::new(self.feeder(Box::new(input::arguments::<T, _>(inputs.into_iter())))?))
+        let feed = input::arguments::<T, _>(self.engine.codec(), inputs.into_iter());
+        Ok(ImapUnordered::new(self.feeder(Box::new(feed))?))
     }
 
     fn feeder(self, feed: Box<dyn Feed + 'a>) -> Result<Feeder<'a, Box<dyn Feed + 'a>>, PoolError> {
@@ -276,7 +284,7 @@ impl<'a, T: Task> Mapping<'a, T> {
         let at = |index| move |error| MapError { index, error };
         let engine = &self.engine;
         let task = engine.task(T::NAME, T::SCHEMA);
-        let each = self.plan.chunk_of_known(engine, task, feed.left());
+        let each = self.plan.chunk_of_known(engine, task.0, feed.left());
         let placeholder = Call::stream(task, None, 0);
         let (mut packer, mut chunks, mut count) = (Packer::default(), Vec::<Chunk>::new(), 0u64);
         loop {

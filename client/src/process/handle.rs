@@ -64,7 +64,7 @@ fn children() -> MutexGuard<'static, Vec<Handle>> {
 /// Starts a process: the lease by the context's method, then the job.
 pub(crate) fn start(context: &Context, work: Work, options: Options) -> Result<Handle, StartError> {
     let method = context.method();
-    if matches!(work, Work::Closure(_)) && method != StartMethod::Fork {
+    if matches!(work, Work::Closure(..)) && method != StartMethod::Fork {
         return Err(StartError::ClosureNeedsFork { method: method.as_str() });
     }
     let (task, closure) = split(work)?;
@@ -118,13 +118,9 @@ fn give(lease: Lease, request: &Request) -> Result<Handle, StartError> {
 
 fn split(work: Work) -> Result<(Task, Option<Closure>), StartError> {
     match work {
-        Work::Closure(closure) => {
-            let task = Task {
-                task: "closure".to_owned(),
-                schema: 0,
-                codec: codec::Codec::Bincode,
-                args: Parcel::default(),
-            };
+        Work::Closure(codec, closure) => {
+            let task =
+                Task { task: "closure".to_owned(), schema: 0, codec, args: Parcel::default() };
             Ok((task, Some(closure)))
         }
         Work::Task { name, schema, codec, args } => {

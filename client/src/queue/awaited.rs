@@ -112,6 +112,7 @@ impl Core {
 
     /// Takes the next item. It is taken and given in one poll, so it is never lost.
     pub(super) async fn get_item_async<T: QueueItem>(&self) -> Result<T, GetError> {
+        self.check_reducer()?;
         let mut listener = None;
         loop {
             let slept = self.await_items(&mut listener).await?;
@@ -130,6 +131,7 @@ impl Core {
         if at_most == 0 {
             return Ok(Vec::new());
         }
+        self.check_reducer().map_err(|source| GetManyError { items: Vec::new(), source })?;
         loop {
             let slept = self.await_items(&mut listener).await;
             let slept = slept.map_err(|source| GetManyError { items: Vec::new(), source })?;
@@ -145,7 +147,7 @@ impl Core {
         &self,
         item: &T,
     ) -> impl Future<Output = Result<(), PutError>> + Send + use<'_, T> {
-        let encoded = encode_alone(item);
+        let encoded = encode_alone(self.memory.codec, item);
         async move {
             let queue = self.name;
             let (bytes, fds) = encoded.map_err(|source| PutError::Encode { queue, source })?;

@@ -109,6 +109,15 @@ pub enum GetError {
         /// The item.
         bytes: Vec<u8>,
     },
+    /// This process does not have the reducer that the items of the queue are encoded by. Nothing
+    /// is taken.
+    #[error("{queue}: {source}")]
+    Reducer {
+        /// The type of the queue.
+        queue: &'static str,
+        /// The reducer of the queue, and those of this process.
+        source: CodecError,
+    },
     /// The descriptors of an item did not arrive. It is taken.
     #[error("{queue}: descriptors of an item were lost: {source}")]
     DescriptorsLost {

@@ -6,6 +6,7 @@ use super::item::QueueItem;
 use super::iter::Items;
 use super::methods::{common_methods, get_methods, put_methods, queue_handle, waitable};
 use super::options::QueueOptions;
+use crate::reducer::Reducer;
 use crate::shared::ShareError;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -90,6 +91,14 @@ impl<T: QueueItem> Queue<T> {
     /// [`ShareError`].
     pub fn bounded(maxsize: usize) -> Result<Self, ShareError> {
         Self::with_options(QueueOptions::new().max_items(maxsize))
+    }
+
+    /// A new queue for any number of items, which are encoded by this reducer.
+    ///
+    /// # Errors
+    /// [`ShareError`].
+    pub fn with_reducer(reducer: Reducer) -> Result<Self, ShareError> {
+        Self::with_options(QueueOptions::new().reducer(reducer))
     }
 
     /// A new queue with these bounds.

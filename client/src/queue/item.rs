@@ -1,16 +1,17 @@
 //! Items as bytes, and the buffers for them.
 //!
-//! A `Vec<u8>` is copied straight into the ring and out of it; its bytes there are those that it
-//! would have as any other value: a length of eight bytes before its own. So does a number, whose
-//! bytes are those that the codec would write. Everything else is encoded first, in a buffer that
-//! a thread keeps.
+//! Where the reducer is bincode, a `Vec<u8>` is copied straight into the ring and out of it; its
+//! bytes there are those that it would have as any other value: a length of eight bytes before its
+//! own. So does a number, whose bytes are those that the codec would write. Everything else is
+//! encoded first, in a buffer that a thread keeps.
 
 use super::core::{Core, Wait};
 use super::error::{GetError, GetManyError, PutError, PutManyError};
 use super::take::Haul;
-use crate::codec::CodecError;
-use crate::handles::{SharedFd, collect, provide};
-use mpserverd_proto::codec as wire;
+use crate::codec::{self, Codec, CodecError};
+use crate::handles::{SharedFd, provide};
+use crate::parcel::Parcel;
+use crate::reducer;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::any::Any;
@@ -73,7 +74,14 @@ fn byte_string_of_bytes<T: 'static>(bytes: &[u8]) -> Option<T> {
 }
 
 #[inline]
-fn encode<T: QueueItem>(item: &T, bytes: &mut Vec<u8>) -> Result<Vec<SharedFd>, CodecError> {
+fn encode<T: QueueItem>(
+    codec: Codec,
+    item: &T,
+    bytes: &mut Vec<u8>,
+) -> Result<Vec<SharedFd>, CodecError> {
+    if codec != Codec::Bincode {
+        return Parcel::append(codec, item, bytes);
+    }
     if let Some((number, length)) = bytes_of_number(item) {
         bytes.extend_from_slice(&number[..length]);
         return Ok(Vec::new());
@@ -83,15 +91,17 @@ fn encode<T: QueueItem>(item: &T, bytes: &mut Vec<u8>) -> Result<Vec<SharedFd>, 
         bytes.extend_from_slice(own);
         return Ok(Vec::new());
     }
-    let (done, fds) = collect(|| wire::encode_payload_into(item, bytes));
-    done.map(|()| fds)
+    Parcel::append(codec, item, bytes)
 }
 
 /// Encodes an item into a buffer of this thread, which [`keep_buffer`] takes back.
-pub(super) fn encode_alone<T: QueueItem>(item: &T) -> Result<(Vec<u8>, Vec<SharedFd>), CodecError> {
+pub(super) fn encode_alone<T: QueueItem>(
+    codec: Codec,
+    item: &T,
+) -> Result<(Vec<u8>, Vec<SharedFd>), CodecError> {
     let mut bytes = ENCODED.take();
     bytes.clear();
-    encode(item, &mut bytes).map(|fds| (bytes, fds))
+    encode(codec, item, &mut bytes).map(|fds| (bytes, fds))
 }
 
 /// Keeps a buffer for the next item.
@@ -111,17 +121,24 @@ fn with_buffer<R>(run: impl FnOnce(&mut Vec<u8>) -> R) -> R {
 }
 
 impl Core {
+    #[inline]
+    fn is_bincode(&self) -> bool {
+        self.memory.codec == Codec::Bincode
+    }
+
     pub(super) fn put_item<T: QueueItem>(&self, item: &T, wait: Wait) -> Result<(), PutError> {
-        if let Some(bytes) = (item as &dyn Any).downcast_ref::<Vec<u8>>() {
-            let length = (bytes.len() as u64).to_le_bytes();
-            return self.put(&[&length, bytes], Vec::new(), wait);
-        }
-        if let Some((bytes, length)) = bytes_of_number(item) {
-            return self.put(&[&bytes[..length]], Vec::new(), wait);
+        if self.is_bincode() {
+            if let Some(bytes) = (item as &dyn Any).downcast_ref::<Vec<u8>>() {
+                let length = (bytes.len() as u64).to_le_bytes();
+                return self.put(&[&length, bytes], Vec::new(), wait);
+            }
+            if let Some((bytes, length)) = bytes_of_number(item) {
+                return self.put(&[&bytes[..length]], Vec::new(), wait);
+            }
         }
         with_buffer(|bytes| {
             let queue = self.name;
-            let encoded = encode(item, bytes);
+            let encoded = encode(self.memory.codec, item, bytes);
             let fds = encoded.map_err(|source| PutError::Encode { queue, source })?;
             self.put(&[bytes], fds, wait)
         })
@@ -168,7 +185,7 @@ impl Core {
         while bytes.len() < BATCH_BYTES {
             let Some(item) = items.next() else { return (Next::End, None) };
             let before = bytes.len();
-            let fds = match encode(item, bytes) {
+            let fds = match encode(self.memory.codec, item, bytes) {
                 Ok(fds) => fds,
                 Err(source) => {
                     return (Next::Failed(PutError::Encode { queue: self.name, source }), None);
@@ -182,9 +199,18 @@ impl Core {
         (Next::More, None)
     }
 
+    /// Before anything is taken: whether it could be read at all.
+    #[inline]
+    pub(super) fn check_reducer(&self) -> Result<(), GetError> {
+        let queue = self.name;
+        reducer::check(self.memory.codec).map_err(|source| GetError::Reducer { queue, source })
+    }
+
     pub(super) fn get_item<T: QueueItem>(&self, wait: Wait) -> Result<T, GetError> {
         let mut own: Option<T> = None;
-        if let Some(place) = (&mut own as &mut dyn Any).downcast_mut::<Option<Vec<u8>>>() {
+        if self.is_bincode()
+            && let Some(place) = (&mut own as &mut dyn Any).downcast_mut::<Option<Vec<u8>>>()
+        {
             let mut haul = Haul::new();
             self.take(&mut haul, 1, true, wait)?;
             *place = Some(haul.bytes);
@@ -192,6 +218,7 @@ impl Core {
         if let Some(item) = own {
             return Ok(item);
         }
+        self.check_reducer()?;
         let mut haul = TAKEN.take();
         let result = self.take(&mut haul, 1, false, wait);
         let result = result.and_then(|()| {
@@ -209,7 +236,9 @@ impl Core {
         slept: bool,
     ) -> Result<Option<T>, GetError> {
         let mut own: Option<T> = None;
-        if let Some(place) = (&mut own as &mut dyn Any).downcast_mut::<Option<Vec<u8>>>() {
+        if self.is_bincode()
+            && let Some(place) = (&mut own as &mut dyn Any).downcast_mut::<Option<Vec<u8>>>()
+        {
             let mut haul = Haul::new();
             self.empty_entered(&mut haul, 1, true, slept)?;
             *place = (!haul.ends.is_empty()).then_some(haul.bytes);
@@ -251,6 +280,9 @@ impl Core {
         if at_most == 0 {
             return Ok(Vec::new());
         }
+        if let Err(source) = self.check_reducer() {
+            return Err(GetManyError { items: Vec::new(), source });
+        }
         let mut haul = TAKEN.take();
         let result = self.take(&mut haul, at_most.min(BATCH_ITEMS), false, wait);
         let result = match result {
@@ -286,19 +318,21 @@ impl Core {
     #[inline]
     fn decode<T: QueueItem>(&self, bytes: &[u8], fds: Vec<SharedFd>) -> Result<T, GetError> {
         match number_of_bytes(bytes) {
-            Some(number) => Ok(number),
-            None => provide(fds, || self.decode_provided(bytes)),
+            Some(number) if self.is_bincode() => Ok(number),
+            _ => provide(fds, || self.decode_provided(bytes)),
         }
     }
 
     /// Decodes an item whose descriptors are provided.
     #[inline]
     fn decode_provided<T: QueueItem>(&self, bytes: &[u8]) -> Result<T, GetError> {
-        if let Some(item) = number_of_bytes(bytes).or_else(|| byte_string_of_bytes(bytes)) {
+        if self.is_bincode()
+            && let Some(item) = number_of_bytes(bytes).or_else(|| byte_string_of_bytes(bytes))
+        {
             return Ok(item);
         }
         let queue = self.name;
-        wire::decode_payload(bytes).map_err(|source| GetError::Decode {
+        codec::decode(self.memory.codec, bytes).map_err(|source| GetError::Decode {
             queue,
             source,
             bytes: bytes.to_vec(),
@@ -328,7 +362,7 @@ mod tests {
 
     fn check<T: QueueItem + PartialEq + std::fmt::Debug>(number: T) {
         let (bytes, length) = bytes_of_number(&number).expect("a number");
-        assert_eq!(bytes[..length], wire::encode_payload(&number).expect("encodes"));
+        assert_eq!(bytes[..length], codec::encode(Codec::Bincode, &number).expect("encodes"));
         assert_eq!(number_of_bytes(&bytes[..length]), Some(number));
         assert_eq!(number_of_bytes::<T>(&bytes[..length - 1]), None);
         assert_eq!(number_of_bytes::<T>(&[0; 9]), None);

@@ -10,6 +10,7 @@ use super::methods::{
     common_methods, get_methods, put_methods, queue_handle, task_methods, waitable,
 };
 use super::options::QueueOptions;
+use crate::reducer::Reducer;
 use crate::shared::ShareError;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -70,6 +71,14 @@ impl<T: QueueItem> JoinableQueue<T> {
     /// [`ShareError`].
     pub fn bounded(maxsize: usize) -> Result<Self, ShareError> {
         Self::with_options(QueueOptions::new().max_items(maxsize))
+    }
+
+    /// A new queue for any number of items, which are encoded by this reducer.
+    ///
+    /// # Errors
+    /// [`ShareError`].
+    pub fn with_reducer(reducer: Reducer) -> Result<Self, ShareError> {
+        Self::with_options(QueueOptions::new().reducer(reducer))
     }
 
     /// A new queue with these bounds.

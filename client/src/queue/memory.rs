@@ -1,6 +1,7 @@
 //! The memory of a queue: its state, the list of its blocks, and the blocks.
 
 use super::options::QueueOptions;
+use crate::codec::Codec;
 use crate::shared::ShareError;
 use crate::shared::object::{Object, Shareable};
 use crate::sync::raw::atomics::{AtomicU32, Ordering, shared_struct};
@@ -24,7 +25,8 @@ shared_struct! {
         blocks: AtomicU32,
         items_max: AtomicU32,
         units_max: AtomicU32,
-        padding: [AtomicU32; 5],
+        /// What items are encoded by, in its fixed form; it never changes.
+        codec: [AtomicU32; Codec::BYTES / 4],
         pub(super) ring: RawRing,
     }
 }
@@ -99,6 +101,8 @@ impl Memory for Blocks {
 pub(super) struct QueueMemory {
     pub(super) state: Shareable<QueueState>,
     pub(super) shape: Shape,
+    /// What items are encoded by.
+    pub(super) codec: Codec,
     blocks: Blocks,
 }
 
@@ -114,6 +118,10 @@ impl QueueMemory {
             state.blocks.store(shape.blocks, Ordering::Relaxed);
             state.items_max.store(shape.items_max, Ordering::Relaxed);
             state.units_max.store(shape.units_max, Ordering::Relaxed);
+            let codec = options.codec().to_bytes();
+            for (word, bytes) in state.codec.iter().zip(codec.as_chunks().0) {
+                word.store(u32::from_ne_bytes(*bytes), Ordering::Relaxed);
+            }
         })?;
         Self::of(state)
     }
@@ -131,13 +139,39 @@ impl QueueMemory {
         if !shape.is_valid() {
             return Err(damaged());
         }
+        let mut codec = [0; Codec::BYTES];
+        for (bytes, word) in codec.as_chunks_mut().0.iter_mut().zip(&state.codec) {
+            *bytes = load(word).to_ne_bytes();
+        }
+        let codec = Codec::from_bytes(codec).ok_or_else(damaged)?;
         let all = state.tail(Blocks::bytes(&shape), ALIGN).ok_or_else(damaged)?;
         let blocks = Blocks::of(&all, &shape).ok_or_else(damaged)?;
-        Ok(Self { state, shape, blocks })
+        Ok(Self { state, shape, codec, blocks })
     }
 
     #[inline]
     pub(super) fn ring(&self) -> Ring<'_, Blocks> {
         Ring { raw: &self.state.ring, shape: self.shape, memory: &self.blocks }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reducer::Reducer;
+
+    #[test]
+    fn a_reducer_that_cannot_be_is_damage() {
+        let options = QueueOptions::new().reducer(Reducer::postcard());
+        let memory = QueueMemory::new(&options).expect("memory");
+        let again = QueueMemory::of(memory.state.clone()).expect("the same memory");
+        assert_eq!(again.codec, Codec::Postcard);
+        for (word, value) in [(0, 0), (0, 5), (0, u32::MAX), (4, 1)] {
+            let own = memory.state.codec[word].load(Ordering::Relaxed);
+            memory.state.codec[word].store(value, Ordering::Relaxed);
+            let error = QueueMemory::of(memory.state.clone());
+            assert!(matches!(error, Err(ShareError::Damaged { .. })), "{word}: {value}");
+            memory.state.codec[word].store(own, Ordering::Relaxed);
+        }
     }
 }

@@ -224,6 +224,12 @@ macro_rules! common_methods {
             !self.core.memory.ring().has_room(2)
         }
 
+        /// What its items are encoded by.
+        #[must_use]
+        pub fn reducer(&self) -> Reducer {
+            Reducer::of(self.core.memory.codec)
+        }
+
         /// Gives up this process's share in it, as far as clones of this handle go: from now on
         /// they give errors. What was put stays in the queue. Twice is once.
         pub fn close(&self) {

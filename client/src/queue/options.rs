@@ -1,6 +1,8 @@
-//! How large a queue may get.
+//! How large a queue may get, and how its items are encoded.
 
 use super::memory::QueueState;
+use crate::codec::Codec;
+use crate::reducer::Reducer;
 use crate::shared::ShareError;
 use crate::shared::object::Object;
 use crate::sync::raw::counters::UNIT;
@@ -19,7 +21,7 @@ const MEMORY_BYTES_MIN: u64 = 64;
 /// Bytes that items may take at most: what the counters of a ring can tell apart.
 const MEMORY_BYTES_MAX: u64 = 8 << 30;
 
-/// Bounds of a queue.
+/// Bounds of a queue, and how its items are encoded.
 ///
 /// ```
 /// use mpserverd_client as mp;
@@ -34,12 +36,13 @@ const MEMORY_BYTES_MAX: u64 = 8 << 30;
 pub struct QueueOptions {
     items: Option<usize>,
     bytes: Option<u64>,
+    reducer: Option<Reducer>,
 }
 
 impl QueueOptions {
     /// Any number of items, and 1 GiB of them.
     pub const fn new() -> Self {
-        Self { items: None, bytes: None }
+        Self { items: None, bytes: None, reducer: None }
     }
 
     /// At most so many items; 0 is any number, as in the reference.
@@ -53,6 +56,23 @@ impl QueueOptions {
     pub const fn max_bytes(mut self, bytes: u64) -> Self {
         self.bytes = Some(bytes);
         self
+    }
+
+    /// What items are encoded by: bincode, unless given here. It stands in the memory of the queue,
+    /// so it is the same for all who have the queue.
+    pub const fn reducer(mut self, reducer: Reducer) -> Self {
+        self.reducer = Some(reducer);
+        self
+    }
+
+    /// The same, unless one was given: that of a context.
+    pub(crate) fn or_reducer(mut self, reducer: Reducer) -> Self {
+        self.reducer.get_or_insert(reducer);
+        self
+    }
+
+    pub(super) fn codec(&self) -> Codec {
+        self.reducer.unwrap_or_default().codec()
     }
 
     pub(super) fn shape(&self) -> Result<Shape, ShareError> {

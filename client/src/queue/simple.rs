@@ -4,6 +4,7 @@ use super::error::{GetError, PutError};
 use super::handle::Queue;
 use super::item::QueueItem;
 use super::options::QueueOptions;
+use crate::reducer::Reducer;
 use crate::shared::ShareError;
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +36,21 @@ impl<T: QueueItem> SimpleQueue<T> {
     /// # Errors
     /// [`ShareError`] when the system has no memory or descriptors for it.
     pub fn new() -> Result<Self, ShareError> {
-        Queue::named("SimpleQueue", &QueueOptions::new()).map(Self)
+        Self::with_reducer(Reducer::default())
+    }
+
+    /// A new queue whose items are encoded by this reducer.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_reducer(reducer: Reducer) -> Result<Self, ShareError> {
+        Queue::named("SimpleQueue", &QueueOptions::new().reducer(reducer)).map(Self)
+    }
+
+    /// What its items are encoded by.
+    #[must_use]
+    pub fn reducer(&self) -> Reducer {
+        self.0.reducer()
     }
 
     /// Puts an item.

@@ -5,10 +5,11 @@
 //!
 //! What must never be in here: where items come from, or how outcomes get to anybody.
 
-use super::{Callable, Completion, Run, bad_arguments, decode_arguments, unencodable};
+use super::{Callable, Completion, Run, bad_arguments, decode_arguments, no_reducer, unencodable};
 use crate::codec::Codec;
 use crate::handles::{SharedFd, provide};
 use crate::parcel::Parcel;
+use crate::reducer;
 use crate::runtime::panics;
 use crate::straight;
 use crate::task::{Buffer, Task};
@@ -196,6 +197,10 @@ impl<'a> Batch<'a> {
 
 /// Runs all items of a batch; made for each task.
 pub(super) fn run_many<T: Task>(batch: &mut Batch<'_>) {
+    let codec = batch.codec;
+    if let Err(error) = reducer::check(codec) {
+        return batch.reject(&no_reducer(error));
+    }
     while let Some(item) = batch.next() {
         let start = batch.outcomes.open();
         // What the closure gives by itself would go through memory several times.

@@ -11,7 +11,7 @@ use crate::registry::TaskEntry;
 use mpserverd_proto::abi;
 use mpserverd_proto::error::JobError;
 use mpserverd_proto::job::{Codec, Outcome};
-use std::ffi::{CString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::mem::{MaybeUninit, offset_of};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -53,11 +53,8 @@ pub(crate) unsafe fn serve(entry: &TaskEntry, call: *const abi::Call) -> c_int {
     let Some((passed, handles)) = (unsafe { take_descriptors(&call) }) else {
         return abi::BAD_ARGUMENTS;
     };
-    let codec = match call.codec {
-        1 => Codec::Bincode,
-        2 => Codec::Json,
-        _ => return abi::UNSUPPORTED_CODEC,
-    };
+    // SAFETY: the host passes a name or null, by the ABI.
+    let Some(codec) = (unsafe { codec_of(&call) }) else { return abi::UNSUPPORTED_CODEC };
     let args = if call.args.is_null() {
         &[][..]
     } else {
@@ -97,12 +94,29 @@ pub(crate) unsafe fn serve(entry: &TaskEntry, call: *const abi::Call) -> c_int {
             abi::UNSERIALIZABLE
         }
         Outcome::Rejected(JobError::ResultTooLarge { .. }) => abi::RESULT_TOO_LARGE,
+        Outcome::Rejected(JobError::UnknownReducer { known, .. }) => {
+            message(&known.join("\n"));
+            abi::UNSUPPORTED_CODEC
+        }
         Outcome::Rejected(other) => {
             message(&other.to_string());
             abi::BAD_ARGUMENTS
         }
         Outcome::DeadlineExceeded { .. } => abi::FAILED,
     }
+}
+
+/// The codec of a call; `None` for one that there was not when this was built.
+///
+/// # Safety
+/// As [`serve`].
+unsafe fn codec_of(call: &abi::Call) -> Option<Codec> {
+    if call.codec_name.is_null() {
+        return Codec::built_in(call.codec);
+    }
+    // SAFETY: not null, so NUL-terminated, by the ABI.
+    let name = unsafe { CStr::from_ptr(call.codec_name) };
+    name.to_str().ok()?.parse().ok().map(Codec::Custom)
 }
 
 /// The numbers that were passed by themselves, and the handles of the arguments; `None` if the
@@ -279,8 +293,8 @@ mod tests {
             Returns::new().encode(codec, output)
         }
 
-        fn decode(failed: bool, payload: &[u8]) -> Result<u64, CodecError> {
-            Returns::new().decode(failed, payload)
+        fn decode(codec: Codec, failed: bool, payload: &[u8]) -> Result<u64, CodecError> {
+            Returns::new().decode(codec, failed, payload)
         }
     }
 
@@ -300,7 +314,7 @@ mod tests {
         let mut replies = Vec::<(u32, Vec<u8>)>::new();
         let call = abi::Call {
             size,
-            codec: Codec::Bincode as u32,
+            codec: Codec::Bincode.number(),
             reserved: 0,
             args: args.as_ptr(),
             args_len: args.len(),
@@ -311,6 +325,7 @@ mod tests {
             host: std::ptr::null(),
             host_len: 0,
             handles_len,
+            codec_name: std::ptr::null(),
         };
         // SAFETY: a valid call of that size; the handles are nobody's but the callee's.
         let status = unsafe { exported::<Count>(&raw const call) };

@@ -14,7 +14,7 @@ use mpserverd_proto::error::{Fault, JobError, Stage};
 use mpserverd_proto::job::{Codec, Outcome, Panic};
 use mpserverd_proto::limits::{JOB_FDS_MAX, MODULES_MAX, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use mpserverd_proto::report::TaskInfo;
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd};
 use std::path::Path;
 
@@ -253,9 +253,14 @@ pub(crate) fn run(
     let fds = passed.iter().copied().chain(handles).collect::<Vec<_>>();
     let mut caught = Caught::default();
     let host = crate::current::host();
+    // A name has no NUL byte.
+    let name = match codec {
+        Codec::Custom(id) => CString::new(id.to_string()).ok(),
+        _ => None,
+    };
     let call = abi::Call {
         size: size_of::<abi::Call>(),
-        codec: codec as u32,
+        codec: codec.number(),
         reserved: 0,
         args: args.as_ptr(),
         args_len: args.len(),
@@ -266,6 +271,7 @@ pub(crate) fn run(
         host: host.as_ptr(),
         host_len: host.len(),
         handles_len,
+        codec_name: name.as_ref().map_or(std::ptr::null(), |name| name.as_ptr()),
     };
     // SAFETY: a task of a loaded module; everything in `call` outlives it.
     let status = unsafe { run(&raw const call) };
@@ -299,9 +305,13 @@ fn ending(info: &TaskInfo, codec: Codec, status: c_int, caught: &Caught) -> Outc
             reason: message,
         }),
         abi::UNSERIALIZABLE => Outcome::Rejected(JobError::Unserializable(message)),
+        abi::UNSUPPORTED_CODEC if !message.is_empty() => {
+            let known = message.lines().map(str::to_owned).collect();
+            Outcome::Rejected(JobError::UnknownReducer { name: codec.to_string(), known })
+        }
         abi::UNSUPPORTED_CODEC => Outcome::Rejected(JobError::UnsupportedCodec {
             task: info.name.clone(),
-            codec: format!("{codec:?}"),
+            codec: codec.to_string(),
         }),
         abi::RESULT_TOO_LARGE => too_large(),
         other => Outcome::Failed { message: format!("the task returned status {other}") },

@@ -31,8 +31,8 @@ macro_rules! task_of_misbehave {
                 mp::task::ReturnsValue::encode(&mp::task::Returns::new(), codec, output)
             }
 
-            fn decode(failed: bool, payload: &[u8]) -> Result<$output, mp::CodecError> {
-                mp::task::ReturnsValue::decode(&mp::task::Returns::new(), failed, payload)
+            fn decode(codec: mp::Codec, failed: bool, payload: &[u8]) -> Result<$output, mp::CodecError> {
+                mp::task::ReturnsValue::decode(&mp::task::Returns::new(), codec, failed, payload)
             }
         }
     };

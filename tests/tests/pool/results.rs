@@ -166,8 +166,8 @@ impl mp::Task for Stranger {
         mp::task::ReturnsValue::append(&mp::task::Returns::<u64>::new(), codec, output, into)
     }
 
-    fn decode(failed: bool, payload: &[u8]) -> Result<u64, mp::CodecError> {
-        mp::task::ReturnsValue::decode(&mp::task::Returns::<u64>::new(), failed, payload)
+    fn decode(codec: mp::Codec, failed: bool, payload: &[u8]) -> Result<u64, mp::CodecError> {
+        mp::task::ReturnsValue::decode(&mp::task::Returns::<u64>::new(), codec, failed, payload)
     }
 }
 

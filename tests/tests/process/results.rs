@@ -93,8 +93,8 @@ impl mp::Task for OtherSquare {
         mp::task::ReturnsValue::encode(&mp::task::Returns::new(), codec, output)
     }
 
-    fn decode(failed: bool, payload: &[u8]) -> Result<u32, mp::CodecError> {
-        mp::task::ReturnsValue::decode(&mp::task::Returns::new(), failed, payload)
+    fn decode(codec: mp::Codec, failed: bool, payload: &[u8]) -> Result<u32, mp::CodecError> {
+        mp::task::ReturnsValue::decode(&mp::task::Returns::new(), codec, failed, payload)
     }
 }
 

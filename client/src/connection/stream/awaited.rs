@@ -91,7 +91,7 @@ impl Connection {
         let packed = self.check_writable().and_then(|()| self.pack(value));
         async move {
             let out = packed?;
-            self.transmit_async([&out.preamble, &out.parcel.bytes], &out.parcel.fds).await
+            self.transmit_async([out.preamble.bytes(), &out.parcel.bytes], &out.parcel.fds).await
         }
     }
 
@@ -103,7 +103,7 @@ impl Connection {
     /// As [`recv`](Self::recv).
     pub async fn recv_async<T: DeserializeOwned>(&self) -> Result<T, ConnectionError> {
         let (message, handles) = self.receive_async(VALUE_BYTES_MAX, true).await?;
-        values::unpack(&message, handles)
+        values::unpack(self.reducer.codec(), &message, handles)
     }
 
     /// Sends bytes as one message: the awaited [`send_bytes`](Self::send_bytes). For what dropping

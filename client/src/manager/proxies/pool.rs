@@ -53,8 +53,8 @@ proxy! {
 
 fn outcome<T: Task>(came: Came<'_>, proxy: &'static str) -> Result<T::Output, ManagerError> {
     let read = came.read(proxy, |bytes| match bytes {
-        [0, value @ ..] => T::decode(false, value).map(Ok),
-        [1, value @ ..] => T::decode(true, value).map(Ok),
+        [0, value @ ..] => T::decode(Codec::Bincode, false, value).map(Ok),
+        [1, value @ ..] => T::decode(Codec::Bincode, true, value).map(Ok),
         [2, error @ ..] => codec::decode::<RemoteError>(Codec::Bincode, error).map(Err),
         _ => Err(CodecError::Malformed("no outcome of a task".to_owned())),
     })?;

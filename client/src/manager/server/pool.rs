@@ -52,7 +52,7 @@ impl Workers {
         }
         if let Some(Initializer { name, schema, args }) = initializer {
             let args = Parcel { bytes: args.bytes.to_vec(), fds: Vec::new() };
-            builder = builder.initializer_raw(&name, schema, Ok(args));
+            builder = builder.initializer_raw((&name, schema, Codec::Bincode), Ok(args));
         }
         Ok(Self { pool: Some(builder.build().map_err(|error| refused(&error))?) })
     }

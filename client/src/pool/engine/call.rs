@@ -5,6 +5,7 @@
 
 use super::super::channel::Answer;
 use super::super::error::{PoolError, TaskFailure};
+use crate::codec::Codec;
 use crate::error::Ending;
 use crate::sync::raw::atomics::Deadline;
 use std::fmt;
@@ -139,9 +140,14 @@ impl Inbox {
     }
 }
 
+/// The number of a task in its pool, and what its values are encoded by.
+pub(crate) type Kind = (u32, Codec);
+
 /// One submission.
 pub(crate) struct Call {
     pub(crate) task: u32,
+    /// What its inputs and outcomes are encoded by.
+    pub(crate) codec: Codec,
     pub(crate) deadline: Option<Duration>,
     pub(crate) retries: u32,
     inbox: Mutex<Inbox>,
@@ -182,21 +188,26 @@ impl News {
 
 impl Call {
     /// One that is read as outcomes arrive, by one thread.
-    pub(crate) fn stream(task: u32, deadline: Option<Duration>, retries: u32) -> Arc<Self> {
+    pub(crate) fn stream(
+        (task, codec): Kind,
+        deadline: Option<Duration>,
+        retries: u32,
+    ) -> Arc<Self> {
         let (inbox, changed) = (Mutex::default(), Condvar::new());
-        Arc::new(Self { task, deadline, retries, inbox, changed, whole: None })
+        Arc::new(Self { task, codec, deadline, retries, inbox, changed, whole: None })
     }
 
     /// One of so many items that is read when it is over.
     pub(crate) fn whole(
-        (task, deadline, retries): (u32, Option<Duration>, u32),
+        ((task, codec), deadline, retries): (Kind, Option<Duration>, u32),
         items: u64,
         then: Option<Then>,
     ) -> Arc<Self> {
         let tally = Tally { submitted: items, ..Tally::default() };
         let inbox = Mutex::new(Inbox { tally, sealed: true, then, ..Inbox::default() });
         let whole = Some(OnceLock::new());
-        Arc::new(Self { task, deadline, retries, inbox, changed: Condvar::new(), whole })
+        let changed = Condvar::new();
+        Arc::new(Self { task, codec, deadline, retries, inbox, changed, whole })
     }
 
     pub(crate) fn inbox(&self) -> MutexGuard<'_, Inbox> {
@@ -338,7 +349,7 @@ mod tests {
 
     #[test]
     fn a_whole_call_is_over_with_its_last_item() {
-        let call = Call::whole((0, None, 0), 3, None);
+        let call = Call::whole(((0, Codec::Bincode), None, 0), 3, None);
         assert!(call.deliver(fate(0, 2), 2, 2, 0).is_none());
         assert!(!call.is_over() && call.all().is_empty());
         drop(call.deliver(fate(2, 1), 1, 1, 0));
@@ -349,7 +360,7 @@ mod tests {
 
     #[test]
     fn what_comes_after_a_close_is_nothing() {
-        let call = Call::stream(0, None, 0);
+        let call = Call::stream((0, Codec::Bincode), None, 0);
         call.submit(2);
         drop(call.deliver(fate(0, 1), 1, 1, 0));
         assert!(call.close(Fate::Cancelled).0);
@@ -359,7 +370,7 @@ mod tests {
 
     #[test]
     fn what_is_to_be_done_then_is_done_once() {
-        let call = Call::whole((0, None, 0), 1, Some(Box::new(|_| {})));
+        let call = Call::whole(((0, Codec::Bincode), None, 0), 1, Some(Box::new(|_| {})));
         let news = call.deliver(fate(0, 1), 1, 1, 0);
         assert!(news.then.is_some());
         assert!(call.close(Fate::Cancelled).1.then.is_none());

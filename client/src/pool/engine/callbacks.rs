@@ -123,13 +123,18 @@ fn run(receiver: &Receiver<Errand>, shared: &Shared, quiet: &Quiet) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::Codec;
 
     #[test]
     fn a_panic_is_counted_and_the_next_one_runs() {
         let callbacks = Callbacks::default();
         let (sender, receiver) = channel();
-        callbacks.add(Call::stream(0, None, 0), Box::new(|_| panic!("in a callback")));
-        callbacks.add(Call::stream(0, None, 0), Box::new(move |_| sender.send(7).unwrap()));
+        callbacks
+            .add(Call::stream((0, Codec::Bincode), None, 0), Box::new(|_| panic!("in a callback")));
+        callbacks.add(
+            Call::stream((0, Codec::Bincode), None, 0),
+            Box::new(move |_| sender.send(7).unwrap()),
+        );
         assert!(callbacks.wait(None));
         assert_eq!((receiver.recv().unwrap(), callbacks.panics()), (7, 1));
         assert!(!callbacks.is_here());
@@ -139,8 +144,10 @@ mod tests {
     fn a_wait_ends_in_time() {
         let callbacks = Callbacks::default();
         let (sender, receiver) = channel::<()>();
-        callbacks
-            .add(Call::stream(0, None, 0), Box::new(move |_| assert!(receiver.recv().is_err())));
+        callbacks.add(
+            Call::stream((0, Codec::Bincode), None, 0),
+            Box::new(move |_| assert!(receiver.recv().is_err())),
+        );
         assert!(!callbacks.wait(Some(Instant::now() + Duration::from_millis(20))));
         drop(sender);
         assert!(callbacks.wait(None));

@@ -173,6 +173,7 @@ impl Sent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::Codec;
 
     fn chunk(items: &[&[u8]]) -> Chunk {
         let mut packer = Packer::default();
@@ -180,7 +181,7 @@ mod tests {
             packer.open().extend_from_slice(item);
             packer.keep();
         }
-        packer.pack(&Call::stream(0, None, 0), 10)
+        packer.pack(&Call::stream((0, Codec::Bincode), None, 0), 10)
     }
 
     #[test]
@@ -217,7 +218,7 @@ mod tests {
             packer.keep();
         }
         let null = SharedFd::from(std::fs::File::open("/dev/null").unwrap());
-        let call = Call::stream(0, None, 0);
+        let call = Call::stream((0, Codec::Bincode), None, 0);
         let chunks = packer.pack_with(&call, 5, vec![null]).collect::<Vec<_>>();
         let shape = chunks.iter().map(|chunk| (chunk.first, chunk.count, chunk.fds.len()));
         assert_eq!(shape.collect::<Vec<_>>(), [(5, 2, 0), (7, 1, 1)]);

@@ -6,7 +6,6 @@ use super::call::{Call, Fate};
 use super::chunk::{Chunk, Sent};
 use super::state::{Life, State};
 use super::worker::{Phase, Stopping};
-use crate::codec::Codec;
 use crate::pool::error::PoolError;
 use crate::sys::clock::monotonic_nanos;
 use std::sync::Arc;
@@ -144,7 +143,7 @@ impl State {
         let average = record.average.unwrap_or(UNKNOWN);
         let Some(worker) = self.worker(number) else { return self.pending.push_front(chunk) };
         if !worker.defined.contains(&task) {
-            worker.channel.define(task, name, schema, Codec::Bincode);
+            worker.channel.define(task, name, schema, chunk.call.codec);
             worker.defined.push(task);
         }
         let frame = Frame { task, count: chunk.count, body: &chunk.body, fds: &chunk.fds };

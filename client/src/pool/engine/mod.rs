@@ -48,6 +48,7 @@ mod worker;
 
 use super::channel::Desk;
 use super::error::PoolError;
+use crate::codec::Codec;
 use crate::context::StartMethod;
 use crate::process::Stream;
 use crate::start::cradle::Cradle;
@@ -62,7 +63,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use stderr::{Stderr, Voice};
 
-pub(crate) use call::{Arrived, Call, Fate, Inbox, Tally, Then};
+pub(crate) use call::{Arrived, Call, Fate, Inbox, Kind, Tally, Then};
 pub(crate) use chunk::{Chunk, Packer};
 pub(crate) use settings::{Settings, WorkerStderr};
 pub(crate) use starts::prefix;
@@ -150,9 +151,14 @@ impl Engine {
         self.supervisor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The number of a task in this pool.
-    pub(crate) fn task(&self, name: &'static str, schema: u64) -> u32 {
-        self.lock().task(name, schema)
+    /// The number of a task in this pool, and how its values travel.
+    pub(crate) fn task(&self, name: &'static str, schema: u64) -> Kind {
+        (self.lock().task(name, schema), self.codec())
+    }
+
+    /// What inputs and outcomes are encoded by.
+    pub(crate) fn codec(&self) -> Codec {
+        self.settings.codec
     }
 
     /// Where the standard error of a new worker goes.

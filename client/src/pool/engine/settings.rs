@@ -1,6 +1,7 @@
 //! What a pool was asked to be.
 
 use super::super::worker::Initializer;
+use crate::codec::Codec;
 use crate::context::Context;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -19,6 +20,8 @@ pub(crate) enum WorkerStderr {
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) context: Context,
+    /// That of the context when the pool was asked for.
+    pub(crate) codec: Codec,
     pub(crate) processes: usize,
     /// What stands before `PoolWorker-N`.
     pub(crate) prefix: String,

@@ -7,10 +7,12 @@
 //! |---|---|
 //! | this | the hooks |
 //! | `tasks` | tasks that crash, hang, leak and print |
+//! | `reducers` | codecs of values, one of them of another version than the callers' |
 //! | `raw` | what needs `unsafe` |
 
 #[cfg(target_os = "linux")]
 mod raw;
+mod reducers;
 mod tasks;
 
 pub use tasks::*;
@@ -22,6 +24,11 @@ mp::module! {
     name: "misbehave",
     init: init,
     after_fork: after_fork,
+}
+
+mp::reducer! {
+    /// Test programs have the second version.
+    DRAFT: reducers::Draft<1> = reducers::Draft;
 }
 
 /// Environment variable that chooses the misbehaviour.

@@ -234,3 +234,33 @@ pub fn family(depth: u32) -> Result<Vec<(String, u32, u32, u32)>, mp::TaskError>
     }
     Ok(family)
 }
+
+/// Takes an item, or says why it cannot.
+///
+/// # Errors
+/// What the queue says.
+#[cfg(target_os = "linux")]
+#[mp::task]
+pub fn take_item(queue: mp::Queue<u32>) -> Result<u32, mp::TaskError> {
+    Ok(queue.get_timeout(Duration::from_secs(60))?)
+}
+
+/// Receives a value on a connection and sends its double, or says why it cannot.
+///
+/// # Errors
+/// What the connection says.
+#[mp::task]
+pub fn double_on(connection: mp::Connection) -> Result<(), mp::TaskError> {
+    let number = connection.recv_timeout::<u32>(Duration::from_secs(60))?;
+    Ok(connection.send(&(2 * number))?)
+}
+
+/// Adds up two numbers.
+///
+/// # Errors
+/// When there is only one.
+#[mp::task]
+pub fn add_up(first: u32, second: Option<u32>) -> Result<u64, String> {
+    let second = second.ok_or("there is no second one")?;
+    Ok(u64::from(first) + u64::from(second))
+}

@@ -54,8 +54,8 @@ macro_rules! tasks {
                 ) -> Result<bool, Box<CodecError>> {
                     (&&&Returns::<$output>::new()).append(codec, output, into)
                 }
-                fn decode(failed: bool, payload: &[u8]) -> Result<$output, CodecError> {
-                    (&&&Returns::<$output>::new()).decode(failed, payload)
+                fn decode(codec: Codec, failed: bool, payload: &[u8]) -> Result<$output, CodecError> {
+                    (&&&Returns::<$output>::new()).decode(codec, failed, payload)
                 }
             }
 
@@ -96,7 +96,6 @@ tasks! {
         }
         x
     }
-    Bytes(length: u64) -> Vec<u8> { vec![7; length as usize] }
     Counts(file: Passed<std::fs::File>) -> u64 {
         let mut bytes = Vec::new();
         (&*file).read_to_end(&mut bytes).expect("readable") as u64
