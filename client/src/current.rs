@@ -82,6 +82,18 @@ pub(crate) fn me() -> Me {
     }
 }
 
+/// Whether this process is a worker, without waiting for anybody.
+#[cfg(target_os = "linux")]
+pub(crate) fn is_worker() -> bool {
+    ME.try_read().is_ok_and(|me| me.as_ref().is_some_and(|me| me.is_worker))
+}
+
+/// Whether this process is a copy of the one that started it.
+#[cfg(target_os = "linux")]
+pub(crate) fn is_fork() -> bool {
+    ME.try_read().is_ok_and(|me| me.as_ref().is_some_and(|me| me.identity.start_method == "fork"))
+}
+
 /// The worker learns who it is.
 #[cfg(target_os = "linux")]
 pub(crate) fn become_worker(
@@ -101,6 +113,7 @@ fn set_worker(worker: Me, passed: Vec<OwnedFd>) {
     CHILDREN.store(0, Ordering::Relaxed);
     *PASSED.lock().unwrap_or_else(PoisonError::into_inner) = passed;
     crate::context::adopt_method(&worker.identity.start_method);
+    crate::logging::set_name(&worker.identity.name);
     let mut me = ME.write().unwrap_or_else(PoisonError::into_inner);
     *me = Some(worker);
 }
@@ -108,10 +121,17 @@ fn set_worker(worker: Me, passed: Vec<OwnedFd>) {
 /// What a module's copy of this crate must know of this process, encoded.
 #[cfg(target_os = "linux")]
 pub(crate) fn host() -> Vec<u8> {
-    use std::os::fd::AsRawFd;
+    use std::os::fd::{AsFd, AsRawFd};
     let me = me();
     let parent_fd = me.parent.as_ref().map(|parent| parent.as_raw_fd());
-    let host = mpserverd_proto::job::Host { identity: me.identity, parent_fd, modules: me.modules };
+    let (log, log_fd) = crate::logging::travel::within();
+    let host = mpserverd_proto::job::Host {
+        identity: me.identity,
+        parent_fd,
+        modules: me.modules,
+        log_fd: log_fd.as_ref().map(|fd| fd.as_fd().as_raw_fd()),
+        log,
+    };
     mpserverd_proto::codec::encode(&host).unwrap_or_default()
 }
 
@@ -226,6 +246,8 @@ pub fn set_current_name(name: &str) -> Result<(), crate::StartError> {
     crate::process::check_name(name)?;
     let mut me = me();
     name.clone_into(&mut me.identity.name);
+    #[cfg(target_os = "linux")]
+    crate::logging::set_name(name);
     *ME.write().unwrap_or_else(PoisonError::into_inner) = Some(me);
     Ok(())
 }

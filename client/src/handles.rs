@@ -147,6 +147,26 @@ impl Drop for Scope {
     }
 }
 
+/// The scope of a list that was closed; it is closed and empty again afterwards.
+struct Outermost(&'static List);
+
+impl Outermost {
+    #[inline]
+    fn enter(own: &'static List) -> Self {
+        own.state.set(State::Empty);
+        Self(own)
+    }
+}
+
+impl Drop for Outermost {
+    #[inline]
+    fn drop(&mut self) {
+        if self.0.state.replace(State::Closed) == State::Filled {
+            drop(self.0.list.take());
+        }
+    }
+}
+
 /// Runs something with the list of the innermost scope, if there is one.
 fn with_list<R>(own: &List, run: impl FnOnce(&mut Vec<SharedFd>) -> R) -> Option<R> {
     if own.state.get() == State::Closed {
@@ -171,6 +191,26 @@ pub fn collect<R>(encode: impl FnOnce() -> R) -> (R, Vec<SharedFd>) {
     let scope = Scope::enter(&OUTGOING, Vec::new());
     let result = encode();
     (result, scope.leave())
+}
+
+/// The same, with the descriptors in place of others: for who has many values to encode. Nothing
+/// but one word is touched for those without handles.
+#[inline]
+pub(crate) fn collect_into<R>(fds: &mut Vec<SharedFd>, encode: impl FnOnce() -> R) -> R {
+    if OUTGOING.state.get() != State::Closed {
+        let (result, list) = collect(encode);
+        *fds = list;
+        return result;
+    }
+    let scope = Outermost::enter(&OUTGOING);
+    let result = encode();
+    if OUTGOING.state.get() == State::Filled {
+        *fds = OUTGOING.list.take();
+    } else if !fds.is_empty() {
+        fds.clear();
+    }
+    drop(scope);
+    result
 }
 
 /// Runs `decode`, in which handles may be deserialised, with the descriptors that came along.

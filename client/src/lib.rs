@@ -34,12 +34,14 @@
 //! | [`handles`] | objects of the kernel and shared objects inside values |
 //! | `connection` | messages over sockets and pipes |
 //! | `start` | the three ways to a worker |
+//! | `straight` | values that need no codec |
 //! | `runtime` | what templates and workers run |
 //! | `reactor` | what wakes tasks that await something |
 //! | [`daemon`] | the connection to the daemon |
 //! | `shared` | memory that processes share |
 //! | [`sync`] | locks and what is built on them |
 //! | [`queue`] | queues in shared memory |
+//! | [`logging`] | what workers log, and who gets it |
 //! | [`manager`] | objects in a server process, and proxies of them |
 //! | [`pool`] | workers that run many tasks, one after the other |
 //! | `sys` | everything that needs `unsafe` |
@@ -110,6 +112,8 @@ pub mod task;
 #[cfg(target_os = "linux")]
 pub mod daemon;
 #[cfg(target_os = "linux")]
+pub mod logging;
+#[cfg(target_os = "linux")]
 pub mod manager;
 #[cfg(target_os = "linux")]
 pub mod pool;
@@ -121,6 +125,8 @@ mod reactor;
 mod shared;
 #[cfg(target_os = "linux")]
 mod start;
+#[cfg(target_os = "linux")]
+mod straight;
 #[cfg(target_os = "linux")]
 pub mod sync;
 #[cfg(target_os = "linux")]
@@ -157,6 +163,8 @@ pub use exit::at_exit;
 #[cfg(unix)]
 pub use handles::{NotSpawning, Passed, SharedFd, assert_spawning};
 pub use job_types::{OnParentDeath, Panic};
+#[cfg(target_os = "linux")]
+pub use logging::{get_logger, log_to_stderr};
 #[cfg(target_os = "linux")]
 pub use manager::{
     ArrayProxy, AsyncResultProxy, BarrierProxy, BoundedSemaphoreProxy, ConditionProxy,
@@ -355,9 +363,7 @@ pub mod __private {
     pub use crate::runtime::{EARLY, HOOKS, HookResult, Hooks};
     #[cfg(target_os = "linux")]
     pub use crate::sys::export::module_descriptor;
-    pub use crate::task::{
-        Appended, Encoded, Returns, ReturnsIoResult, ReturnsResult, ReturnsValue,
-    };
+    pub use crate::task::{Buffer, Encoded, Returns, ReturnsIoResult, ReturnsResult, ReturnsValue};
     pub use linkme;
     pub use mpserverd_proto::abi;
     pub use mpserverd_proto::schema::hash as schema_hash;

@@ -3,7 +3,7 @@
 //! What must never be in here: how either gets to the other side.
 
 use crate::codec::{self, Codec, CodecError};
-use crate::handles::{SharedFd, collect, provide};
+use crate::handles::{SharedFd, collect, collect_into, provide};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -27,8 +27,8 @@ impl Parcel {
         Ok(Self { bytes: bytes?, fds })
     }
 
-    /// Appends an encoded value to bytes and gives its handles: [`pack`](Self::pack) without a
-    /// parcel. After an error the bytes are as they were.
+    /// Appends an encoded value to bytes, and puts its handles in place of others:
+    /// [`pack`](Self::pack) without a parcel. After an error the bytes are as they were.
     ///
     /// # Errors
     /// As [`pack`](Self::pack).
@@ -37,15 +37,16 @@ impl Parcel {
         codec: Codec,
         value: &T,
         bytes: &mut Vec<u8>,
-    ) -> Result<Vec<SharedFd>, CodecError> {
+        fds: &mut Vec<SharedFd>,
+    ) -> Result<(), Box<CodecError>> {
         let before = bytes.len();
-        let (done, fds) = collect(|| codec::encode_into(codec, value, bytes));
-        done?;
+        collect_into(fds, || codec::encode_into(codec, value, bytes))?;
         if codec == Codec::Json && !fds.is_empty() {
             bytes.truncate(before);
-            return Err(no_json_form());
+            fds.clear();
+            return Err(no_json_form().into());
         }
-        Ok(fds)
+        Ok(())
     }
 
     /// Decodes a value with its handles.

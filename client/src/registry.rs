@@ -200,6 +200,17 @@ impl Registry {
         Self { tasks: entries.iter().map(own).collect() }
     }
 
+    /// The same, called as tasks of a module are.
+    #[cfg(all(test, target_os = "linux"))]
+    pub(crate) fn of_exports(entries: &'static [TaskEntry]) -> Self {
+        let Self { tasks } = Self::of_entries(entries);
+        let foreign = |(task, entry): (Callable, &TaskEntry)| Callable {
+            run: Run::Foreign(entry.foreign),
+            ..task
+        };
+        Self { tasks: tasks.into_iter().zip(entries).map(foreign).collect() }
+    }
+
     /// Adds the tasks of a module.
     #[cfg(target_os = "linux")]
     pub(crate) fn add_module(&mut self, module: &crate::sys::object::Module) {

@@ -40,28 +40,29 @@ pub trait Task: Sized + 'static {
     /// Number of arguments.
     const ARITY: usize;
     /// The arguments, as a tuple of owned values.
-    type Args: Serialize + DeserializeOwned;
+    type Args: Serialize + DeserializeOwned + 'static;
     /// What it returns.
-    type Output;
+    type Output: 'static;
 
     /// Calls the function.
     fn call(args: Self::Args) -> Self::Output;
     /// Encodes what it returned.
     fn encode(codec: Codec, output: Self::Output) -> Encoded;
-    /// Appends what it returned to bytes, which after an error are as they were: the same as
-    /// [`encode`](Self::encode), for who has many to encode and does not ask for texts.
+    /// Appends what it returned to a buffer: the same as [`encode`](Self::encode), for who has many
+    /// to encode and does not ask for texts. Tells whether it is what was inside an `Err`.
     ///
     /// # Errors
-    /// [`CodecError`] when the value cannot travel.
+    /// [`CodecError`] when the value cannot travel; nothing was appended then.
     fn append(
         codec: Codec,
         output: Self::Output,
-        bytes: &mut Vec<u8>,
-    ) -> Result<Appended, CodecError> {
+        into: &mut Buffer,
+    ) -> Result<bool, Box<CodecError>> {
         let Encoded { failed, payload } = Self::encode(codec, output);
-        let Parcel { bytes: own, fds } = payload?;
-        bytes.extend_from_slice(&own);
-        Ok(Appended { failed: failed.is_some(), fds })
+        let Parcel { bytes, fds } = payload?;
+        into.bytes.extend_from_slice(&bytes);
+        into.fds = fds;
+        Ok(failed.is_some())
     }
     /// Decodes what it returned.
     ///
@@ -136,24 +137,19 @@ pub struct Encoded {
     pub(crate) payload: Result<Parcel, CodecError>,
 }
 
-/// What a task returned has been encoded: what is not in the bytes.
-#[derive(Debug)]
-pub struct Appended {
-    /// Whether it is what was inside an `Err`.
-    pub failed: bool,
-    /// Descriptors of the handles in it.
+/// Encoded values, one after the other.
+#[derive(Debug, Default)]
+pub struct Buffer {
+    /// Their bytes.
+    pub(crate) bytes: Vec<u8>,
+    /// Descriptors of the handles in the last one.
     pub(crate) fds: Vec<SharedFd>,
 }
 
-impl Appended {
+impl Buffer {
     #[inline]
-    fn of<T: Serialize>(
-        codec: Codec,
-        failed: bool,
-        value: &T,
-        bytes: &mut Vec<u8>,
-    ) -> Result<Self, CodecError> {
-        Ok(Self { failed, fds: Parcel::append(codec, value, bytes)? })
+    fn append<T: Serialize>(&mut self, codec: Codec, value: &T) -> Result<(), Box<CodecError>> {
+        Parcel::append(codec, value, &mut self.bytes, &mut self.fds)
     }
 }
 
@@ -303,11 +299,11 @@ impl<T> Returns<T> {
 pub trait ReturnsValue<T> {
     /// Encodes it.
     fn encode(&self, codec: Codec, output: T) -> Encoded;
-    /// Appends it to bytes, which after an error are as they were.
+    /// Appends it; tells whether it is what was inside an `Err`.
     ///
     /// # Errors
     /// [`CodecError`].
-    fn append(&self, codec: Codec, output: T, bytes: &mut Vec<u8>) -> Result<Appended, CodecError>;
+    fn append(&self, codec: Codec, output: T, into: &mut Buffer) -> Result<bool, Box<CodecError>>;
     /// Decodes it.
     ///
     /// # Errors
@@ -321,8 +317,8 @@ impl<T: Serialize + DeserializeOwned> ReturnsValue<T> for Returns<T> {
     }
 
     #[inline]
-    fn append(&self, codec: Codec, output: T, bytes: &mut Vec<u8>) -> Result<Appended, CodecError> {
-        Appended::of(codec, false, &output, bytes)
+    fn append(&self, codec: Codec, output: T, into: &mut Buffer) -> Result<bool, Box<CodecError>> {
+        into.append(codec, &output).map(|()| false)
     }
 
     fn decode(&self, _: bool, payload: &[u8]) -> Result<T, CodecError> {
@@ -334,11 +330,11 @@ impl<T: Serialize + DeserializeOwned> ReturnsValue<T> for Returns<T> {
 pub trait ReturnsResult<T> {
     /// Encodes it.
     fn encode(&self, codec: Codec, output: T) -> Encoded;
-    /// Appends it to bytes, which after an error are as they were.
+    /// Appends it; tells whether it is what was inside an `Err`.
     ///
     /// # Errors
     /// [`CodecError`].
-    fn append(&self, codec: Codec, output: T, bytes: &mut Vec<u8>) -> Result<Appended, CodecError>;
+    fn append(&self, codec: Codec, output: T, into: &mut Buffer) -> Result<bool, Box<CodecError>>;
     /// Decodes it.
     ///
     /// # Errors
@@ -370,11 +366,11 @@ where
         &self,
         codec: Codec,
         output: Result<T, E>,
-        bytes: &mut Vec<u8>,
-    ) -> Result<Appended, CodecError> {
+        into: &mut Buffer,
+    ) -> Result<bool, Box<CodecError>> {
         match output {
-            Ok(value) => Appended::of(codec, false, &value, bytes),
-            Err(error) => Appended::of(codec, true, &error, bytes),
+            Ok(value) => into.append(codec, &value).map(|()| false),
+            Err(error) => into.append(codec, &error).map(|()| true),
         }
     }
 
@@ -396,11 +392,11 @@ fn chain_text(value: &serde_json::Value) -> Option<String> {
 pub trait ReturnsIoResult<T> {
     /// Encodes it.
     fn encode(&self, codec: Codec, output: T) -> Encoded;
-    /// Appends it to bytes, which after an error are as they were.
+    /// Appends it; tells whether it is what was inside an `Err`.
     ///
     /// # Errors
     /// [`CodecError`].
-    fn append(&self, codec: Codec, output: T, bytes: &mut Vec<u8>) -> Result<Appended, CodecError>;
+    fn append(&self, codec: Codec, output: T, into: &mut Buffer) -> Result<bool, Box<CodecError>>;
     /// Decodes it.
     ///
     /// # Errors
@@ -424,11 +420,11 @@ impl<T: Serialize + DeserializeOwned> ReturnsIoResult<io::Result<T>> for &&Retur
         &self,
         codec: Codec,
         output: io::Result<T>,
-        bytes: &mut Vec<u8>,
-    ) -> Result<Appended, CodecError> {
+        into: &mut Buffer,
+    ) -> Result<bool, Box<CodecError>> {
         match output {
-            Ok(value) => Appended::of(codec, false, &value, bytes),
-            Err(error) => Appended::of(codec, true, &WireIoError::from(&error), bytes),
+            Ok(value) => into.append(codec, &value).map(|()| false),
+            Err(error) => into.append(codec, &WireIoError::from(&error)).map(|()| true),
         }
     }
 

@@ -51,6 +51,8 @@ pub struct Slots {
     pub stderr: Option<u16>,
     /// The requester's pidfd.
     pub parent: Option<u16>,
+    /// The memory that takes log records.
+    pub log: Option<u16>,
     /// First descriptor that was passed by itself or belongs to the arguments; all further ones
     /// do too.
     pub first_user: u16,
@@ -141,6 +143,18 @@ impl std::fmt::Debug for Identity {
     }
 }
 
+/// What becomes of a worker's log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(arbitrary::Arbitrary))]
+pub struct Log {
+    /// The most verbose level that is wanted: 0 nothing, 1 errors, to 5 everything.
+    pub level: Option<u8>,
+    /// The object that takes the records, in the memory whose descriptor is
+    /// [`log`](Slots::log); empty without.
+    #[serde(with = "serde_bytes")]
+    pub memory: Vec<u8>,
+}
+
 /// What a host tells a Rust module that it has loaded, whose copy of the client library would know
 /// nothing of the process otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,6 +166,10 @@ pub struct Host {
     pub parent_fd: Option<i32>,
     /// Modules of the host, by path: what processes that the module starts load too.
     pub modules: Vec<String>,
+    /// What becomes of the log.
+    pub log: Log,
+    /// Number of the descriptor that is the memory for log records; it belongs to the host.
+    pub log_fd: Option<i32>,
 }
 
 /// One job: the task and everything about the process that runs it, but the arguments.
@@ -170,6 +188,8 @@ pub struct Job {
     pub setup: Setup,
     /// What becomes of it when the requester dies.
     pub on_parent_death: OnParentDeath,
+    /// What becomes of its log.
+    pub log: Log,
     /// Which descriptor is what.
     pub slots: Slots,
 }

@@ -5,21 +5,20 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `options` | the command line |
 //! | `worker` | a process that is measured: it does its part when told, and says how long |
 //! | `remote` | such a process, or one of CPython's, as the one that tells it what to do sees it |
 //! | `operation` | an operation, and who does it in which way |
-//! | `measure` | rounds, in which all variants of an operation take turns |
+//! | `measure` | who is measured, table by table |
 //! | `locks` | locks, alone and contended |
 //! | `signals` | semaphores, events, barriers |
 //! | `connections` | round trips and bandwidth of connections |
 //! | `queues` | queues of many shapes and sizes of items |
 //! | `values` | values, arrays, and what copying memory costs |
 //! | `memory` | what objects take of memory and descriptors |
-//! | `raw` | the primitives of the system, without anything of ours |
 //! | `peer.py` | the same for CPython's `multiprocessing` |
-//! | `report` | tables, ratios, goals |
-//! | `machine` | what is printed about the machine |
+//!
+//! What it shares with other benchmarks is `mpserverd_tests::bench`: the command line, rounds, tables,
+//! the primitives of the system.
 //!
 //! Every measured process is a process of its own: it gets the objects as arguments, obeys the
 //! same orders whoever it is, and reads the clock itself. Variants of one operation take turns in
@@ -30,15 +29,11 @@
 mod ipc {
     pub(crate) mod connections;
     pub(crate) mod locks;
-    pub(crate) mod machine;
     pub(crate) mod measure;
     pub(crate) mod memory;
     pub(crate) mod operation;
-    pub(crate) mod options;
     pub(crate) mod queues;
-    pub(crate) mod raw;
     pub(crate) mod remote;
-    pub(crate) mod report;
     pub(crate) mod signals;
     pub(crate) mod values;
     pub(crate) mod worker;
@@ -48,29 +43,15 @@ mod ipc {
 fn main() -> std::process::ExitCode {
     // First: the processes that are measured are this program again.
     mp::freeze_support();
-    use ipc::options::{Command, Options, USAGE};
-    let done = match Options::parse(std::env::args().skip(1)) {
-        Ok(Command::Help) => {
-            println!("{USAGE}");
-            Ok(())
-        }
-        Ok(Command::List) => {
+    use mpserverd_tests::bench::{self, options};
+    let command = options::Options::parse(std::env::args().skip(1), (9, 15), (31, 100));
+    bench::main(command, &options::usage("ipc", "queue or lock"), |command| match command {
+        options::Command::List => {
             ipc::measure::list();
             Ok(())
         }
-        Ok(Command::Measure(options)) => ipc::measure::run(&options),
-        Err(error) => {
-            eprintln!("error: {error}\n\n{USAGE}");
-            return std::process::ExitCode::from(100);
-        }
-    };
-    done.map_or_else(
-        |error| {
-            eprintln!("error: {error}");
-            std::process::ExitCode::from(111)
-        },
-        |()| std::process::ExitCode::SUCCESS,
-    )
+        options::Command::Measure(options) => ipc::measure::run(&options),
+    })
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -11,7 +11,6 @@
 //! | `remote` | a driver, as the process that tells it what to do sees it |
 //! | `measure` | who is measured beside whom, in rounds |
 //! | `report` | percentiles, tables, goals |
-//! | `machine` | memory, load and what else is printed about the machine |
 //!
 //! Every measured variant is a process of its own that obeys one line protocol, and variants of a
 //! phase take turns in small rounds, so that noise of the machine hits all alike. What holds as
@@ -21,7 +20,6 @@
 #[path = "start"]
 mod start {
     pub(crate) mod driver;
-    pub(crate) mod machine;
     pub(crate) mod measure;
     pub(crate) mod options;
     pub(crate) mod raw;
@@ -40,25 +38,11 @@ fn main() -> std::process::ExitCode {
     // First: this program is its own template and worker.
     mp::freeze_support();
     use start::options::{Command, Options, USAGE};
-    let done = match Options::parse(std::env::args().skip(1)) {
-        Ok(Command::Help) => {
-            println!("{USAGE}");
-            Ok(())
-        }
-        Ok(Command::Drive(role)) => start::driver::run(role),
-        Ok(Command::Measure(options)) => start::measure::run(&options),
-        Err(error) => {
-            eprintln!("error: {error}\n\n{USAGE}");
-            return std::process::ExitCode::from(100);
-        }
-    };
-    done.map_or_else(
-        |error| {
-            eprintln!("error: {error}");
-            std::process::ExitCode::from(111)
-        },
-        |()| std::process::ExitCode::SUCCESS,
-    )
+    let command = Options::parse(std::env::args().skip(1));
+    mpserverd_tests::bench::main(command, USAGE, |command| match command {
+        Command::Drive(role) => start::driver::run(role),
+        Command::Measure(options) => start::measure::run(&options),
+    })
 }
 
 #[cfg(not(target_os = "linux"))]

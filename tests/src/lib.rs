@@ -7,6 +7,7 @@
 //! | [`proc`] | what `/proc` says about processes |
 //! | [`program`] | programs under test, run with no daemon of the user's |
 //! | [`suite`](mod@suite) | one test under every start method |
+//! | [`bench`] | what the benchmarks share |
 //! | [`columns`](mod@columns) | tables of text |
 //! | [`seeds`] | rounds of random moments that a seed repeats |
 //! | [`words`] | numbers that processes share, without the memory under test |
@@ -16,6 +17,8 @@
 //!
 //! Nothing here uses a daemon of the user's, a fixed path or a port.
 
+#[cfg(target_os = "linux")]
+pub mod bench;
 pub mod build;
 pub mod columns;
 #[cfg(target_os = "linux")]

@@ -86,6 +86,54 @@ fn expand(
     }
 }
 
+/// Makes objects of a type live in a manager's server: writes a proxy with its public methods.
+///
+/// It stands on an `impl` block of the type. Beside the type `Counter` there is a `CounterProxy`
+/// then. Its methods are those with `&self` or `&mut self` that are `pub`; functions that are `pub`
+/// and give a `Self`, or a `Result` of one, take a manager first and make an object. A method that
+/// is not `pub` does not exist in the proxy. Each call can fail, so each gives a
+/// `Result<_, mp::ManagerError>`.
+///
+/// ```no_run
+/// # use mpserverd_client as mp;
+/// struct Counter {
+///     count: i64,
+/// }
+///
+/// #[mp::remote]
+/// impl Counter {
+///     pub fn new(start: i64) -> Self {
+///         Self { count: start }
+///     }
+///
+///     /// Adds to it, and gives what it is now.
+///     pub fn add(&mut self, n: i64) -> i64 {
+///         self.count += n;
+///         self.count
+///     }
+/// }
+///
+/// fn main() -> Result<(), mp::ManagerError> {
+///     mp::freeze_support();
+///     let manager = mp::get_context(None).manager()?;
+///     let counter = CounterProxy::new(&manager, 5)?;
+///     assert_eq!(counter.add(2)?, 7);
+///     Ok(())
+/// }
+/// ```
+///
+/// Arguments and results travel as those of a task do, descriptors excepted. Methods run in the
+/// server, on threads of their own: those with `&self` at the same time as each other, one with
+/// `&mut self` alone. So the type is `Send` and `Sync`, and a method may wait. A panic is a
+/// `RemoteError` with its place; one in a method with `&mut self` poisons the object as it does a
+/// mutex, until `make_consistent` is called.
+///
+/// The server must be a process of this program. Hosts of modules do not know the type.
+#[proc_macro_attribute]
+pub fn remote(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    remote::expand(attribute.into(), item.into()).unwrap_or_else(|e| e.into_compile_error()).into()
+}
+
 #[cfg(test)]
 mod tests {
     use quote::quote;
@@ -168,52 +216,4 @@ mod tests {
             super::expand(quote!(), quote!(impl mp::Runnable for State { #output #run })).is_ok()
         );
     }
-}
-
-/// Makes objects of a type live in a manager's server: writes a proxy with its public methods.
-///
-/// It stands on an `impl` block of the type. Beside the type `Counter` there is a `CounterProxy`
-/// then. Its methods are those with `&self` or `&mut self` that are `pub`; functions that are `pub`
-/// and give a `Self`, or a `Result` of one, take a manager first and make an object. A method that
-/// is not `pub` does not exist in the proxy. Each call can fail, so each gives a
-/// `Result<_, mp::ManagerError>`.
-///
-/// ```no_run
-/// # use mpserverd_client as mp;
-/// struct Counter {
-///     count: i64,
-/// }
-///
-/// #[mp::remote]
-/// impl Counter {
-///     pub fn new(start: i64) -> Self {
-///         Self { count: start }
-///     }
-///
-///     /// Adds to it, and gives what it is now.
-///     pub fn add(&mut self, n: i64) -> i64 {
-///         self.count += n;
-///         self.count
-///     }
-/// }
-///
-/// fn main() -> Result<(), mp::ManagerError> {
-///     mp::freeze_support();
-///     let manager = mp::get_context(None).manager()?;
-///     let counter = CounterProxy::new(&manager, 5)?;
-///     assert_eq!(counter.add(2)?, 7);
-///     Ok(())
-/// }
-/// ```
-///
-/// Arguments and results travel as those of a task do, descriptors excepted. Methods run in the
-/// server, on threads of their own: those with `&self` at the same time as each other, one with
-/// `&mut self` alone. So the type is `Send` and `Sync`, and a method may wait. A panic is a
-/// `RemoteError` with its place; one in a method with `&mut self` poisons the object as it does a
-/// mutex, until `make_consistent` is called.
-///
-/// The server must be a process of this program. Hosts of modules do not know the type.
-#[proc_macro_attribute]
-pub fn remote(attribute: TokenStream, item: TokenStream) -> TokenStream {
-    remote::expand(attribute.into(), item.into()).unwrap_or_else(|e| e.into_compile_error()).into()
 }

@@ -48,8 +48,8 @@ impl ToTokens for Registration<'_> {
                     fn encode(codec: __mp::Codec, output: #output) -> __mp::Encoded {
                         (&&&__mp::Returns::<#output>::new()).encode(codec, output)
                     }
-                    fn append(codec: __mp::Codec, output: #output, bytes: &mut ::std::vec::Vec<u8>) -> ::core::result::Result<__mp::Appended, __mp::CodecError> {
-                        (&&&__mp::Returns::<#output>::new()).append(codec, output, bytes)
+                    fn append(codec: __mp::Codec, output: #output, into: &mut __mp::Buffer) -> ::core::result::Result<bool, ::std::boxed::Box<__mp::CodecError>> {
+                        (&&&__mp::Returns::<#output>::new()).append(codec, output, into)
                     }
                     fn decode(failed: bool, payload: &[u8]) -> ::core::result::Result<#output, __mp::CodecError> {
                         (&&&__mp::Returns::<#output>::new()).decode(failed, payload)

@@ -2,6 +2,7 @@
 
 use super::{Context, Fallback, global};
 use crate::error::{DaemonError, StartError};
+use crate::logging::TARGET;
 use crate::start::forkserver::{self, Wanted};
 use crate::start::spawn::{self, Preload};
 use crate::start::{FOREVER, Lease};
@@ -96,7 +97,9 @@ impl Context {
 
     fn say_once(&self, error: &DaemonError) {
         static ONCE: Once = Once::new();
-        ONCE.call_once(|| tracing::warn!("forkserver falls back to spawn: {error}"));
+        ONCE.call_once(|| {
+            tracing::warn!(target: TARGET, "forkserver falls back to spawn: {error}");
+        });
     }
 
     /// Runs a daemon for this user and waits until it listens.

@@ -4,10 +4,12 @@ use super::decode;
 use super::engine::{Call, Chunk, Engine, Inbox, Then};
 use super::error::{PoolError, TaskFailure};
 use super::result::AsyncResult;
-use crate::codec::Codec;
+use crate::codec::{Codec, CodecError};
 use crate::parcel::Parcel;
+use crate::straight;
 use crate::sync::raw::atomics::Deadline;
 use crate::task::Task;
+use serde::Serialize;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -62,11 +64,19 @@ impl<T: Task> fmt::Debug for Submission<T> {
     }
 }
 
+fn pack<A: Serialize + 'static>(args: &A) -> Result<Parcel, CodecError> {
+    let mut bytes = Vec::new();
+    if straight::append(args, &mut bytes) {
+        return Ok(Parcel { bytes, fds: Vec::new() });
+    }
+    Parcel::pack(Codec::Bincode, args)
+}
+
 impl<T: Task> Submission<T> {
     pub(super) fn new(engine: &Arc<Engine>, args: &T::Args) -> Self {
         Self {
             engine: Arc::clone(engine),
-            args: Parcel::pack(Codec::Bincode, args).map_err(PoolError::from),
+            args: pack(args).map_err(PoolError::from),
             deadline: engine.settings.task_deadline,
             retries: engine.settings.retries,
             on_result: None,

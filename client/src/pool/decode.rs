@@ -9,6 +9,7 @@ use super::raw::RawOutcome;
 use crate::codec::CodecError;
 use crate::handles::{SharedFd, provide};
 use crate::runtime::panics;
+use crate::straight;
 use crate::task::Task;
 use mpserverd_proto::codec as wire;
 use mpserverd_proto::error::JobError;
@@ -25,6 +26,9 @@ fn outcome<T: Task>(tag: Tag, bytes: &[u8], fds: &[SharedFd]) -> Result<T::Outpu
             return Err(refusal(tag, bytes));
         }
     };
+    if !failed && let Some(output) = straight::read(bytes) {
+        return Ok(output);
+    }
     let decode = || T::decode(failed, bytes);
     let decoded = if fds.is_empty() { decode() } else { provide(fds.iter().cloned(), decode) };
     decoded.map_err(|source| TaskFailure::Undecodable { source, bytes: bytes.to_vec() })

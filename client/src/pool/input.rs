@@ -5,6 +5,8 @@ use super::feeder::CHUNK_BYTES;
 use crate::codec::CodecError;
 use crate::handles::{SharedFd, collect};
 use crate::runtime::panics;
+use crate::straight;
+use crate::sys::slice;
 use crate::task::Task;
 use mpserverd_proto::codec as wire;
 use mpserverd_proto::job::Panic;
@@ -49,21 +51,36 @@ pub trait Input<A> {
 
     /// Borrows it.
     fn wire(&self) -> &Self::Wire;
+
+    /// Appends its bytes, if it needs no codec for that.
+    #[doc(hidden)]
+    fn append(&self, bytes: &mut Vec<u8>) -> bool {
+        let _ = bytes;
+        false
+    }
 }
 
-impl<A: Serialize> Input<A> for A {
+impl<A: Serialize + 'static> Input<A> for A {
     type Wire = A;
 
     fn wire(&self) -> &A {
         self
     }
+
+    fn append(&self, bytes: &mut Vec<u8>) -> bool {
+        straight::append(self, bytes)
+    }
 }
 
-impl<A: Serialize> Input<A> for &A {
+impl<A: Serialize + 'static> Input<A> for &A {
     type Wire = A;
 
     fn wire(&self) -> &A {
         self
+    }
+
+    fn append(&self, bytes: &mut Vec<u8>) -> bool {
+        straight::append(*self, bytes)
     }
 }
 
@@ -75,11 +92,15 @@ impl Input<String> for &str {
     }
 }
 
-impl<T: Serialize> Input<Vec<T>> for &[T] {
+impl<T: Serialize + 'static> Input<Vec<T>> for &[T] {
     type Wire = [T];
 
     fn wire(&self) -> &[T] {
         self
+    }
+
+    fn append(&self, bytes: &mut Vec<u8>) -> bool {
+        slice::as_bytes(self).is_some_and(|string| straight::append_string(string, bytes))
     }
 }
 
@@ -196,6 +217,9 @@ where
     I::Item: Input<T::Arg>,
 {
     Items::new(items, |item: &I::Item, into: &mut Vec<u8>| {
+        if item.append(into) {
+            return Ok(());
+        }
         wire::encode_payload_into(&(item.wire(),), into)
     })
 }

@@ -4,6 +4,7 @@ use super::{Options, Work};
 use crate::context::{Context, StartMethod};
 use crate::error::{Ending, ProcessError, StartError, TimeoutError};
 use crate::job_types::Outcome;
+use crate::logging::TARGET;
 use crate::parcel::Parcel;
 use crate::runtime::worker::Closure;
 use crate::start::child::Child;
@@ -12,6 +13,7 @@ use crate::start::request::{Request, Work as Task};
 use crate::start::{Lease, wait_readable};
 use crate::{codec, start as methods, sys};
 use mpserverd_proto::status::ExitRecord;
+use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -99,9 +101,11 @@ fn give(lease: Lease, request: &Request) -> Result<Handle, StartError> {
     let authkey = request.authkey.clone();
     let handle = Handle { inner: Arc::new(Inner { child, name, daemon, authkey }) };
     children().push(handle.clone());
+    let pid = handle.pid();
+    tracing::debug!(target: TARGET, pid, name = request.name, "started a process");
     let Err(error) = sent else { return Ok(handle) };
     if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) {
-        tracing::debug!(pid = handle.pid(), %error, "the worker did not take its job");
+        tracing::debug!(target: TARGET, pid, %error, "a process did not take its job");
         return Ok(handle);
     }
     let _ = handle.kill();
@@ -301,7 +305,14 @@ fn outcome(received: Received) -> Option<Result<(Outcome, Parcel), ProcessError>
 
 /// Forgets (and so reaps) children that have ended.
 fn reap_finished() {
-    children().retain(|child| child.inner.child.is_own() && child.ending().is_none());
+    // Looked at without the lock: an end is an event, and whoever gets that may ask for the list.
+    let all = children().clone();
+    let is_over = |child: &&Handle| !child.inner.child.is_own() || child.ending().is_some();
+    let over = all.iter().filter(is_over).map(|child| Arc::as_ptr(&child.inner));
+    let over = over.collect::<HashSet<_>>();
+    if !over.is_empty() {
+        children().retain(|child| !over.contains(&Arc::as_ptr(&child.inner)));
+    }
 }
 
 /// The same, but only once the list has doubled: a start costs the same however many run.
@@ -344,6 +355,7 @@ pub(crate) fn end_children() {
         child.join();
     }
     children().clear();
+    crate::logging::close();
 }
 
 /// In a fork: gives up what belongs to the parent, so that the parent's death still shows on its

@@ -10,10 +10,12 @@ use crate::codec::Codec;
 use crate::handles::{SharedFd, provide};
 use crate::parcel::Parcel;
 use crate::runtime::panics;
-use crate::task::{Appended, Task};
+use crate::straight;
+use crate::task::{Buffer, Task};
 use mpserverd_proto::codec as wire;
 use mpserverd_proto::error::JobError;
-use mpserverd_proto::job::{Outcome, Panic};
+use mpserverd_proto::job::Outcome;
+use serde::Serialize;
 
 /// What the bytes of an outcome are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +25,7 @@ pub(crate) enum Tag {
     Returned = 1,
     /// The value inside its `Err`.
     Failed = 2,
-    /// A [`Panic`], in the codec of the protocol.
+    /// A panic, in the codec of the protocol.
     Panicked = 3,
     /// A [`JobError`], in the codec of the protocol: it did not run, or its result cannot travel.
     Rejected = 4,
@@ -44,94 +46,68 @@ impl Tag {
 /// Bytes before each outcome: its tag, and how many bytes follow, as `u32` in little endian.
 pub(crate) const RECORD_BYTES: usize = 5;
 
-/// How a call ended, but for the bytes of a value.
-enum Ended {
-    /// The value has been appended.
-    Value(Appended),
-    Panicked(Panic),
-    Rejected(JobError),
-}
-
 /// Outcomes that nobody has taken yet.
 #[derive(Debug, Default)]
 pub(crate) struct Outcomes {
-    /// All of them, each behind its tag and length.
-    pub(crate) bytes: Vec<u8>,
+    /// All of them, each behind its tag and length; the descriptors of the last one. The next one
+    /// must not be added before those are taken.
+    pub(crate) all: Buffer,
     /// How many there are.
     pub(crate) count: u32,
     /// Where the last one begins.
     pub(crate) last: usize,
-    /// Descriptors of the last one. The next one must not be added before they are taken.
-    pub(crate) fds: Vec<SharedFd>,
 }
 
 impl Outcomes {
+    #[inline]
     pub(crate) fn clear(&mut self) {
-        self.bytes.clear();
+        self.all.bytes.clear();
+        self.all.fds.clear();
         self.count = 0;
         self.last = 0;
-        self.fds.clear();
     }
 
     /// Adds one whose bytes are there already.
     pub(crate) fn push(&mut self, tag: Tag, bytes: &[u8]) {
         let start = self.open();
-        self.bytes.extend_from_slice(bytes);
+        self.all.bytes.extend_from_slice(bytes);
         self.close(start, tag);
     }
 
     /// Adds one for a call that was refused.
     #[cold]
-    pub(crate) fn reject(&mut self, error: JobError) {
+    pub(crate) fn reject(&mut self, error: &JobError) {
         let start = self.open();
-        self.end(start, Ended::Rejected(error));
+        self.instead(start, Tag::Rejected, error);
     }
 
     #[inline]
     fn open(&mut self) -> usize {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(&[0; RECORD_BYTES]);
+        let start = self.all.bytes.len();
+        self.all.bytes.extend_from_slice(&[0; RECORD_BYTES]);
         start
     }
 
     #[inline]
     fn close(&mut self, start: usize, tag: Tag) {
         // A payload has 2 GiB at most, so its length fits.
-        let length = (self.bytes.len() - start - RECORD_BYTES) as u32;
-        let head = &mut self.bytes[start..start + RECORD_BYTES];
-        head[0] = tag as u8;
-        head[1..].copy_from_slice(&length.to_le_bytes());
+        let length = (self.all.bytes.len() - start - RECORD_BYTES) as u32;
+        if let Some([own, place @ ..]) = self.all.bytes[start..].first_chunk_mut::<RECORD_BYTES>() {
+            *own = tag as u8;
+            *place = length.to_le_bytes();
+        }
         self.last = start;
         self.count += 1;
     }
 
-    #[inline]
-    fn end(&mut self, start: usize, ended: Ended) {
-        let tag = match ended {
-            Ended::Value(Appended { failed, fds }) => {
-                if !fds.is_empty() {
-                    self.fds = fds;
-                }
-                if failed { Tag::Failed } else { Tag::Returned }
-            }
-            Ended::Panicked(panic) => self.instead(start, Tag::Panicked, wire::encode(&panic)),
-            Ended::Rejected(error) => self.instead(start, Tag::Rejected, wire::encode(&error)),
-        };
-        self.close(start, tag);
-    }
-
-    /// What replaces whatever a call has written.
+    /// Closes one with something else than a call has written.
     #[cold]
-    fn instead(
-        &mut self,
-        start: usize,
-        tag: Tag,
-        encoded: Result<Vec<u8>, wire::CodecError>,
-    ) -> Tag {
-        self.bytes.truncate(start + RECORD_BYTES);
+    fn instead(&mut self, start: usize, tag: Tag, what: &impl Serialize) {
+        self.all.bytes.truncate(start + RECORD_BYTES);
+        self.all.fds.clear();
         // Only texts beyond 16 MiB cannot be encoded; who reads gets an empty one.
-        self.bytes.extend_from_slice(&encoded.unwrap_or_default());
-        tag
+        self.all.bytes.extend_from_slice(&wire::encode(what).unwrap_or_default());
+        self.close(start, tag);
     }
 }
 
@@ -149,6 +125,7 @@ pub(crate) struct Batch<'a> {
     next: u32,
     count: u32,
     fds: Vec<SharedFd>,
+    is_malformed: bool,
     outcomes: &'a mut Outcomes,
     pulse: &'a mut dyn Pulse,
 }
@@ -163,38 +140,39 @@ impl<'a> Batch<'a> {
         outcomes: &'a mut Outcomes,
         pulse: &'a mut dyn Pulse,
     ) -> Self {
-        Self { codec, rest: body, next: 0, count, fds, outcomes, pulse }
+        Self { codec, rest: body, next: 0, count, fds, is_malformed: false, outcomes, pulse }
     }
 
-    /// The next item; an empty error if the lengths do not add up.
+    /// The next item. If the lengths do not add up, it is the last whose bytes are right.
     #[inline]
-    fn next(&mut self) -> Option<Result<&'a [u8], ()>> {
+    fn next(&mut self) -> Option<&'a [u8]> {
         if self.next == self.count {
             return None;
         }
         self.pulse.before(self.next, self.outcomes);
         self.next += 1;
         if self.count == 1 {
-            return Some(Ok(self.rest));
+            return Some(self.rest);
         }
         let split = self
             .rest
             .split_first_chunk()
             .and_then(|(length, rest)| rest.split_at_checked(u32::from_le_bytes(*length) as usize));
-        Some(match split {
+        match split {
             Some((item, rest)) => {
                 self.rest = rest;
-                Ok(item)
+                Some(item)
             }
             None => {
+                self.is_malformed = true;
                 self.rest = &[];
-                Err(())
+                Some(&[])
             }
-        })
+        }
     }
 
-    /// The descriptors for the next item. The only one gets them for good.
-    #[inline]
+    /// The descriptors for an item. The only one gets them for good.
+    #[cold]
     fn handles(&mut self) -> Vec<SharedFd> {
         if self.count == 1 { std::mem::take(&mut self.fds) } else { self.fds.clone() }
     }
@@ -202,48 +180,56 @@ impl<'a> Batch<'a> {
     /// Rejects all items that are left.
     pub(crate) fn reject(&mut self, error: &JobError) {
         while self.next().is_some() {
-            self.outcomes.reject(error.clone());
+            self.outcomes.reject(error);
         }
     }
-}
 
-fn malformed() -> JobError {
-    JobError::Protocol("the lengths of the items contradict each other".to_owned())
+    #[inline]
+    fn check(&self) -> Result<(), Box<JobError>> {
+        if self.is_malformed {
+            let what = "the lengths of the items contradict each other";
+            return Err(Box::new(JobError::Protocol(what.to_owned())));
+        }
+        Ok(())
+    }
 }
 
 /// Runs all items of a batch; made for each task.
 pub(super) fn run_many<T: Task>(batch: &mut Batch<'_>) {
-    let codec = batch.codec;
     while let Some(item) = batch.next() {
-        let handles = batch.handles();
         let start = batch.outcomes.open();
-        let bytes = &mut batch.outcomes.bytes;
-        let ended = match item {
-            Ok(item) => panics::catch(|| run_one::<T>(codec, item, handles, bytes))
-                .unwrap_or_else(Ended::Panicked),
-            Err(()) => Ended::Rejected(malformed()),
-        };
-        batch.outcomes.end(start, ended);
+        // What the closure gives by itself would go through memory several times.
+        let mut done = Ok(false);
+        let caught = panics::catch(|| done = run_one::<T>(batch, item));
+        match (caught, done) {
+            (Ok(()), Ok(failed)) => {
+                batch.outcomes.close(start, if failed { Tag::Failed } else { Tag::Returned });
+            }
+            (Ok(()), Err(error)) => batch.outcomes.instead(start, Tag::Rejected, &error),
+            (Err(panic), _) => batch.outcomes.instead(start, Tag::Panicked, &panic),
+        }
     }
 }
 
+/// Tells whether it returned an error.
 #[inline]
-fn run_one<T: Task>(
-    codec: Codec,
-    item: &[u8],
-    handles: Vec<SharedFd>,
-    bytes: &mut Vec<u8>,
-) -> Ended {
-    let decode = || decode_arguments::<T>(codec, item);
+fn run_one<T: Task>(batch: &mut Batch<'_>, item: &[u8]) -> Result<bool, Box<JobError>> {
+    batch.check()?;
+    let codec = batch.codec;
+    let bincode = codec == Codec::Bincode;
+    let read = if bincode { straight::read(item) } else { None };
     // Without a scope no handle finds a descriptor either.
-    let args = if handles.is_empty() { decode() } else { provide(handles, decode) };
-    match args {
-        Err(reason) => Ended::Rejected(bad_arguments::<T>(reason)),
-        Ok(args) => match T::append(codec, T::call(args), bytes) {
-            Ok(appended) => Ended::Value(appended),
-            Err(error) => Ended::Rejected(unencodable(error)),
-        },
+    let args = match read {
+        Some(args) => Ok(args),
+        None if batch.fds.is_empty() => decode_arguments::<T>(codec, item),
+        None => provide(batch.handles(), || decode_arguments::<T>(codec, item)),
+    };
+    let args = args.map_err(|reason| Box::new(bad_arguments::<T>(reason)))?;
+    let output = T::call(args);
+    if bincode && straight::append(&output, &mut batch.outcomes.all.bytes) {
+        return Ok(false);
     }
+    T::append(codec, output, &mut batch.outcomes.all).map_err(|error| Box::new(unencodable(*error)))
 }
 
 impl Callable {
@@ -258,22 +244,22 @@ impl Callable {
     fn run_foreign(&self, batch: &mut Batch<'_>) {
         while let Some(item) = batch.next() {
             let fds = batch.handles();
-            let Completion { outcome, payload } = match item {
-                Ok(item) => self.call(batch.codec, Parcel { bytes: item.to_vec(), fds }, &[]),
-                Err(()) => Completion::rejected(malformed()),
+            let Completion { outcome, payload } = match batch.check() {
+                Ok(()) => self.call(batch.codec, Parcel { bytes: item.to_vec(), fds }, &[]),
+                Err(error) => Completion::rejected(*error),
             };
             let outcomes = &mut *batch.outcomes;
             let start = outcomes.open();
-            let ended = match outcome {
-                Outcome::Panicked(panic) => Ended::Panicked(panic),
-                Outcome::Rejected(error) => Ended::Rejected(error),
+            match outcome {
+                Outcome::Panicked(panic) => outcomes.instead(start, Tag::Panicked, &panic),
+                Outcome::Rejected(error) => outcomes.instead(start, Tag::Rejected, &error),
                 Outcome::Returned | Outcome::Failed { .. } | Outcome::DeadlineExceeded { .. } => {
-                    outcomes.bytes.extend_from_slice(&payload.bytes);
+                    outcomes.all.bytes.extend_from_slice(&payload.bytes);
+                    outcomes.all.fds = payload.fds;
                     let failed = !matches!(outcome, Outcome::Returned);
-                    Ended::Value(Appended { failed, fds: payload.fds })
+                    outcomes.close(start, if failed { Tag::Failed } else { Tag::Returned });
                 }
-            };
-            outcomes.end(start, ended);
+            }
         }
     }
 }

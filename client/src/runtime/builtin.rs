@@ -13,8 +13,8 @@ pub(crate) type Builtin = fn(&'static Loaded, Parcel) -> Completion;
 
 /// All of them, by name.
 const BUILTINS: &[(&str, Builtin)] = &[
-    (crate::manager::SERVER, crate::manager::serve_as_worker),
     (crate::pool::worker::WORKER, crate::pool::worker::run),
+    (crate::manager::SERVER, crate::manager::serve_as_worker),
 ];
 
 /// The one of that name.

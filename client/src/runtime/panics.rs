@@ -28,6 +28,8 @@ pub(crate) fn remember() {
                 backtrace,
             };
             #[cfg(target_os = "linux")]
+            crate::logging::panicked(&panic);
+            #[cfg(target_os = "linux")]
             if cfg!(panic = "abort") {
                 super::worker::report_panic(&panic);
             }

@@ -46,6 +46,8 @@ impl Baseline {
 pub(crate) struct Passed {
     /// The requester.
     pub(crate) parent: Option<OwnedFd>,
+    /// Memory for log records.
+    pub(crate) log: Option<OwnedFd>,
     /// Those that were passed by themselves.
     pub(crate) user: Vec<OwnedFd>,
     /// Those of handles in the arguments.
@@ -76,13 +78,13 @@ pub(crate) fn descriptors(
     if let Some(directory) = take(slots.cwd) {
         nix::unistd::fchdir(&directory).map_err(|e| failed("working directory")(e.into()))?;
     }
-    let parent = take(slots.parent);
+    let (parent, log) = (take(slots.parent), take(slots.log));
     let mut user = fds.into_iter().skip(slots.first_user.into()).flatten().collect::<Vec<_>>();
     let Some(first) = user.len().checked_sub(slots.handles.into()) else {
         return Err(JobError::Protocol("more handles than descriptors".to_owned()));
     };
     let handles = user.split_off(first).into_iter().map(SharedFd::from).collect();
-    Ok(Passed { parent, user, handles })
+    Ok(Passed { parent, log, user, handles })
 }
 
 /// Sets mask, limits, priority and environment.

@@ -75,8 +75,8 @@ fn shared() -> Option<&'static Shared> {
 
 /// Threads of the runtime in this process, which do not make a fork unsafe.
 pub(crate) fn runtime_threads() -> usize {
-    // The controller sleeps in poll and holds no lock.
-    usize::from(shared().is_some())
+    // The controller sleeps in poll and holds no lock; the one of the log is hushed before a fork.
+    usize::from(shared().is_some()) + crate::logging::threads()
 }
 
 /// A worker that was spawned: loads what its template would have, then serves one job.
@@ -318,6 +318,7 @@ fn run(
     }
     let user = passed.user.iter().map(AsRawFd::as_raw_fd).collect::<Vec<_>>();
     crate::current::become_worker(job.identity, passed.parent, passed.user, loaded.paths());
+    crate::logging::travel::join(job.log, passed.log);
     if let Err(message) = ready {
         return Completion::rejected(JobError::AfterFork(message));
     }

@@ -6,6 +6,7 @@
 use super::inbox::{Inbox, Received};
 use super::{Lease, Status, wait_readable};
 use crate::error::Ending;
+use crate::logging::TARGET;
 use crate::sys::wait;
 use mpserverd_proto::codec;
 use mpserverd_proto::status::{ExitRecord, RECORD_BYTES_MAX, Reporter};
@@ -92,13 +93,30 @@ impl Child {
                 Status::Child => self.reap(),
                 Status::Pipe(pipe) => self.read_status(pipe.as_fd(), &mut state.orphaned_since),
             };
-            if state.ending.is_some_and(|ending| self.is_own() && was_killed(ending)) {
+            if let Some(ending) = state.ending.filter(|_| self.is_own()) {
                 drop(state);
-                crate::shared::memory::somebody_died();
-                return self.state().ending;
+                let code = match ending {
+                    Ending::Known(record) => Some(record.code),
+                    Ending::Unknown => None,
+                };
+                tracing::debug!(target: TARGET, pid = self.pid(), code, "a process has ended");
+                if was_killed(ending) {
+                    crate::shared::memory::somebody_died();
+                }
+                return self.last_words(Some(ending));
             }
         }
-        state.ending
+        let ending = state.ending;
+        drop(state);
+        self.last_words(ending)
+    }
+
+    /// What it logged comes before the news of its end.
+    fn last_words(&self, ending: Option<Ending>) -> Option<Ending> {
+        if ending.is_some() && self.is_own() {
+            crate::logging::ended(self.pid());
+        }
+        ending
     }
 
     fn reap(&self) -> Option<Ending> {
@@ -198,7 +216,11 @@ impl Child {
                 match &state.received {
                     Received::Nothing => {}
                     Received::Outcome(_) => {
-                        return std::mem::replace(&mut state.received, Received::Taken);
+                        let taken = std::mem::replace(&mut state.received, Received::Taken);
+                        drop(state);
+                        // What it logged comes before what it returned.
+                        crate::logging::settle(self.pid());
+                        return taken;
                     }
                     Received::Taken => return Received::Taken,
                     Received::End => return Received::End,

@@ -54,13 +54,17 @@ pub(super) fn copy(allow_threads: bool, child: impl FnOnce(OwnedFd)) -> Result<C
     let _ = std::io::stdout().flush();
     fork::flush_stdio();
     crate::shared::arena::about_to_fork();
+    let hush = crate::logging::hush();
+    if !hush.is_silent() && !allow_threads {
+        return Err(threads_refused());
+    }
     let held = crate::reactor::hold();
-    // SAFETY: this process has one thread (and perhaps its controller, which sleeps in poll, those
-    // of the reactor, which are held, and threads of pools, which sleep outside any lock), or the
-    // caller has accepted the risk.
+    // SAFETY: this process has one thread (and perhaps its controller, which sleeps in poll, that
+    // of the log, which is hushed, those of the reactor, which are held, and threads of pools,
+    // which sleep outside any lock), or the caller has accepted the risk.
     let side = unsafe { fork::fork() };
-    // Both have it: a child that kept it could never await anything.
-    drop(held);
+    // Both have them: a child that kept them could never await or log anything, or have a pool.
+    drop((held, hush, hushed));
     match side.map_err(StartError::system("fork"))? {
         fork::Side::Child => {
             drop(ours);
@@ -94,10 +98,14 @@ fn refuse_threads(quiet: usize) -> Result<(), StartError> {
         threads = counted();
     }
     if threads.len() > harmless {
-        let names = threads.into_values().collect::<Vec<_>>();
-        return Err(StartError::ForkWithThreads { count: names.len(), names });
+        return Err(threads_refused());
     }
     Ok(())
+}
+
+fn threads_refused() -> StartError {
+    let names = verdict::threads().into_values().collect::<Vec<_>>();
+    StartError::ForkWithThreads { count: names.len(), names }
 }
 
 fn grow_up(job: OwnedFd, closure: Option<worker::Closure>) -> ! {

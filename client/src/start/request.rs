@@ -73,8 +73,9 @@ impl Request {
         };
         let setup = setup(&options)?;
         let Work { task, schema, codec, args: Parcel { bytes: args, fds: handles } } = work;
-        let (slots, fds) = descriptors(options, handles.len())?;
-        let job = Job { task, schema, codec, identity, setup, on_parent_death, slots };
+        let (log, log_fd) = crate::logging::travel::outgoing();
+        let (slots, fds) = descriptors(options, log_fd, handles.len())?;
+        let job = Job { task, schema, codec, identity, setup, on_parent_death, log, slots };
         let head = job::head(&job).map_err(|e| StartError::Invalid(e.to_string()))?;
         if head.len() as u64 + args.len() as u64 > PAYLOAD_BYTES_MAX {
             return Err(StartError::TooLarge { limit: PAYLOAD_BYTES_MAX });
@@ -183,7 +184,11 @@ impl Collector {
 }
 
 /// Everything but the handles of the arguments, and what each descriptor is.
-fn descriptors(options: Options, handles: usize) -> Result<(Slots, Vec<OwnedFd>), StartError> {
+fn descriptors(
+    options: Options,
+    log: Option<OwnedFd>,
+    handles: usize,
+) -> Result<(Slots, Vec<OwnedFd>), StartError> {
     let mut all = Collector::default();
     let directory = match &options.current_dir {
         Some(path) => fd::directory(path).map_err(StartError::system("working directory"))?,
@@ -194,6 +199,7 @@ fn descriptors(options: Options, handles: usize) -> Result<(Slots, Vec<OwnedFd>)
     slots.stdout = all.stream(options.stdout, 1)?;
     slots.stderr = all.stream(options.stderr, 2)?;
     slots.parent = own_pidfd().map(|fd| all.add(fd));
+    slots.log = log.map(|fd| all.add(fd));
     slots.first_user = all.fds.len() as u16;
     let count = all.fds.len() + options.fds.len() + handles;
     if count > JOB_FDS_MAX {

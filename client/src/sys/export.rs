@@ -143,7 +143,13 @@ unsafe fn join_host(call: &abi::Call, passed: &[RawFd]) {
     };
     let parent = host.parent_fd.as_ref().and_then(copy);
     let passed = passed.iter().filter_map(copy).collect();
+    let log = Some(host.log.clone()).filter(crate::logging::travel::is_news);
+    let log_fd = host.log_fd.filter(|_| log.is_some());
+    let log_fd = log_fd.as_ref().and_then(copy);
     crate::current::become_part_of(host, parent, passed);
+    if let Some(log) = log {
+        crate::logging::travel::join(log, log_fd);
+    }
 }
 
 unsafe extern "C" fn before_exit(_: *mut c_void, _: abi::Sink) -> c_int {

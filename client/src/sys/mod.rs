@@ -21,6 +21,7 @@
 //! | `identity` | who a process is, whatever happens to its pid |
 //! | `mapping` | sealed shared memory, and views of what lies in it |
 //! | `room` | huge pages for large messages |
+//! | `slice` | slices of bytes, seen through a type parameter |
 //!
 //! What must never be in here: policy. These functions do one thing and report what the kernel
 //! said; who calls them when is decided outside.
@@ -44,4 +45,5 @@ pub(crate) mod object;
 pub mod packet;
 pub(crate) mod room;
 pub mod scm;
+pub(crate) mod slice;
 pub mod wait;

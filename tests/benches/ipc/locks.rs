@@ -2,8 +2,8 @@
 
 use super::operation::{Member, Operation, Pace, Unit, Variant, alone, ours, peer};
 use super::operation::{python, several};
-use super::raw::{Mutex, Ticket};
 use super::worker::{self, Order, Run, Span, now, repeat, text};
+use mpserverd_tests::bench::raw::{Mutex, Ticket};
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -1,9 +1,9 @@
 //! What objects take of memory and descriptors, of the process that makes and uses them.
 
-use super::machine::{self, Taken};
 use super::remote::Python;
-use super::report::columns;
 use super::worker::text;
+use mpserverd_tests::bench::machine::{self, Taken};
+use mpserverd_tests::bench::report::columns;
 use serde::{Deserialize, Serialize};
 use std::any::Any;
 use std::time::Duration;

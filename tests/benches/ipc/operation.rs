@@ -1,7 +1,9 @@
 //! An operation, and who does it in which way.
 
 use super::remote::{Ours, Python, Remote};
-use super::worker::{Order, Part};
+use super::worker::Part;
+pub(crate) use mpserverd_tests::bench::measure::Pace;
+pub(crate) use mpserverd_tests::bench::report::Unit;
 use std::fmt;
 
 /// What a process's span means for the whole.
@@ -49,8 +51,8 @@ type Start = Box<dyn Fn() -> Result<Vec<Member>, String>>;
 
 /// Whose way it is.
 pub(crate) enum Way {
-    Ours(Start),
-    Peer(Start),
+    /// In processes of this program: ours, or a peer's.
+    Rust(Start),
     /// What `peer.py` is told.
     Python(Vec<String>),
 }
@@ -69,14 +71,10 @@ impl fmt::Debug for Variant {
 }
 
 impl Variant {
-    pub(crate) fn is_ours(&self) -> bool {
-        matches!(self.way, Way::Ours(_))
-    }
-
     /// Starts it; `None` where there is no interpreter for it.
     pub(crate) fn start(&self, python: Option<&str>) -> Result<Option<Vec<Member>>, String> {
         match &self.way {
-            Way::Ours(start) | Way::Peer(start) => start().map(Some),
+            Way::Rust(start) => start().map(Some),
             Way::Python(arguments) => {
                 let Some(python) = python else { return Ok(None) };
                 let remote = Python::start(python, arguments)?.ready();
@@ -90,7 +88,7 @@ pub(crate) fn ours(
     what: &'static str,
     start: impl Fn() -> Result<Vec<Member>, String> + 'static,
 ) -> Variant {
-    Variant { column: ["ours", what], way: Way::Ours(Box::new(start)) }
+    Variant { column: ["ours", what], way: Way::Rust(Box::new(start)) }
 }
 
 pub(crate) fn peer(
@@ -98,46 +96,12 @@ pub(crate) fn peer(
     what: &'static str,
     start: impl Fn() -> Result<Vec<Member>, String> + 'static,
 ) -> Variant {
-    Variant { column: [who, what], way: Way::Peer(Box::new(start)) }
+    Variant { column: [who, what], way: Way::Rust(Box::new(start)) }
 }
 
 pub(crate) fn python(what: &'static str, arguments: &[&dyn fmt::Display]) -> Variant {
     let arguments = arguments.iter().map(ToString::to_string).collect();
     Variant { column: ["CPython", what], way: Way::Python(arguments) }
-}
-
-/// How what is measured is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unit {
-    /// How long one takes: less is better.
-    Time,
-    /// How many there are in a second: more is better.
-    Rate,
-    /// Bytes a second, of operations on so many: more is better.
-    Bandwidth(u64),
-    /// The same, and how many there are in a second.
-    Items(u64),
-}
-
-/// How an operation is ordered.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Pace {
-    /// So often that a turn is as long as it should be: a multiple of this, at most so much.
-    Count { of: u64, most: u64 },
-    /// As often as it goes, for as long: where those who contend may not be equally fast.
-    Time,
-}
-
-impl Pace {
-    /// Any number.
-    pub(crate) const ANY: Self = Self::Count { of: 1, most: 1 << 40 };
-
-    pub(crate) fn order(self, count: u64, time: u64) -> Order {
-        match self {
-            Self::Count { .. } => Order::Count(count),
-            Self::Time => Order::Time(time),
-        }
-    }
 }
 
 /// What is measured: a row of a table.

@@ -1,12 +1,12 @@
 //! Queues: so many processes put and so many take, items of several sizes.
 
 use super::connections::Kit;
-use super::machine;
 use super::operation::{Member, Operation, Pace, Role, Unit, Variant, alone, member, ours, peer};
 use super::operation::{python, size};
 use super::values::memcpy;
 use super::worker::{self, Order, Run, Span, now, repeat, repeat_many, text};
 use crossbeam_channel::{Receiver, Sender, bounded};
+use mpserverd_tests::bench::machine;
 use serde::{Deserialize, Serialize};
 
 /// Items that are put, or asked for, at once where that is what is measured.

@@ -1,16 +1,9 @@
 //! A measured process, as the one that tells it what to do sees it.
 
 use super::worker::{Order, Part, Span, perform, text};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use mpserverd_tests::bench::PATIENCE;
+use mpserverd_tests::bench::driver::Driver;
 use serde::de::DeserializeOwned;
-use std::io::{BufRead, BufReader, Write};
-use std::os::fd::AsFd;
-use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::Duration;
-
-/// How long a process may take for an answer that takes milliseconds: a sign that it hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A process that obeys orders; dropping it ends it.
 #[derive(Debug)]
@@ -76,30 +69,11 @@ impl Drop for Ours {
 
 /// `peer.py`, which starts further processes itself.
 #[derive(Debug)]
-pub(crate) struct Python {
-    child: Child,
-    input: Option<ChildStdin>,
-    output: BufReader<ChildStdout>,
-}
+pub(crate) struct Python(Driver);
 
 impl Python {
     pub(crate) fn start(python: &str, arguments: &[String]) -> Result<Self, String> {
-        let mut command = command(python);
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/ipc");
-        command
-            .args(["-B", "-c", "import peer; peer.main()"])
-            .args(arguments)
-            .env("PYTHONPATH", folder)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
-        let mut child = command.spawn().map_err(|error| format!("{python}: {error}"))?;
-        let input = child.stdin.take();
-        let output = BufReader::new(child.stdout.take().ok_or("no output")?);
-        let mut python = Self { child, input, output };
-        match python.line()?.as_str() {
-            "ready" => Ok(python),
-            other => Err(other.to_owned()),
-        }
+        Driver::python(python, "ipc", arguments, &[])?.ready().map(Self)
     }
 
     pub(crate) fn ready(self) -> Remote {
@@ -107,54 +81,19 @@ impl Python {
     }
 
     fn send(&mut self, order: Order) -> Result<(), String> {
-        let input = self.input.as_mut().ok_or("closed")?;
-        let sent = match order {
-            Order::Count(count) => writeln!(input, "count {count}"),
-            Order::Time(time) => writeln!(input, "time {time}"),
-        };
-        sent.map_err(text)
-    }
-
-    fn line(&mut self) -> Result<String, String> {
-        if self.output.buffer().is_empty() {
-            let time = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
-            let mut fds = [PollFd::new(self.output.get_ref().as_fd(), PollFlags::POLLIN)];
-            if poll(&mut fds, time).map_err(text)? == 0 {
-                return Err("no answer".to_owned());
-            }
-        }
-        let mut line = String::new();
-        match self.output.read_line(&mut line) {
-            Ok(0) | Err(_) => Err("it ended without an answer".to_owned()),
-            Ok(_) => Ok(line.trim().to_owned()),
-        }
+        self.0.send(&match order {
+            Order::Count(count) => format!("count {count}"),
+            Order::Time(time) => format!("time {time}"),
+        })
     }
 
     /// Three numbers, or an error.
     pub(crate) fn numbers(&mut self) -> Result<[u64; 3], String> {
-        let line = self.line()?;
-        let numbers = line.split(' ').map(str::parse).collect::<Result<Vec<_>, _>>();
-        numbers.ok().and_then(|numbers| numbers.try_into().ok()).ok_or(line)
+        self.0.numbers()?.try_into().map_err(|_| "not three numbers".to_owned())
     }
 
     fn receive(&mut self) -> Result<Span, String> {
         let [begin, end, count] = self.numbers()?;
         Ok(Span { begin, end, count })
-    }
-}
-
-#[allow(clippy::disallowed_methods, reason = "what is measured runs in processes of its own")]
-fn command(program: &str) -> Command {
-    Command::new(program)
-}
-
-impl Drop for Python {
-    fn drop(&mut self) {
-        drop(self.input.take());
-        let ended = || matches!(self.child.try_wait(), Ok(Some(_)));
-        if !mpserverd_tests::eventually(PATIENCE, ended) {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
     }
 }

@@ -1,8 +1,8 @@
 //! Semaphores, events and barriers.
 
 use super::operation::{Member, Operation, Pace, Role, Unit, alone, member, ours, peer, python};
-use super::raw::{Barrier, Semaphore, Ticket, Words};
 use super::worker::{self, Run, repeat, text};
+use mpserverd_tests::bench::raw::{Barrier, Semaphore, Ticket, Words};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -2,8 +2,8 @@
 
 use super::operation::{Member, Operation, Pace, Unit, Variant, alone, ours, peer};
 use super::operation::{python, several, size};
-use super::raw::{Counter, Ticket};
 use super::worker::{self, Run, repeat, text};
+use mpserverd_tests::bench::raw::{Counter, Ticket};
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
 use std::hint::black_box;

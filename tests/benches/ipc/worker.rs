@@ -5,28 +5,13 @@
 //! with a [`Span`], until the connection ends.
 
 use super::{connections, locks, queues, signals, values};
-use nix::time::{ClockId, clock_gettime};
+pub(crate) use mpserverd_tests::bench::measure::Order;
+pub(crate) use mpserverd_tests::bench::{now, text};
 use serde::{Deserialize, Serialize};
 use std::fmt::Display;
-use std::time::Duration;
 
 /// So often an operation is repeated before the clock is read, where time is what is ordered.
 const REPEATS: u64 = 64;
-
-/// Nanoseconds of `CLOCK_MONOTONIC`, the same in all processes.
-pub(crate) fn now() -> u64 {
-    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// What to do.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) enum Order {
-    /// The operation so often.
-    Count(u64),
-    /// The operation for so many nanoseconds.
-    Time(u64),
-}
 
 /// What was done: when it began and ended, and how often it was done.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -59,11 +44,6 @@ impl Part {
             Self::Value(part) => part.prepare(),
         }
     }
-}
-
-/// For `map_err`.
-pub(crate) fn text(error: impl Display) -> String {
-    error.to_string()
 }
 
 /// One that repeats something.

@@ -10,7 +10,7 @@
 //! | `hold` | the pid of a worker that runs until the next command |
 
 use super::raw::{self, SharedWord};
-use nix::time::{ClockId, clock_gettime};
+use mpserverd_tests::bench::now;
 use std::io::{BufRead, Write};
 use std::str::FromStr;
 use std::sync::OnceLock;
@@ -25,12 +25,6 @@ const PIECE: usize = 64 << 10;
 const WARM_UP: usize = 3;
 /// Pause before a single start: the library holds no lease in advance for so long.
 const PAUSE: Duration = Duration::from_millis(1100);
-
-/// Nanoseconds of `CLOCK_MONOTONIC`, the same in all processes.
-pub(crate) fn now() -> u64 {
-    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
 
 /// One start, in nanoseconds from just before it.
 #[derive(Clone, Copy, Debug)]

@@ -3,8 +3,9 @@
 use super::driver::Sample;
 use super::options::Options;
 use super::remote::Driver;
+use super::report;
 use super::report::{Kind, Memory, Rates, Report, show_bytes};
-use super::{machine, report};
+use mpserverd_tests::bench::machine;
 use mpserverd_tests::daemon::Daemon;
 use mpserverd_tests::{eventually, proc};
 use std::time::Duration;
@@ -45,7 +46,8 @@ impl Variant {
 /// Measures everything and prints it.
 pub(crate) fn run(options: &Options) -> Result<(), String> {
     mpserverd_tests::build::try_artifacts()?;
-    println!("{}", machine::describe());
+    let python = mpserverd_tests::parity::python();
+    println!("{}", machine::describe(python));
     let mut report = Report::default();
     for &size in &options.sizes {
         if !wait_for_memory(size) {
@@ -55,10 +57,10 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         report.sizes.push(size);
         ours(options, size, &mut report)?;
         without_spare(options, size, &mut report)?;
-        peers(options, size, &mut report)?;
+        peers(options, size, python, &mut report)?;
     }
     let Some(&smallest) = report.sizes.first() else { return Ok(()) };
-    report.rates = rates(options, smallest)?;
+    report.rates = rates(options, smallest, python)?;
     println!("load at end    {}\n", machine::load());
     print!("{}", report::render(&report));
     Ok(())
@@ -168,7 +170,12 @@ fn without_spare(options: &Options, size: u64, report: &mut Report) -> Result<()
 }
 
 /// Everybody else, one after the other, each beside an empty raw fork.
-fn peers(options: &Options, size: u64, report: &mut Report) -> Result<(), String> {
+fn peers(
+    options: &Options,
+    size: u64,
+    python: Option<&str>,
+    report: &mut Report,
+) -> Result<(), String> {
     let slow = options.starts.div_ceil(8);
     let few = options.starts.div_ceil(if size > RESERVE / 2 { 100 } else { 40 });
     let all = [
@@ -178,18 +185,17 @@ fn peers(options: &Options, size: u64, report: &mut Report) -> Result<(), String
         (Kind::PythonSpawn, "spawn", few),
         (Kind::Spawn, "spawn", few),
     ];
-    let python = machine::python().is_ok();
     for (kind, method, count) in all {
-        if kind.is_python() && !python {
+        if kind.is_python() && python.is_none() {
             continue;
         }
         if !wait_for_memory(size) {
             println!("note           {} at {}: no memory", kind.name(), show_bytes(size));
             continue;
         }
-        let driver = match kind.is_python() {
-            true => Driver::python(method, size)?,
-            false => Driver::ours(method, size, None)?,
+        let driver = match python.filter(|_| kind.is_python()) {
+            Some(python) => Driver::python(python, method, size)?,
+            None => Driver::ours(method, size, None)?,
         };
         let each = count.min(5);
         let variants = vec![Variant::raw_empty(10)?, Variant::new(kind, driver, "steady", each)];
@@ -199,7 +205,7 @@ fn peers(options: &Options, size: u64, report: &mut Report) -> Result<(), String
 }
 
 /// Starts and joins a second, with one client and with several.
-fn rates(options: &Options, size: u64) -> Result<Vec<Rates>, String> {
+fn rates(options: &Options, size: u64, python: Option<&str>) -> Result<Vec<Rates>, String> {
     let (time, repeats) = options.rate;
     let daemon = start_daemon(&[])?;
     let many = CLIENTS[CLIENTS.len() - 1];
@@ -211,8 +217,8 @@ fn rates(options: &Options, size: u64) -> Result<Vec<Rates>, String> {
         (Kind::RawSame, drivers(&|| Driver::ours("raw", size, None))?),
         (Kind::Steady, drivers(&|| Driver::ours("forkserver", size, Some(&daemon.socket())))?),
     ];
-    if machine::python().is_ok() {
-        let python = drivers(&|| Driver::python("forkserver", size))?;
+    if let Some(python) = python {
+        let python = drivers(&|| Driver::python(python, "forkserver", size))?;
         all.push((Kind::PythonForkserver, python));
     }
     eprintln!("rates, {repeats} rounds");

@@ -15,7 +15,6 @@ const MIB: u64 = 1 << 20;
 /// What this process is to do.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Help,
     /// Be one of the measured processes.
     Drive(Role),
     Measure(Options),
@@ -33,7 +32,10 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Command, String> {
+    /// Reads the command line; `None` is the wish for help.
+    pub(crate) fn parse(
+        arguments: impl Iterator<Item = String>,
+    ) -> Result<Option<Command>, String> {
         let mut arguments = arguments.peekable();
         let (mut sizes, mut starts, mut quick) = (None, None, false);
         while let Some(argument) = arguments.next() {
@@ -48,18 +50,18 @@ impl Options {
                     let number = text.parse().ok().filter(|number| *number > 0);
                     starts = Some(number.ok_or_else(|| format!("`{text}` is no number"))?);
                 }
-                "--drive" => return Ok(Command::Drive(value()?.parse()?)),
-                "--help" | "-h" => return Ok(Command::Help),
+                "--drive" => return Ok(Some(Command::Drive(value()?.parse()?))),
+                "--help" | "-h" => return Ok(None),
                 other => return Err(format!("unknown option {other}")),
             }
         }
         let few = [10 * MIB, 256 * MIB];
         let all = [10 * MIB, 1024 * MIB, 4096 * MIB];
-        Ok(Command::Measure(Self {
+        Ok(Some(Command::Measure(Self {
             sizes: sizes.unwrap_or_else(|| if quick { few.to_vec() } else { all.to_vec() }),
             starts: starts.unwrap_or(if quick { 60 } else { 400 }),
             rate: if quick { (Duration::from_millis(500), 1) } else { (Duration::from_secs(2), 3) },
-        }))
+        })))
     }
 }
 

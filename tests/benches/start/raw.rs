@@ -5,7 +5,8 @@
 //! child calls nothing but `clock_gettime` and `_exit` and writes one atomic word, so it is safe
 //! to fork in any process.
 
-use super::driver::{Sample, now};
+use super::driver::Sample;
+use mpserverd_tests::bench::now;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 

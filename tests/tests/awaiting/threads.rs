@@ -1,11 +1,11 @@
 //! The two threads: there are none before something is waited for, they end when nothing is, and a
 //! system without `futex_waitv` has naps.
 
-use crate::{SHORT, block_on, in_vain, soon};
+use crate::{SHORT, block_on, in_vain, poll_once, soon};
 use mp::{Condition, Event, Lock, Queue, Semaphore};
 use mpserverd_tests::eventually;
 use mpserverd_tests::suite::{PATIENCE, passed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Names of the threads of this process that are the reactor's.
 fn reactor_threads() -> Vec<String> {
@@ -63,6 +63,27 @@ fn idle_threads_end() {
 fn idle_threads_end_and_begin_again() {
     let ctx = mp::get_context(mp::StartMethod::Spawn);
     passed(ctx.process::<idle_threads_end>(()));
+}
+
+/// An executor that sleeps by `park` may be woken while it polls, and must see that afterwards.
+#[mp::task]
+fn polls_do_not_use_up_a_wake_up() {
+    let event = Event::new().unwrap();
+    let timer = mp::timeout(std::future::pending::<()>(), PATIENCE);
+    let (mut waits, mut timer) = (Box::pin(event.wait_async()), Box::pin(timer));
+    std::thread::current().unpark();
+    // Both threads start now.
+    assert!(poll_once(waits.as_mut()).is_pending() && poll_once(timer.as_mut()).is_pending());
+    assert_eq!(reactor_threads().len(), 2);
+    let begun = Instant::now();
+    std::thread::park_timeout(PATIENCE);
+    assert!(begun.elapsed() < PATIENCE);
+}
+
+#[test]
+fn an_executor_that_parks_misses_nothing() {
+    let ctx = mp::get_context(mp::StartMethod::Spawn);
+    passed(ctx.process::<polls_do_not_use_up_a_wake_up>(()));
 }
 
 /// From now on `futex_waitv` does not exist for this thread and those that it starts.

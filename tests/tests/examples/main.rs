@@ -60,3 +60,72 @@ fn a_question_that_kills_costs_only_itself() {
         assert_eq!(number_after(&said, "the last worker answered"), 2.0, "{said}");
     }
 }
+
+#[test]
+fn every_file_is_looked_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut paths = Vec::new();
+    for number in 0..40 {
+        let path = directory.path().join(format!("{number}.txt"));
+        std::fs::write(&path, "two words\n".repeat(number)).unwrap();
+        paths.push(path.to_str().unwrap().to_owned());
+    }
+    paths.push(directory.path().join("missing").to_str().unwrap().to_owned());
+    let arguments = paths.iter().map(String::as_str).collect::<Vec<_>>();
+    let words = 2 * (0..40).sum::<usize>();
+    for said in [spawned("parallel_files", &arguments), served("parallel_files", &arguments)] {
+        assert!(said.starts_with("41 files, 1 failures"), "{said}");
+        assert!(said.contains(&format!(" {words} words")), "{said}");
+    }
+}
+
+#[test]
+fn what_a_library_does_to_itself_hurts_nobody_else() {
+    let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
+    if program::command(&compiler, std::path::Path::new("/")).arg("--version").output().is_err() {
+        return mpserverd_tests::skip("no C compiler");
+    }
+    for said in [spawned("fragile_library", &[]), served("fragile_library", &[])] {
+        assert!(said.contains("was killed by signal 11"), "{said}");
+        assert!(said.contains("five, 6: its deadline of 1s passed"), "{said}");
+        assert!(said.contains("298 of 300 texts have a sum, 2 were given up"), "{said}");
+    }
+}
+
+#[test]
+fn a_board_serves_clients_that_may_vanish() {
+    let directory = tempfile::tempdir().unwrap();
+    let start = |name: &str, arguments: &[&str]| {
+        let mut command = program::command(build::example(name), directory.path());
+        command.env("JOB_BOARD_KEY", "secret").args(arguments);
+        command.stdout(std::process::Stdio::piped()).spawn().unwrap()
+    };
+    let mut board = start("job_board", &["127.0.0.1:0", "60"]);
+    let mut said = std::io::BufReader::new(board.stdout.take().unwrap());
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut said, &mut line).unwrap();
+    let address = line.trim().strip_prefix("jobs at ").unwrap_or_else(|| panic!("{line}"));
+    let address = address.to_owned();
+
+    let mut vanishing = start("job_worker", &[&address]);
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    vanishing.kill().unwrap();
+    vanishing.wait().unwrap();
+    let working = [start("job_worker", &[&address]), start("job_worker", &[&address])];
+
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut said, &mut rest).unwrap();
+    assert!(board.wait().unwrap().success(), "{rest}");
+    assert!(rest.contains("60 results, 0 of them wrong"), "{rest}");
+    for worker in working {
+        let output = worker.wait_with_output().unwrap();
+        assert!(output.status.success());
+        assert!(String::from_utf8_lossy(&output.stdout).contains("jobs done"));
+    }
+    let stranger = program::command(build::example("job_worker"), directory.path())
+        .env("JOB_BOARD_KEY", "wrong")
+        .arg(&address)
+        .output()
+        .unwrap();
+    assert!(!stranger.status.success());
+}

@@ -134,10 +134,18 @@ fn a_stopped_worker_is_alive(ctx: &mp::Context) {
     let pool = pool(ctx, 1);
     let pid = super::ready(&pool, 1)[0];
     signal(pid, Signal::SIGSTOP);
+    assert!(eventually(PATIENCE, || is_stopped(pid)));
     let result = pool.apply_async::<square>((3,)).unwrap();
     assert!(!result.wait_timeout(Duration::from_millis(300)));
     signal(pid, Signal::SIGCONT);
     assert_eq!(get(&result).unwrap(), 9);
+}
+
+/// Whether no thread of a process runs.
+fn is_stopped(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let stat = threads.map(|thread| std::fs::read_to_string(thread.path().join("stat")).unwrap());
+    stat.map(|stat| stat.rsplit_once(") ").unwrap().1.starts_with('T')).all(|stopped| stopped)
 }
 
 /// A program with a pool, which is killed.

@@ -1,10 +1,10 @@
 //! Workers killed at random while the pool is busy: each task has exactly one outcome, in order.
 
-use super::{pool, signal};
+use super::pool;
+use mp::pool::WorkerState;
 use mpserverd_tests::daemon::Daemon;
 use mpserverd_tests::seeds::{self, Moments};
 use mpserverd_tests::suite::PATIENCE;
-use nix::sys::signal::Signal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -23,18 +23,30 @@ fn spin_some(number: u64) -> u64 {
     spin(number, number % 50)
 }
 
+/// Ends the killing, also when the test fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Kills a worker now and then until it is told to stop; gives how many.
 fn killer(pool: &mp::Pool, seed: u64, within: Duration, stop: &AtomicBool) -> u64 {
     let (mut moments, mut killed) = (Moments::of(seed), 0);
     while !stop.load(Ordering::Relaxed) {
         std::thread::sleep(Duration::from_nanos(moments.below(within.as_nanos() as u64)));
-        let workers = pool.status().workers;
+        // One that has yet to come up would be a failure of its initializer.
+        let mut workers = pool.status().workers;
+        workers.retain(|worker| matches!(worker.state, WorkerState::Idle | WorkerState::Busy));
         if workers.is_empty() {
             continue;
         }
         let victim = &workers[moments.below(workers.len() as u64) as usize];
-        if mp::active_children().iter().any(|child| child.pid() == victim.pid) {
-            signal(victim.pid, Signal::SIGKILL);
+        // By its pidfd: it may have ended, and its pid mean somebody else.
+        if let Some(child) = mp::active_children().iter().find(|child| child.pid() == victim.pid) {
+            child.kill().unwrap();
             killed += 1;
         }
     }
@@ -47,6 +59,7 @@ fn kill_rounds(rounds: u64) {
     let (stop, seed) = (AtomicBool::new(false), seeds::any());
     std::thread::scope(|scope| {
         let killing = scope.spawn(|| killer(&pool, seed, Duration::from_millis(20), &stop));
+        let over = Stop(&stop);
         let (mut done, mut lost) = (0u64, 0u64);
         for round in 0..rounds {
             let chunk = [1, 3, 50][(round % 3) as usize];
@@ -69,7 +82,7 @@ fn kill_rounds(rounds: u64) {
                 }
             }
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(over);
         let killed = killing.join().unwrap();
         println!("{killed} workers killed, {lost} of {done} tasks lost with them");
         assert!(killed > 0);
@@ -100,12 +113,13 @@ fn retried_tasks_are_all_done() {
     let (stop, seed) = (AtomicBool::new(false), seeds::any());
     std::thread::scope(|scope| {
         let killing = scope.spawn(|| killer(&pool, seed, Duration::from_millis(10), &stop));
+        let over = Stop(&stop);
         for _ in 0..10 {
             let inputs = (0..300).map(|number| (number, 30));
             let results = pool.starmap::<spin>(inputs).unwrap();
             assert!(results.into_iter().eq(0..300));
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(over);
         killing.join().unwrap();
     });
 }

@@ -161,9 +161,9 @@ impl mp::Task for Stranger {
     fn append(
         codec: mp::Codec,
         output: u64,
-        bytes: &mut Vec<u8>,
-    ) -> Result<mp::task::Appended, mp::CodecError> {
-        mp::task::ReturnsValue::append(&mp::task::Returns::<u64>::new(), codec, output, bytes)
+        into: &mut mp::task::Buffer,
+    ) -> Result<bool, Box<mp::CodecError>> {
+        mp::task::ReturnsValue::append(&mp::task::Returns::<u64>::new(), codec, output, into)
     }
 
     fn decode(failed: bool, payload: &[u8]) -> Result<u64, mp::CodecError> {

@@ -101,7 +101,7 @@ fn nothing_is_left_of_pools(ctx: &mp::Context) {
         let pool = pool(ctx, 2);
         pool.map::<square>(0..100).unwrap();
         let _ = pool.map_each::<panics>(["a"; 3]).unwrap();
-        let _ = pool.apply_async::<hang>(()).unwrap();
+        drop(pool.apply_async::<hang>(()).unwrap());
     };
     round();
     let _ = mp::active_children();

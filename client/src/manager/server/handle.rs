@@ -67,18 +67,7 @@ impl Handler {
         let (book, session) = (&self.book, &self.session);
         let object = request.object;
         Ok(Some(match request.op {
-            Op::Hello { version, ticket } => {
-                if version != VERSION {
-                    return Err(Failure::Version(VERSION));
-                }
-                self.greeted = true;
-                // The first greeting has none: it asks for what a ticket is made of.
-                if ticket.len() == TICKET_BYTES {
-                    book.enrol(Key::of(ticket));
-                }
-                let lease_ms = u64::try_from(book.lease.as_millis()).unwrap_or(u64::MAX);
-                Answer::Welcome { server: book.server, lease_ms }
-            }
+            Op::Hello { version, ticket } => self.welcome(version, ticket)?,
             Op::Shutdown => {
                 session.answer(call, &Answer::Done);
                 (self.stop)();
@@ -144,6 +133,19 @@ impl Handler {
             new => return Ok(Some(Answer::Object(self.create(new)?))),
         }
         Ok(None)
+    }
+
+    fn welcome(&mut self, version: u32, ticket: &[u8]) -> Result<Answer, Failure> {
+        if version != VERSION {
+            return Err(Failure::Version(VERSION));
+        }
+        self.greeted = true;
+        // The first greeting has none: it asks for what a ticket is made of.
+        if ticket.len() == TICKET_BYTES {
+            self.book.enrol(Key::of(ticket));
+        }
+        let lease_ms = u64::try_from(self.book.lease.as_millis()).unwrap_or(u64::MAX);
+        Ok(Answer::Welcome { server: self.book.server, lease_ms })
     }
 
     fn caller(&self, call: u64) -> Caller {

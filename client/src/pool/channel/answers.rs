@@ -46,13 +46,14 @@ impl Answer {
     fn reject(&mut self, error: &io::Error) {
         let limit = attributes::descriptor_limit();
         let mut outcomes = Outcomes::default();
+        let error = JobError::Descriptors(format!(
+            "those of a result could not be received: {error}; RLIMIT_NOFILE (`ulimit -n`) is \
+             {limit}"
+        ));
         for _ in 0..self.count {
-            outcomes.reject(JobError::Descriptors(format!(
-                "those of a result could not be received: {error}; RLIMIT_NOFILE (`ulimit -n`) is \
-                 {limit}"
-            )));
+            outcomes.reject(&error);
         }
-        self.bytes = outcomes.bytes;
+        self.bytes = outcomes.all.bytes;
     }
 }
 
@@ -151,7 +152,7 @@ mod tests {
         let mut outcomes = Outcomes::default();
         outcomes.push(Tag::Returned, b"seven");
         outcomes.push(Tag::Failed, b"");
-        let bytes = &outcomes.bytes;
+        let bytes = &outcomes.all.bytes;
         let all = Records(bytes).collect::<Vec<_>>();
         assert_eq!(all, [(Tag::Returned, &b"seven"[..]), (Tag::Failed, b"")]);
         assert!(are_whole(bytes, 2) && !are_whole(bytes, 1) && !are_whole(bytes, 3));

@@ -12,9 +12,13 @@ use crate::queue::memory::Blocks;
 use crate::sync::raw::counters::UNIT;
 use crate::sync::raw::ring::{Damaged, Item, Reader, Refused, Writer};
 use crate::sys::fd::{read_memfd, sealed_memfd};
+use mpserverd_proto::limits::PAYLOAD_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+
+/// Bytes of a body beside a ring at most: one payload, and outcomes that were not shown before it.
+const BESIDE_BYTES_MAX: u64 = PAYLOAD_BYTES_MAX + (1 << 20);
 
 /// The bits of a kind that say what a message of the inbox is; 0 is a frame.
 pub(crate) const WHAT: u32 = 0xff << 16;
@@ -183,7 +187,7 @@ pub(crate) fn head<T: From<Words>>(reader: &Reader<'_, Blocks>, item: &Item) -> 
 }
 
 /// Reads the next message: its head, and its body into an empty vector. Its descriptors are taken
-/// from the socket; with `kept`, a large body is that one.
+/// from the socket; an error in their place means that they, or the body, did not come.
 #[inline]
 pub(crate) fn read<T: From<Words>>(
     reader: &Reader<'_, Blocks>,
@@ -245,6 +249,9 @@ fn read_beside(
         return Err(Unreadable::Damaged);
     }
     let length = u64::from_le_bytes(reader.word(HEAD_UNITS + TAG_BYTES / UNIT)?);
+    if length > BESIDE_BYTES_MAX {
+        return Err(Unreadable::Damaged);
+    }
     let own: OwnedFd = beside.as_fd().try_clone_to_owned().map_err(Unreadable::Lost)?;
     read_memfd(&own, length).map_err(Unreadable::Lost)
 }

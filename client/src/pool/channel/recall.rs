@@ -72,7 +72,9 @@ impl Channel {
                 let taken = self.memory.inbox().emptied().items;
                 let frame = self.place_of(begun.wrapping_sub(1)).filter(|_| taken != begun);
                 return match frame.map(|place| &self.sent[place].what) {
-                    Some(What::Frame(SentFrame { head, .. })) => {
+                    Some(What::Frame(SentFrame { head, answered, .. })) => {
+                        // What was answered has run, also where the worker has not said so yet.
+                        let item = item.max(*answered).min(head.count - 1);
                         Progress { running: true, frame: head.frame, item, since_ns }
                     }
                     _ => Progress::default(),

@@ -30,6 +30,8 @@ pub(super) struct Inbox {
     limit: End,
     /// How many recalls are known.
     recalls: u32,
+    /// Descriptors of frames before this one have been let go.
+    let_go: u32,
     lookout: Lookout,
     /// The body of the last frame.
     pub(super) body: Vec<u8>,
@@ -52,7 +54,7 @@ impl Inbox {
     pub(super) fn new(memory: ChannelMemory, socket: SharedFd) -> Self {
         let (done, next, limit) = (End::default(), End::default(), End::default());
         let (lookout, body) = (Lookout::default(), Vec::new());
-        Self { memory, socket, done, next, limit, recalls: 0, lookout, body }
+        Self { memory, socket, done, next, limit, recalls: 0, let_go: 0, lookout, body }
     }
 
     /// Whether there is more, unless it is taken back.
@@ -144,24 +146,29 @@ impl Inbox {
     }
 
     /// Sleeps until there may be something.
-    pub(super) fn wait(&self) {
-        let there = || self.has_news() || self.is_retired();
-        if self.lookout.look_out(there) {
+    pub(super) fn wait(&mut self) {
+        if self.lookout.look_out(|| self.is_there()) {
             return;
         }
         self.let_go();
         let bell = &self.memory.state.work;
         let heard = bell.listen();
-        if !there() {
+        if !self.is_there() {
             let _ = bell.sleep(heard, IDLE);
         }
     }
 
+    #[inline]
+    fn is_there(&self) -> bool {
+        self.has_news() || self.is_retired()
+    }
+
     /// Closes descriptors of frames that were taken back.
-    fn let_go(&self) {
+    fn let_go(&mut self) {
         let stale = self.memory.state.stale.load(Ordering::Acquire);
-        if stale != 0 && !self.has_news() {
+        if stale != self.let_go && !self.has_news() {
             carry::discard_before(self.socket.as_fd(), stale);
+            self.let_go = stale;
         }
     }
 }

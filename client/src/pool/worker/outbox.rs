@@ -51,19 +51,19 @@ impl Outbox {
         outcomes: &mut Outcomes,
     ) -> Result<(), Damaged> {
         let mut head = AnswerHead { frame, first, count: outcomes.count };
-        if outcomes.fds.is_empty() {
-            self.put(head, &outcomes.bytes, &[])?;
+        if outcomes.all.fds.is_empty() {
+            self.put(head, &outcomes.all.bytes, &[])?;
         } else {
             // Handles refer to the descriptors of an answer, so this one goes by itself.
             head.count -= 1;
             if head.count > 0 {
-                self.put(head, &outcomes.bytes[..outcomes.last], &[])?;
+                self.put(head, &outcomes.all.bytes[..outcomes.last], &[])?;
             }
             head = AnswerHead { frame, first: first + head.count, count: 1 };
-            if outcomes.fds.len() > JOB_FDS_MAX {
-                self.refuse(head, too_many_fds(outcomes.fds.len()))?;
+            if outcomes.all.fds.len() > JOB_FDS_MAX {
+                self.refuse(head, too_many_fds(outcomes.all.fds.len()))?;
             } else {
-                self.put(head, &outcomes.bytes[outcomes.last..], &outcomes.fds)?;
+                self.put(head, &outcomes.all.bytes[outcomes.last..], &outcomes.all.fds)?;
             }
         }
         outcomes.clear();
@@ -132,9 +132,9 @@ impl Outbox {
     fn refuse(&mut self, head: AnswerHead, error: JobError) -> Result<(), Damaged> {
         let mut outcomes = Outcomes::default();
         for _ in 0..head.count {
-            outcomes.reject(error.clone());
+            outcomes.reject(&error);
         }
-        self.put(head, &outcomes.bytes, &[])
+        self.put(head, &outcomes.all.bytes, &[])
     }
 
     /// Wakes whoever waits for answers, or leaves that to the next one: if there is more to do, and

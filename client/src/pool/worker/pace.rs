@@ -61,7 +61,7 @@ impl<'a> Pace<'a> {
         self.left = *self.stride;
         self.state.since.store(now, Ordering::Relaxed);
         let due = now.wrapping_sub(self.shown) >= SHOW_EVERY_NS;
-        if due || outcomes.bytes.len() >= SHOW_BYTES || !outcomes.fds.is_empty() {
+        if due || outcomes.all.bytes.len() >= SHOW_BYTES || !outcomes.all.fds.is_empty() {
             self.show(outcomes);
             self.outbox.ring();
             (self.first, self.shown) = (item, now);
@@ -83,8 +83,8 @@ impl Pulse for Pace<'_> {
         if item > 0 {
             self.left -= 1;
             if self.left == 0
-                || outcomes.bytes.len() >= SHOW_BYTES
-                || !outcomes.fds.is_empty()
+                || outcomes.all.bytes.len() >= SHOW_BYTES
+                || !outcomes.all.fds.is_empty()
                 || clock::last_tick_nanos() != self.tick
             {
                 self.look(item, outcomes);

@@ -145,8 +145,8 @@ impl<'a> Server<'a> {
         if self.inbox.body.capacity() > KEPT_BYTES_MAX {
             self.inbox.body = Vec::new();
         }
-        if self.outcomes.bytes.capacity() > KEPT_BYTES_MAX {
-            self.outcomes.bytes = Vec::new();
+        if self.outcomes.all.bytes.capacity() > KEPT_BYTES_MAX {
+            self.outcomes.all.bytes = Vec::new();
         }
         Ok(())
     }

@@ -86,6 +86,13 @@ pub fn environment(name: String) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// Logs a text, by the module's own copy of `tracing`.
+#[mp::task]
+pub fn log(text: &str) {
+    let _span = tracing::info_span!("module", copy = true).entered();
+    tracing::warn!(length = text.len(), "{text}");
+}
+
 /// Sleeps.
 #[mp::task]
 pub fn sleep_ms(ms: u64) {

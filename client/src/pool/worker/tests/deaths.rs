@@ -18,7 +18,7 @@ fn die_at(step: u32) -> (u32, Option<(u32, u32, u32)>, usize) {
     let (mut office, end) = Office::open();
     let mut played = play(end);
     let body = chunk(&[args(&(1u64,)), args(&(2u64,)), args(&(3u64,))]);
-    let frames = [(); 3].map(|()| office.push(Number::SQUARE, 3, &body, &[]));
+    let frames = [(); 3].map(|()| office.push(Number::Square, 3, &body, &[]));
     office.channel.publish();
     let mut steps = 0..step;
     let mut live = || steps.next().is_some();
@@ -85,7 +85,7 @@ fn everything_is_told_wherever_it_dies() {
 fn what_was_not_shown_was_never_there() {
     let (mut office, end) = Office::open();
     let mut played = play(end);
-    office.push(Number::SQUARE, 1, &args(&(1u64,)), &[]);
+    office.push(Number::Square, 1, &args(&(1u64,)), &[]);
     assert!(played.begin().is_none());
     drop(played);
     let (answered, begun, back) = after_death(&mut office);
@@ -97,15 +97,15 @@ fn what_was_not_shown_was_never_there() {
 fn a_word_from_before_a_recall_is_void() {
     let (mut office, end) = Office::open();
     let mut played = play(end);
-    let first = office.send(Number::SQUARE, 1);
-    office.send(Number::SQUARE, 2);
+    let first = office.send(Number::Square, 1);
+    office.send(Number::Square, 2);
     let head = played.begin().expect("sent");
     // The definition is item 0 of the log, the frames 1 and 2.
     assert_eq!(office.channel.recall(0).expect("sound").len(), 1);
     let stopped = played.memory.claim();
     assert!(!stopped.begin(0, 2));
     crate::sync::raw::atomics::publish(stopped.begun, 3);
-    let other = office.send(Number::SQUARE, 3);
+    let other = office.send(Number::Square, 3);
     assert_eq!(office.channel.progress().frame, first);
     played.answer(head, 0, 1);
     let (answered, begun, back) = after_death(&mut office);

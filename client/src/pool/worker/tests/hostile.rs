@@ -23,7 +23,7 @@ fn answers_to_nothing_are_refused() {
         let (mut office, end) = Office::open();
         let mut played = play(end);
         let body = chunk(&[args(&(1u64,)), args(&(2u64,)), args(&(3u64,))]);
-        office.push(Number::SQUARE, 3, &body, &[]);
+        office.push(Number::Square, 3, &body, &[]);
         office.channel.publish();
         let head = played.begin().expect("sent");
         let (place, count) = forge(head);
@@ -65,7 +65,7 @@ fn in_use() -> (Office, Played, Region) {
     let region = memory_of(&end);
     let mut played = play(end);
     for x in 0..4 {
-        office.send(Number::SQUARE, x);
+        office.send(Number::Square, x);
     }
     let head = played.begin().expect("sent");
     played.answer(head, 0, 1);

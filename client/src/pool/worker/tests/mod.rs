@@ -19,7 +19,7 @@ use crate::pool::channel::{
 };
 use crate::registry::batch::Outcomes;
 use crate::registry::{Registry, TaskEntry};
-use crate::task::{Appended, Encoded, Returns, ReturnsResult as _, ReturnsValue as _};
+use crate::task::{Buffer, Encoded, Returns, ReturnsResult as _, ReturnsValue as _};
 use mpserverd_proto::job::Outcome;
 use mpserverd_proto::schema::UNCHECKED;
 use std::io::{Read as _, Write as _};
@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 macro_rules! tasks {
-    ($($number:ident $name:ident ($($arg:ident: $kind:ty),*) -> $output:ty $body:block)+) => {
+    ($($name:ident ($($arg:ident: $kind:ty),*) -> $output:ty $body:block)+) => {
         $(
             pub(super) enum $name {}
 
@@ -50,9 +50,9 @@ macro_rules! tasks {
                 fn append(
                     codec: Codec,
                     output: $output,
-                    bytes: &mut Vec<u8>,
-                ) -> Result<Appended, CodecError> {
-                    (&&&Returns::<$output>::new()).append(codec, output, bytes)
+                    into: &mut Buffer,
+                ) -> Result<bool, Box<CodecError>> {
+                    (&&&Returns::<$output>::new()).append(codec, output, into)
                 }
                 fn decode(failed: bool, payload: &[u8]) -> Result<$output, CodecError> {
                     (&&&Returns::<$output>::new()).decode(failed, payload)
@@ -68,7 +68,7 @@ macro_rules! tasks {
 
         #[derive(Clone, Copy)]
         #[repr(u32)]
-        enum Number { $($number),+ }
+        enum Number { $($name),+ }
 
         static TASKS: &[TaskEntry] = &[$(TaskEntry::of::<$name>()),+];
         /// In the order of [`Number`].
@@ -77,31 +77,31 @@ macro_rules! tasks {
 }
 
 tasks! {
-    SQUARE Square(x: u64) -> u64 { x * x }
-    ECHO Echo(text: String) -> String { text }
-    CHECKED Checked(x: i64) -> Result<i64, String> {
+    Square(x: u64) -> u64 { x * x }
+    Echo(text: String) -> String { text }
+    Checked(x: i64) -> Result<i64, String> {
         if x >= 0 { Ok(x) } else { Err(format!("{x} is negative")) }
     }
-    PANICS Panics(x: u64) -> u64 {
+    Panics(x: u64) -> u64 {
         assert!(x != 13, "unlucky {x}");
         x
     }
-    SLEEPS Sleeps(millis: u64) -> u64 {
+    Sleeps(millis: u64) -> u64 {
         std::thread::sleep(Duration::from_millis(millis));
         millis
     }
-    STUBBORN Stubborn(x: u64) -> u64 {
+    Stubborn(x: u64) -> u64 {
         while !crate::pool::is_cancelled() {
             std::thread::yield_now();
         }
         x
     }
-    BYTES Bytes(length: u64) -> Vec<u8> { vec![7; length as usize] }
-    COUNTS Counts(file: Passed<std::fs::File>) -> u64 {
+    Bytes(length: u64) -> Vec<u8> { vec![7; length as usize] }
+    Counts(file: Passed<std::fs::File>) -> u64 {
         let mut bytes = Vec::new();
         (&*file).read_to_end(&mut bytes).expect("readable") as u64
     }
-    PIPES Pipes(text: String) -> Passed<std::fs::File> {
+    Pipes(text: String) -> Passed<std::fs::File> {
         let (read, write) = crate::sys::fd::pipe().expect("pipe");
         std::fs::File::from(write).write_all(text.as_bytes()).expect("room");
         Passed(read.into())
@@ -156,8 +156,12 @@ impl Played {
 }
 
 /// Serves in a thread, as the job does.
-#[allow(clippy::disallowed_methods, reason = "the worker of a test")]
 fn start(end: WorkerEnd) -> JoinHandle<Outcome> {
+    start_with(end, registry())
+}
+
+#[allow(clippy::disallowed_methods, reason = "the worker of a test")]
+fn start_with(end: WorkerEnd, registry: &'static Registry) -> JoinHandle<Outcome> {
     std::thread::spawn(move || {
         // The way of an argument.
         let parcel = Parcel::pack(Codec::Bincode, &end).expect("travels");
@@ -166,7 +170,7 @@ fn start(end: WorkerEnd) -> JoinHandle<Outcome> {
         let Played { memory, inbox, mut outbox } = play(end);
         let running = Running::new(memory.state.clone());
         outbox.send_own(Tag::Ready, "").expect("sound");
-        Server::new(memory, inbox, outbox, registry(), &running).serve().outcome
+        Server::new(memory, inbox, outbox, registry, &running).serve().outcome
     })
 }
 

@@ -11,7 +11,7 @@ fn numbers(recalled: &[Recalled]) -> Vec<u64> {
 fn what_has_not_begun_comes_back() {
     let (mut office, end) = Office::open();
     let mut played = play(end);
-    let frames = (0..10).map(|x| office.send(Number::SQUARE, x)).collect::<Vec<_>>();
+    let frames = (0..10).map(|x| office.send(Number::Square, x)).collect::<Vec<_>>();
     let head = played.begin().expect("sent");
     assert_eq!(head.frame, frames[0]);
     let back = office.channel.recall(4).expect("sound");
@@ -21,7 +21,7 @@ fn what_has_not_begun_comes_back() {
     assert!(office.channel.recall(4).expect("sound").is_empty());
     assert_eq!(numbers(&office.channel.recall(3).expect("sound")), [4]);
     // Others take their place.
-    let other = office.send(Number::SQUARE, 77);
+    let other = office.send(Number::Square, 77);
     played.answer(head, 0, 1);
     played.inbox.finish();
     office.outcomes(frames[0], 1);
@@ -41,7 +41,7 @@ fn definitions_are_sent_again() {
     let (mut office, end) = Office::open();
     let back = {
         let body = args(&("text",));
-        office.push(Number::ECHO, 1, &body, &[]);
+        office.push(Number::Echo, 1, &body, &[]);
         office.channel.recall(0).expect("sound")
     };
     assert_eq!(back.len(), 1);
@@ -60,8 +60,8 @@ fn definitions_are_sent_again() {
 fn large_bodies_come_back_too() {
     let (mut office, _end) = Office::open();
     let body = args(&("y".repeat(10 << 20),));
-    office.push(Number::ECHO, 1, &body, &[]);
-    office.push(Number::ECHO, 1, &args(&("small",)), &[]);
+    office.push(Number::Echo, 1, &body, &[]);
+    office.push(Number::Echo, 1, &args(&("small",)), &[]);
     let back = office.channel.recall(0).expect("sound");
     assert!(back.len() == 2 && back[0].body == body && back[0].fds == 0);
 }
@@ -72,9 +72,9 @@ fn descriptors_of_frames_that_came_back_are_closed() {
     let worker = start(end);
     office.ready();
     let (read, write) = crate::sys::fd::pipe().expect("pipe");
-    let frame = office.send(Number::SLEEPS, 50);
+    let frame = office.send(Number::Sleeps, 50);
     let parcel = Parcel::pack(Codec::Bincode, &(SharedFd::from(write),)).expect("encodes");
-    office.push(Number::COUNTS, 1, &parcel.bytes, &parcel.fds);
+    office.push(Number::Counts, 1, &parcel.bytes, &parcel.fds);
     drop(parcel);
     office.channel.publish();
     let back = office.channel.recall(0).expect("sound");
@@ -105,7 +105,7 @@ fn each_frame_is_either_run_or_recalled() {
     let rounds = if cfg!(debug_assertions) { 20_000 } else { 100_000 };
     for x in 0..rounds {
         for _ in 0..random(4) {
-            waiting.push_back((office.push(Number::SQUARE, 1, &args(&(x,)), &[]), x));
+            waiting.push_back((office.push(Number::Square, 1, &args(&(x,)), &[]), x));
         }
         office.channel.publish();
         for _ in 0..random(100) {

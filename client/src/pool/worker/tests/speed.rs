@@ -1,7 +1,7 @@
 //! How fast a channel is, beside what the machine allows: run it in release, ignored tests
 //! included, with `--nocapture`.
 
-use super::processes::fork;
+use super::processes::process;
 use super::*;
 use crate::sys::futex;
 use crate::sys::mapping::{Mapping, View, sealed_memory};
@@ -55,12 +55,12 @@ fn bare_futex(rounds: u32) -> f64 {
 
 fn round_trip(rounds: u32) -> f64 {
     let (mut office, end) = Office::open();
-    let worker = fork(&end, None);
+    let worker = process(&end, None);
     office.ready();
     let body = args(&(3u64,));
     let best = best_of(3, rounds, || {
         for _ in 0..rounds {
-            office.push(Number::SQUARE, 1, &body, &[]);
+            office.push(Number::Square, 1, &body, &[]);
             office.channel.publish();
             assert_eq!(value::<u64>(office.next().items().next().expect("one").1), 9);
         }
@@ -76,7 +76,7 @@ fn throughput(workers: usize, chunk_items: u32, window: usize, items: u32) -> f6
     let mut all = (0..workers).map(|number| {
         let (mut channel, end) = Channel::open(&desk, number).expect("channel");
         channel.define(0, "Square", UNCHECKED, Codec::Bincode);
-        let process: Process<()> = fork(&end, None);
+        let process: Process<()> = process(&end, None);
         (channel, process, 0usize)
     });
     let mut all = all.by_ref().collect::<Vec<_>>();

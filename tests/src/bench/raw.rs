@@ -1,6 +1,6 @@
 //! The primitives of the system, shared between processes, without anything of ours.
 //!
-//! Contract: this is the only file of the benchmark with `unsafe`. An object lies at the beginning
+//! Contract: this is the only file of the benchmarks with `unsafe`. An object lies at the beginning
 //! of a memfd that nobody shrinks. It is made by `new`, before anybody else has the descriptor,
 //! and `of` gets a descriptor only from the `new` of the same type (whoever sends one says which
 //! it is, in the same enum). Nothing destroys an object: its memory goes with the last process
@@ -78,20 +78,26 @@ fn check_code(code: i32) -> io::Result<()> {
 
 /// An object as it travels to another process.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Ticket(mp::SharedFd);
+pub struct Ticket(mp::SharedFd);
 
 macro_rules! object {
     ($(#[$meta:meta])* $name:ident($kind:ty)) => {
         $(#[$meta])*
         #[derive(Debug)]
-        pub(crate) struct $name(Mapped<$kind>);
+        pub struct $name(Mapped<$kind>);
 
         impl $name {
-            pub(crate) fn of(ticket: Ticket) -> io::Result<Self> {
+            /// The one that came from another process.
+            ///
+            /// # Errors
+            /// It cannot be mapped.
+            pub fn of(ticket: Ticket) -> io::Result<Self> {
                 Mapped::of(ticket.0).map(Self)
             }
 
-            pub(crate) fn ticket(&self) -> Ticket {
+            /// Itself, for another process.
+            #[must_use]
+            pub fn ticket(&self) -> Ticket {
                 Ticket(self.0.fd.clone())
             }
         }
@@ -104,7 +110,11 @@ object! {
 }
 
 impl Mutex {
-    pub(crate) fn new(robust: bool) -> io::Result<Self> {
+    /// A new one, in its first state.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn new(robust: bool) -> io::Result<Self> {
         let mutex = Self(Mapped::zeroed()?);
         let mut attributes = MaybeUninit::uninit();
         let attributes = attributes.as_mut_ptr();
@@ -124,8 +134,11 @@ impl Mutex {
     }
 
     /// Takes it, does something, releases it.
+    ///
+    /// # Errors
+    /// What the system said.
     #[inline]
-    pub(crate) fn with<R>(&self, run: impl FnOnce() -> R) -> io::Result<R> {
+    pub fn with<R>(&self, run: impl FnOnce() -> R) -> io::Result<R> {
         // SAFETY: `new` has initialised it.
         check_code(unsafe { libc::pthread_mutex_lock(self.0.get()) })?;
         let result = run();
@@ -141,15 +154,23 @@ object! {
 }
 
 impl Semaphore {
-    pub(crate) fn new(value: u32) -> io::Result<Self> {
+    /// A new one, in its first state.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn new(value: u32) -> io::Result<Self> {
         let semaphore = Self(Mapped::zeroed()?);
         // SAFETY: nobody else knows the semaphore yet.
         check(unsafe { libc::sem_init(semaphore.0.get(), 1, value) })?;
         Ok(semaphore)
     }
 
+    /// Takes a permit and gives it back.
+    ///
+    /// # Errors
+    /// What the system said.
     #[inline]
-    pub(crate) fn acquire_and_release(&self) -> io::Result<()> {
+    pub fn acquire_and_release(&self) -> io::Result<()> {
         // SAFETY: `new` has initialised it.
         check(unsafe { libc::sem_wait(self.0.get()) })?;
         // SAFETY: as above.
@@ -163,7 +184,11 @@ object! {
 }
 
 impl Barrier {
-    pub(crate) fn new(parties: u32) -> io::Result<Self> {
+    /// A new one, in its first state.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn new(parties: u32) -> io::Result<Self> {
         let barrier = Self(Mapped::zeroed()?);
         let mut attributes = MaybeUninit::uninit();
         let attributes = attributes.as_mut_ptr();
@@ -178,8 +203,12 @@ impl Barrier {
         Ok(barrier)
     }
 
+    /// Waits for the others.
+    ///
+    /// # Errors
+    /// What the system said.
     #[inline]
-    pub(crate) fn wait(&self) -> io::Result<()> {
+    pub fn wait(&self) -> io::Result<()> {
         // SAFETY: `new` has initialised it.
         match unsafe { libc::pthread_barrier_wait(self.0.get()) } {
             libc::PTHREAD_BARRIER_SERIAL_THREAD => Ok(()),
@@ -191,7 +220,7 @@ impl Barrier {
 /// A word with a cache line of its own.
 #[derive(Debug)]
 #[repr(C, align(64))]
-pub(crate) struct Line<T>(T);
+pub struct Line<T>(T);
 
 object! {
     /// Two words to sleep on, `futex(2)`: one for each direction.
@@ -199,13 +228,20 @@ object! {
 }
 
 impl Words {
-    pub(crate) fn new() -> io::Result<Self> {
+    /// A new one, in its first state.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn new() -> io::Result<Self> {
         Mapped::zeroed().map(Self)
     }
 
     /// Sets a word that was not set, and wakes who sleeps on it.
+    ///
+    /// # Errors
+    /// What the system said.
     #[inline]
-    pub(crate) fn set(&self, at: usize) -> io::Result<()> {
+    pub fn set(&self, at: usize) -> io::Result<()> {
         let word = &self.0[at].0;
         word.store(1, Ordering::Release);
         // SAFETY: the kernel uses the word as an address only.
@@ -214,7 +250,7 @@ impl Words {
 
     /// Sleeps until a word is set, and clears it.
     #[inline]
-    pub(crate) fn await_and_clear(&self, at: usize) {
+    pub fn await_and_clear(&self, at: usize) {
         let word = &self.0[at].0;
         while word.swap(0, Ordering::Acquire) == 0 {
             let no_time = std::ptr::null::<libc::timespec>();
@@ -232,12 +268,17 @@ object! {
 }
 
 impl Counter {
-    pub(crate) fn new() -> io::Result<Self> {
+    /// A new one, in its first state.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn new() -> io::Result<Self> {
         Mapped::zeroed().map(Self)
     }
 
+    /// Adds to it; gives what it was.
     #[inline]
-    pub(crate) fn add(&self, value: u64) -> u64 {
+    pub fn add(&self, value: u64) -> u64 {
         self.0.fetch_add(value, Ordering::AcqRel)
     }
 }
