@@ -89,7 +89,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `builder` | how a manager comes into being |
-//! | `manager` | [`Manager`], [`ConnectedManager`] |
+//! | `manager`, `factories` | [`Manager`], [`ConnectedManager`], and what they make |
 //! | `proxies` | the proxies |
 //! | `proxy` | [`Proxy`], and how proxies are declared |
 //! | `handle` | how a call is made and understood |
@@ -107,6 +107,7 @@
 mod builder;
 mod client;
 mod error;
+mod factories;
 pub(crate) mod handle;
 mod link;
 #[allow(clippy::module_inception, reason = "the manager itself is one of the parts")]

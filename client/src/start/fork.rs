@@ -63,8 +63,8 @@ pub(super) fn copy(allow_threads: bool, child: impl FnOnce(OwnedFd)) -> Result<C
     // of the log, which is hushed, those of the reactor, which are held, and threads of pools,
     // which sleep outside any lock), or the caller has accepted the risk.
     let side = unsafe { fork::fork() };
-    // Both have them: a child that kept them could never await or log anything.
-    drop((held, hush));
+    // Both have them: a child that kept them could never await or log anything, or have a pool.
+    drop((held, hush, hushed));
     match side.map_err(StartError::system("fork"))? {
         fork::Side::Child => {
             drop(ours);

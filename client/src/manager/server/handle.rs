@@ -74,32 +74,7 @@ impl Handler {
                 return Ok(None);
             }
             Op::Stats => Answer::Stats(book.stats()),
-            Op::Create(New::User { name, constructor, args }) => {
-                let job = user::construction(name, constructor, session.resolve(args)?)?;
-                let (book, caller) = (book.clone(), self.caller(call));
-                self.threads.run(Box::new(move || {
-                    let made = job().and_then(|(label, state)| book.create(label, state));
-                    caller.session.answer(call, &made.map(Answer::Object).into());
-                }))?;
-                return Ok(None);
-            }
-            Op::Create(New::Pool { processes, initializer }) => {
-                let resolve = |start: Start<'_>| -> Result<_, Failure> {
-                    let args = session.resolve(start.args)?;
-                    Ok(Initializer { name: start.name.to_owned(), schema: start.schema, args })
-                };
-                let initializer = initializer.map(resolve).transpose()?;
-                let (book, caller) = (book.clone(), self.caller(call));
-                self.threads.run(Box::new(move || {
-                    let workers = Workers::start(processes, initializer).map(Arc::new);
-                    let made = workers.and_then(|workers| {
-                        book.create("PoolProxy".to_owned(), State::Pool(workers))
-                    });
-                    caller.session.answer(call, &made.map(Answer::Object).into());
-                }))?;
-                return Ok(None);
-            }
-            Op::Create(new) => Answer::Object(self.create(new)?),
+            Op::Create(new) => return self.make(new, call),
             Op::Publish { name } if name.len() > NAME_BYTES_MAX => {
                 let limit = NAME_BYTES_MAX as u64;
                 return Err(Failure::Limit { what: "bytes a name".to_owned(), limit });
@@ -126,6 +101,38 @@ impl Handler {
             }
             op => return self.operate(&session.object(object)?, op, call, post),
         }))
+    }
+
+    /// Makes an object; one that runs users' code, or takes its time, on a thread of its own.
+    fn make(&self, new: New<'_>, call: u64) -> Outcome {
+        let (book, session) = (&self.book, &self.session);
+        match new {
+            New::User { name, constructor, args } => {
+                let job = user::construction(name, constructor, session.resolve(args)?)?;
+                let (book, caller) = (book.clone(), self.caller(call));
+                self.threads.run(Box::new(move || {
+                    let made = job().and_then(|(label, state)| book.create(label, state));
+                    caller.session.answer(call, &made.map(Answer::Object).into());
+                }))?;
+            }
+            New::Pool { processes, initializer } => {
+                let resolve = |start: Start<'_>| -> Result<_, Failure> {
+                    let args = session.resolve(start.args)?;
+                    Ok(Initializer { name: start.name.to_owned(), schema: start.schema, args })
+                };
+                let initializer = initializer.map(resolve).transpose()?;
+                let (book, caller) = (book.clone(), self.caller(call));
+                self.threads.run(Box::new(move || {
+                    let workers = Workers::start(processes, initializer).map(Arc::new);
+                    let made = workers.and_then(|workers| {
+                        book.create("PoolProxy".to_owned(), State::Pool(workers))
+                    });
+                    caller.session.answer(call, &made.map(Answer::Object).into());
+                }))?;
+            }
+            new => return Ok(Some(Answer::Object(self.create(new)?))),
+        }
+        Ok(None)
     }
 
     fn welcome(&mut self, version: u32, ticket: &[u8]) -> Result<Answer, Failure> {
