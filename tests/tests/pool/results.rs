@@ -158,14 +158,6 @@ impl mp::Task for Stranger {
         mp::task::ReturnsValue::encode(&mp::task::Returns::<u64>::new(), codec, output)
     }
 
-    fn append(
-        codec: mp::Codec,
-        output: u64,
-        bytes: &mut Vec<u8>,
-    ) -> Result<mp::task::Appended, mp::CodecError> {
-        mp::task::ReturnsValue::append(&mp::task::Returns::<u64>::new(), codec, output, bytes)
-    }
-
     fn decode(failed: bool, payload: &[u8]) -> Result<u64, mp::CodecError> {
         mp::task::ReturnsValue::decode(&mp::task::Returns::<u64>::new(), failed, payload)
     }
