@@ -145,7 +145,7 @@ fn a_stopped_worker_is_alive(ctx: &mp::Context) {
 fn is_stopped(pid: u32) -> bool {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
     let stat = threads.map(|thread| std::fs::read_to_string(thread.path().join("stat")).unwrap());
-    stat.map(|stat| stat.rsplit_once(") ").unwrap().1.starts_with('T')).all(|stopped| stopped)
+    stat.all(|stat| stat.rsplit_once(") ").unwrap().1.starts_with('T'))
 }
 
 /// A program with a pool, which is killed.

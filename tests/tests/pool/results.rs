@@ -158,14 +158,6 @@ impl mp::Task for Stranger {
         mp::task::ReturnsValue::encode(&mp::task::Returns::<u64>::new(), codec, output)
     }
 
-    fn append(
-        codec: mp::Codec,
-        output: u64,
-        into: &mut mp::task::Buffer,
-    ) -> Result<bool, Box<mp::CodecError>> {
-        mp::task::ReturnsValue::append(&mp::task::Returns::<u64>::new(), codec, output, into)
-    }
-
     fn decode(codec: mp::Codec, failed: bool, payload: &[u8]) -> Result<u64, mp::CodecError> {
         mp::task::ReturnsValue::decode(&mp::task::Returns::<u64>::new(), codec, failed, payload)
     }

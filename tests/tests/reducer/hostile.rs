@@ -74,7 +74,7 @@ fn random(moments: &mut Moments) -> Vec<u8> {
 }
 
 /// Changes, cuts, repeats and joins.
-fn disturb(into: &mut mp::task::Buffer, moments: &mut Moments) {
+fn disturb(bytes: &mut Vec<u8>, moments: &mut Moments) {
     for _ in 0..=moments.below(3) {
         let at = moments.below(bytes.len() as u64 + 1) as usize;
         match moments.below(5) {
