@@ -7,7 +7,7 @@
 //! | [`proc`] | what `/proc` says about processes |
 //! | [`program`] | programs under test, run with no daemon of the user's |
 //! | [`suite`](mod@suite) | one test under every start method |
-//! | [`bench`] | what the benchmarks share |
+//! | [`mod@bench`] | what the benchmarks share |
 //! | [`columns`](mod@columns) | tables of text |
 //! | [`seeds`] | rounds of random moments that a seed repeats |
 //! | [`words`] | numbers that processes share, without the memory under test |

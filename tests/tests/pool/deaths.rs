@@ -144,7 +144,8 @@ fn a_stopped_worker_is_alive(ctx: &mp::Context) {
 /// Whether no thread of a process runs.
 fn is_stopped(pid: u32) -> bool {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
-    let stat = threads.map(|thread| std::fs::read_to_string(thread.path().join("stat")).unwrap());
+    let mut stat =
+        threads.map(|thread| std::fs::read_to_string(thread.path().join("stat")).unwrap());
     stat.all(|stat| stat.rsplit_once(") ").unwrap().1.starts_with('T'))
 }
 
