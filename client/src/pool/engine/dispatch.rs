@@ -8,6 +8,7 @@ use super::state::{Life, State};
 use super::worker::{Phase, Stopping};
 use crate::pool::error::PoolError;
 use crate::sys::clock::monotonic_nanos;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,8 @@ const ASKED_MOST: usize = 8;
 /// What stands behind a task that has run for so long is given to others who have nothing to do,
 /// nanoseconds.
 const STUCK: u64 = 200_000;
+/// How soon a worker whose socket is full, though it has nothing to do, is asked again.
+const FULL_PERIOD: Duration = Duration::from_millis(1);
 /// How often that is looked at while there is anything to take.
 pub(super) const STEAL_PERIOD: Duration = Duration::from_millis(1);
 
@@ -195,10 +198,19 @@ impl State {
     /// A worker's channel did not take a chunk.
     fn refused(&mut self, number: usize, chunk: Chunk, error: PushError) {
         let Some(worker) = self.worker(number) else { return self.pending.push_front(chunk) };
-        let has_some = !worker.sent.is_empty();
         match error {
-            PushError::Full if has_some => {
+            PushError::Full => {
                 worker.is_full = true;
+                let has_some = !worker.sent.is_empty();
+                self.pending.push_front(chunk);
+                if !has_some {
+                    // No answer will say that there is room: it has yet to clear away what was
+                    // taken back.
+                    self.look_at(Instant::now() + FULL_PERIOD);
+                }
+            }
+            PushError::System(error) if is_end(&error) => {
+                worker.give_up();
                 self.pending.push_front(chunk);
             }
             PushError::Damaged => {
@@ -212,6 +224,18 @@ impl State {
                 self.list_if_idle(number);
             }
         }
+    }
+
+    /// Workers that had no room, though they have nothing to do, are asked again.
+    pub(super) fn retry_full(&mut self, now: Instant) {
+        for number in self.numbers() {
+            let Some(worker) = self.worker(number) else { continue };
+            if worker.is_full && worker.sent.is_empty() {
+                worker.is_full = false;
+                self.list_if_idle(number);
+            }
+        }
+        self.dispatch(now);
     }
 
     /// Takes back what a worker has not begun, all but the oldest `keep` frames, to be given to
@@ -309,4 +333,9 @@ impl State {
             }
         });
     }
+}
+
+/// Whether the other end of a socket is closed: its process has ended, or is about to.
+fn is_end(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }

@@ -137,7 +137,8 @@ impl State {
             }
             Life::Over { .. } => return true,
         };
-        if self.workers().next().is_some() {
+        // One that is being started will be ended by who starts it.
+        if self.slots.iter().any(|slot| !matches!(slot, Slot::Free)) {
             return false;
         }
         self.life = Life::Over { fate };

@@ -206,13 +206,14 @@ impl Engine {
         let is_wanted = matches!(state.life, Life::Open | Life::Closed);
         let watched = is_wanted && self.watch(number, &made).is_ok();
         if !watched {
-            // Nobody will notice its end but this.
-            state.slots[number] = Slot::Free;
-            state.attention = true;
-            state.changed = true;
+            // Nobody will notice its end but this; the pool is not over before.
             drop(state);
             let _ = made.process.kill();
             let _ = made.process.join_timeout(REAP_PATIENCE);
+            let mut state = self.lock();
+            state.slots[number] = Slot::Free;
+            state.attention = true;
+            state.changed = true;
             return Ok(());
         }
         let mut worker = Box::new(made);
@@ -258,6 +259,7 @@ impl Engine {
             is_due: false,
             is_finishing: false,
             is_killed: false,
+            is_gone: false,
             dead_since: None,
             private_bytes: 0,
             done_when_measured: 0,

@@ -99,6 +99,7 @@ impl Engine {
         self.bury_the_dead(state, now);
         state.enforce_deadlines(self.settings.grace, now);
         self.recycle(state, now);
+        state.retry_full(now);
         if state.steal(now) {
             state.look_at(now + super::dispatch::STEAL_PERIOD);
         }

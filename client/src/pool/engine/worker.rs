@@ -72,6 +72,8 @@ pub(super) struct Worker {
     /// It gets nothing more.
     pub(super) is_finishing: bool,
     pub(super) is_killed: bool,
+    /// Its end of the channel is closed: it has ended, or is about to.
+    pub(super) is_gone: bool,
     /// It has been seen to end.
     pub(super) dead_since: Option<Instant>,
     pub(super) private_bytes: u64,
@@ -81,7 +83,7 @@ pub(super) struct Worker {
     pub(super) is_listed: bool,
     /// Something was pushed that it has not been told of.
     pub(super) is_dirty: bool,
-    /// Its ring was full the last time.
+    /// Its ring, or its socket, was full the last time.
     pub(super) is_full: bool,
 }
 
@@ -94,6 +96,8 @@ impl Worker {
             && self.stopping.is_none()
             && self.dead_since.is_none()
             && !self.is_killed
+            && !self.is_gone
+            && !self.is_full
     }
 
     /// Whether it may be given something to run at once.
@@ -107,8 +111,7 @@ impl Worker {
             && (self.sent.is_empty()
                 || (self.load < LOAD_MOST
                     && self.sent.len() < FRAMES_MOST
-                    && self.bytes < BYTES_MOST
-                    && !self.is_full))
+                    && self.bytes < BYTES_MOST))
     }
 
     /// Whether it has given its last answer.
@@ -135,6 +138,14 @@ impl Worker {
         if let Err(error) = self.process.kill() {
             tracing::warn!(worker = self.name, %error, "a worker cannot be killed");
         }
+    }
+
+    /// It has closed its end of the channel. Who does that ends; one that only lost a descriptor is
+    /// of no use and would never be noticed. How it ended is told as if nobody had done anything.
+    pub(super) fn give_up(&mut self) {
+        self.is_gone = true;
+        // It may have ended by itself, which is what is expected.
+        let _ = self.process.kill();
     }
 
     /// Lets it end by itself, after what it has; it is killed if it has not by then.
