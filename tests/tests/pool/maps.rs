@@ -171,12 +171,12 @@ fn a_long_task_does_not_hold_up_short_ones_behind_it(ctx: &mp::Context) {
 
 fn large_inputs_and_outputs_travel(ctx: &mp::Context) {
     let pool = pool(ctx, 2);
-    for size in [100_000, 1 << 20, 20 << 20] {
+    for size in [100_000, 1 << 20, 9 << 20] {
         let bytes = (0..size).map(|at| (at % 251) as u8).collect::<Vec<_>>();
         let back = pool.apply::<reverse>((bytes.clone(),)).unwrap();
         assert!(back.iter().rev().eq(bytes.iter()), "{size}");
     }
-    let many = pool.map::<reverse>(vec![vec![7u8; 1 << 20]; 40]).unwrap();
+    let many = pool.map::<reverse>(vec![vec![7u8; 1 << 20]; 8]).unwrap();
     assert!(many.iter().all(|bytes| bytes.len() == 1 << 20));
 }
 
