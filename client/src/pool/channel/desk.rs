@@ -20,7 +20,7 @@ use crate::sync::raw::atomics::{
     AtomicU32, AtomicU64, Ordering, look, look_at_half, shared_struct,
 };
 use crate::sync::raw::bell::{self, Bell};
-use crate::sync::raw::lock::{NAP_LONGEST, NAP_SHORTEST};
+use crate::sync::raw::lock::NAP_LONGEST;
 use crate::sys::futex::Woken;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic;
@@ -30,6 +30,10 @@ use std::time::Duration;
 const WORDS: usize = 16;
 /// Most workers of a pool.
 pub(crate) const WORKERS_MAX: usize = WORDS * 64;
+
+/// First nap of whoever sleeps: longer than a tick of the kernel, so that going to sleep does not
+/// program a timer, which costs as much as all the rest.
+const NAP_FIRST: Duration = Duration::from_millis(10);
 
 /// Set in `signal` when the event was written since it was read last; the other bits count that.
 const SIGNALLED: u32 = 1;
@@ -89,7 +93,7 @@ impl Desk {
             event: event.into(),
             workers_max,
             lookout: Lookout::default(),
-            nap: atomic::AtomicU32::new(micros(NAP_SHORTEST)),
+            nap: atomic::AtomicU32::new(micros(NAP_FIRST)),
         })
     }
 
@@ -131,7 +135,7 @@ impl Desk {
         let nap = Duration::from_micros(self.nap.load(Ordering::Relaxed).into());
         let next = match self.state.bell.sleep(heard, at_most.min(nap)) {
             Woken::TimedOut => (nap * 2).min(NAP_LONGEST),
-            Woken::Perhaps | Woken::Changed => NAP_SHORTEST,
+            Woken::Perhaps | Woken::Changed => NAP_FIRST,
         };
         self.nap.store(micros(next), Ordering::Relaxed);
     }

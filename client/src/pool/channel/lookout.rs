@@ -1,17 +1,20 @@
-//! How long one looks whether something is there before one goes to sleep: not at all where that
-//! has been in vain lately.
+//! How long one looks whether something is there before one goes to sleep: ever more rarely where
+//! that was in vain.
+//!
+//! Two that wait for each other, and need less time than it takes to wake somebody, never sleep
+//! once both have looked for so long. So one looks for longer than it takes to wake the other, as
+//! long as that pays; and once in a while whether it does again.
 
 use crate::sync::raw::atomics::{pause, pauses_before_sleep};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// After so many times in vain one looks once and sleeps.
-const MISSES_MAX: u32 = 4;
-/// But every so many times one looks for long: two that wait for each other, and always sleep,
-/// stay awake from then on if each needs less time than it takes to wake the other.
-const TRIES_AGAIN: u32 = 16;
-/// How many times as long that is.
-const LONG: u32 = 6;
-
+/// After so many times in vain, only each time that doubles their number one is tried again.
+const MISSES_MAX: u32 = 16;
+/// Or, at last, each time that so many have passed.
+const TRIES_AGAIN: u32 = 1024;
+/// How many times as long as before a sleep that costs a wake-up on one side only: some ten
+/// microseconds.
+const TIMES: u32 = 6;
 /// Pauses between two looks, at most: so long one may be late.
 const PAUSES_MAX: u32 = 16;
 
@@ -31,12 +34,9 @@ impl Lookout {
 
     fn look_longer(&self, there: impl Fn() -> bool) -> bool {
         let misses = self.misses.load(Ordering::Relaxed);
-        let times = match misses {
-            0..MISSES_MAX => 1,
-            _ if misses.is_multiple_of(TRIES_AGAIN) => LONG,
-            _ => 0,
-        };
-        let (mut left, mut pauses) = (times * pauses_before_sleep(), 4);
+        let pays =
+            misses < MISSES_MAX || misses.is_power_of_two() || misses.is_multiple_of(TRIES_AGAIN);
+        let (mut left, mut pauses) = (if pays { TIMES * pauses_before_sleep() } else { 0 }, 4);
         while left > 0 {
             for _ in 0..pauses {
                 pause();

@@ -161,6 +161,12 @@ fn how_fast_chunks_are() {
 
 #[test]
 #[ignore = "long: measures"]
+fn how_fast_calls_are() {
+    println!("round trip of a task         {:9.1} ns", round_trip(300_000));
+}
+
+#[test]
+#[ignore = "long: measures"]
 fn how_fast_round_trips_are() {
     for _ in 0..3 {
         println!("bare futex round trip        {:9.1} ns", bare_futex(100_000));
