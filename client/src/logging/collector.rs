@@ -346,6 +346,8 @@ impl Collector {
         control.asked += 1;
         let ticket = control.asked;
         self.asking.notify_all();
+        // Whoever rang last may have died before it woke anybody, so this wakes in any case.
+        self.hub.state.bell.pass_on();
         self.hub.state.bell.ring(1);
         let mut control = self.wait_while(control, |control| control.answered < ticket);
         if control.answered < ticket {

@@ -159,6 +159,8 @@ fn log_from_a_handler() -> u64 {
     let action = SigAction::new(SigHandler::Handler(handler), SaFlags::SA_RESTART, SigSet::empty());
     // SAFETY: what the handler does is what is tested: it takes no lock that this thread holds.
     unsafe { sigaction(Signal::SIGUSR1, &action) }.unwrap();
+    // Once while this thread says nothing itself.
+    nix::sys::signal::raise(Signal::SIGUSR1).unwrap();
     let me = nix::unistd::gettid().as_raw();
     let stop = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
