@@ -93,12 +93,19 @@ fn nest(fds: &[SharedFd]) -> io::Result<OwnedFd> {
 /// Looks at the packet of an item, and gives the descriptors in it. Packets before it belong to
 /// nobody and are thrown away.
 pub(crate) fn look(socket: BorrowedFd<'_>, tag: Tag) -> io::Result<Vec<OwnedFd>> {
+    let mut was_reset = false;
     loop {
         let mut bytes = [0; PACKET_BYTES];
         let mut fds = Vec::new();
         let length = match scm::peek(socket, &mut bytes, &mut fds) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 return Err(io::Error::new(io::ErrorKind::NotFound, "they did not come along"));
+            }
+            // The sender has died and left something unread: that is told once, before what it
+            // had sent.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset && !was_reset => {
+                was_reset = true;
+                continue;
             }
             other => other?,
         };
@@ -171,4 +178,23 @@ pub(crate) fn wait_for_room(socket: BorrowedFd<'_>, at_most: Duration) {
     let time = PollTimeout::try_from(at_most).unwrap_or(PollTimeout::MAX);
     // However it ends, the next attempt to send tells.
     let _ = poll(&mut [PollFd::new(socket, PollFlags::POLLOUT)], time);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_dead_sender_had_sent_is_found_whatever_it_had_not_read() {
+        let (near, far) = fd::seqpacket_pair().unwrap();
+        scm::send(near.as_fd(), &[b"unread"], &[], true).unwrap();
+        let cargo = Cargo::new(vec![fd::seqpacket_pair().unwrap().0.into()], false).unwrap();
+        cargo.send(far.as_fd(), 1).unwrap();
+        drop(far);
+        let fds = look(near.as_fd(), cargo.tag).unwrap();
+        assert_eq!(fds.len(), 1);
+        discard(near.as_fd());
+        let end = look(near.as_fd(), cargo.tag).unwrap_err();
+        assert_eq!(end.kind(), io::ErrorKind::UnexpectedEof);
+    }
 }

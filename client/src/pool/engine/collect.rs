@@ -63,8 +63,12 @@ impl Seat {
         let away = self.state.load(Ordering::SeqCst) == AWAY;
         if !away {
             self.patrol.store(false, Ordering::SeqCst);
-            // One that went away in between saw that there is a patrol.
-            return self.state.load(Ordering::SeqCst) == AWAY;
+            // One that went away in between saw that there is a patrol: there is one again.
+            let away = self.state.load(Ordering::SeqCst) == AWAY;
+            if away {
+                self.patrol.store(true, Ordering::SeqCst);
+            }
+            return away;
         }
         away
     }

@@ -305,10 +305,15 @@ impl State {
                 continue;
             }
             self.recall(number, 0);
+            if self.worker(number).is_some_and(|worker| worker.sent.len() > 1) {
+                // All but the last are answered, and nobody has heard it: the last one runs.
+                self.hear(number, now);
+                self.recall(number, 0);
+            }
             let Some(worker) = self.worker(number) else { continue };
-            let Some(front) = worker.sent.front().filter(|sent| is_of_it(sent)) else { continue };
+            let Some(last) = worker.sent.back().filter(|sent| is_of_it(sent)) else { continue };
             if worker.stopping.is_none() {
-                let (frame, kill_at) = (front.frame, now + grace);
+                let (frame, kill_at) = (last.frame, now + grace);
                 worker.channel.ask_to_stop(frame);
                 let why = Fate::Cancelled;
                 worker.stopping = Some(Stopping { frame, item: None, why, kill_at });

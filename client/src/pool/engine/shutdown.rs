@@ -90,8 +90,9 @@ impl State {
             self.recall(number, 0);
             let Some(worker) = self.worker(number) else { continue };
             calls.extend(worker.sent.iter().map(|sent| Arc::clone(&sent.call)));
-            if let Some(front) = worker.sent.front() {
-                worker.channel.ask_to_stop(front.frame);
+            // Those before it are answered, if there are any.
+            if let Some(last) = worker.sent.back() {
+                worker.channel.ask_to_stop(last.frame);
             }
             if worker.phase == Phase::Starting {
                 worker.kill();
