@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 /// A process that obeys orders; dropping it ends it.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "there are a few of them")]
 pub(crate) enum Remote {
     /// This program again.
     Ours(Ours),
