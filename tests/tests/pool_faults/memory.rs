@@ -76,7 +76,9 @@ fn inputs_are_released(ctx: &mp::Context) {
         let most = *most.get_or_insert(now);
         let kept = now.saturating_sub(most);
         println!("{} KiB after round {round}", now >> 10);
-        assert!(kept < (EACH * INPUTS) as u64, "{kept} bytes more after {round} rounds");
+        // The allocator may keep what a round or two took; a leak is as large as all of them.
+        let bound = 3 * (EACH * INPUTS) as u64;
+        assert!(kept < bound, "{kept} bytes more after {round} rounds");
         alone::beat();
     }
 }
