@@ -45,7 +45,11 @@ impl Census {
             sockets_kept: if has_daemon() { CONNECTIONS_KEPT } else { 0 },
             threads: own("task").filter_map(name).collect(),
             shared: maps.lines().filter(is_shared).map(str::to_owned).collect(),
-            names: names.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect(),
+            // Semaphores have names there too, of other programs: this library has none.
+            names: names
+                .map(|entry| entry.file_name().to_string_lossy().into_owned())
+                .filter(|name| !name.starts_with("sem."))
+                .collect(),
             children,
         }
     }
