@@ -4,6 +4,7 @@ use super::Client;
 use crate::connection::greeting::Key;
 use crate::connection::{Address, Client as Caller};
 use crate::deadline::Deadline;
+use crate::error::AuthenticationError;
 use crate::handles::SharedFd;
 use crate::manager::error::ManagerError;
 use crate::manager::wire::{Body, Op, VERSION};
@@ -31,10 +32,12 @@ fn with_table<R>(with: impl FnOnce(&mut Table) -> R) -> R {
     with(table.get_or_insert_default())
 }
 
-/// What relatives of this process show to a server that knows one of them.
-pub(in crate::manager) fn ticket(server: u128) -> Key {
-    let me = crate::current::me();
-    Key::of(&me.identity.authkey).derive(&[b"mp.manager:", &server.to_le_bytes()[..]].concat())
+/// What relatives of this process show to a server that knows one of them. Those that have no key
+/// have nothing to show: anybody could make the same of it.
+pub(in crate::manager) fn ticket(server: u128) -> Option<Key> {
+    let authkey = crate::current::me().identity.authkey;
+    let purpose = [b"mp.manager:", &server.to_le_bytes()[..]].concat();
+    (!authkey.is_empty()).then(|| Key::of(&authkey).derive(&purpose))
 }
 
 /// The connection of this process to that server, if there is one.
@@ -61,7 +64,8 @@ pub(in crate::manager) fn to(server: u128, address: &Address) -> Result<Arc<Clie
         return Ok(client);
     }
     let key = with_table(|table| table.keys.get(&server).cloned());
-    let key = key.unwrap_or_else(|| ticket(server));
+    let keyless = || AuthenticationError("this process has no key".to_owned());
+    let key = key.or_else(|| ticket(server)).ok_or_else(keyless)?;
     let client = connect(address, &key, GREETING);
     let client = client.map_err(|error| match error {
         ManagerError::Connection(_) => ManagerError::Gone { address: address.clone() },
@@ -111,7 +115,9 @@ fn greet(client: &Client, timeout: Duration) -> Result<(u128, Duration), Manager
         Body::Failed(failure) => return Err(ManagerError::of(failure, "Manager")),
         other => return Err(ManagerError::Protocol(format!("a greeting of {other:?}"))),
     };
-    hello(ticket(server).bytes())?;
+    if let Some(ticket) = ticket(server) {
+        hello(ticket.bytes())?;
+    }
     Ok((server, Duration::from_millis(lease_ms)))
 }
 

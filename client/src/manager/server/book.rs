@@ -209,7 +209,7 @@ impl Book {
             return;
         }
         if keys.tickets.len() == TICKETS_MAX {
-            // The first is that of the server's own family.
+            // The first is that of the server's own family, as a rule.
             keys.tickets.remove(1);
         }
         keys.tickets.push(ticket);

@@ -89,7 +89,7 @@ impl Server {
         let private = terms.address.is_none();
         let listener = bind(terms.address, server)?;
         let book = Book::new(server, Key::of(&terms.key), terms.lease);
-        book.enrol(ticket(server));
+        ticket(server).into_iter().for_each(|ticket| book.enrol(ticket));
         // A thousand processes are a thousand descriptors.
         let _ = crate::sys::attributes::raise_descriptor_limit();
         let (threads, sessions) = Default::default();
