@@ -64,7 +64,7 @@ pub(crate) enum Step<T> {
     },
 }
 
-/// Who waits for a lock, between two looks at it.
+/// Who waits for a lock or a permit, between two looks at it.
 #[derive(Debug)]
 pub(crate) struct Queuer {
     patience: Patience,
@@ -76,6 +76,31 @@ impl Queuer {
     /// Begins to wait.
     pub(crate) fn new() -> Self {
         Self { patience: Patience::begin(), nap: NAP_SHORTEST, slept: false }
+    }
+
+    /// How long to sleep at a time.
+    pub(crate) fn nap(&self) -> Duration {
+        self.nap
+    }
+
+    /// Whether it has slept, so that its turn comes before that of newcomers.
+    pub(super) fn has_slept(&self) -> bool {
+        self.slept
+    }
+
+    /// Whether it has slept, and waits for so long that it insists on its turn.
+    pub(super) fn is_starved(&self) -> bool {
+        self.slept && self.patience.exceeds(STARVED_AFTER)
+    }
+
+    /// Said after a sleep; tells whether the nap was over. The next one is longer then.
+    pub(super) fn woke(&mut self, woken: Woken) -> bool {
+        self.slept |= woken != Woken::Changed;
+        let is_over = woken == Woken::TimedOut;
+        if is_over {
+            self.nap = (self.nap * 2).min(NAP_LONGEST);
+        }
+        is_over
     }
 }
 
@@ -207,7 +232,7 @@ impl RawLock {
         let own = own_identity();
         loop {
             let word = self.word.load(Ordering::Relaxed);
-            let starved = queuer.slept && queuer.patience.exceeds(STARVED_AFTER);
+            let starved = queuer.is_starved();
             if is_free(word) && (queuer.slept || word & STARVING == 0) {
                 // Others may sleep too: whoever has slept passes the wake-up on.
                 let mut to = own | word & (INCONSISTENT | CONTENDED);
@@ -231,11 +256,9 @@ impl RawLock {
 
     /// Said after a sleep. If the nap was over, takes the lock from an owner that is dead.
     pub(crate) fn slept(&self, queuer: &mut Queuer, woken: Woken) -> Option<Taken> {
-        queuer.slept |= woken != Woken::Changed;
-        if woken != Woken::TimedOut {
+        if !queuer.woke(woken) {
             return None;
         }
-        queuer.nap = (queuer.nap * 2).min(NAP_LONGEST);
         // Who holds it *now* counts: it may have changed hands since the nap began.
         let word = self.word.load(Ordering::Relaxed);
         let to = own_identity() | INCONSISTENT | CONTENDED | word & STARVING;

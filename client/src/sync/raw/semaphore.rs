@@ -16,21 +16,20 @@
 //! more sleeper, since a release in between saw no flag.
 //!
 //! **Fairness**: the kernel wakes the longest sleeper first. One that was late all the same for
-//! [`STARVED_AFTER`] sets `STARVING`, and from then on newcomers sleep too before they may take a
+//! [`STARVED_AFTER`](super::lock::STARVED_AFTER) sets `STARVING`, and from then on newcomers sleep too before they may take a
 //! permit, so it gets the next one that it is woken for.
 
 use super::atomics::{
-    AtomicU32, AtomicU64, Deadline, Ordering, Patience, Woken, is_due, shared_struct, wait, wake,
+    AtomicU32, AtomicU64, Deadline, Ordering, Woken, is_due, shared_struct, wait, wake,
 };
 use super::ledger::Ledger;
-use super::lock::{NAP_LONGEST, RawLock, STARVED_AFTER, Taken, TimedOut};
+use super::lock::{NAP_SHORTEST, Queuer, RawLock, Taken, TimedOut};
 use std::time::Duration;
 
 const SLEEPERS: u32 = 1;
 const STARVING: u32 = 1 << 1;
 const ONE_RELEASE: u32 = 1 << 2;
 
-const NAP_SHORTEST: Duration = Duration::from_millis(1);
 /// However short a deadline is: so long the inner lock may take, which is held for nanoseconds
 /// unless its owner was stopped or killed.
 pub(crate) const GRACE: Duration = Duration::from_millis(80);
@@ -47,26 +46,6 @@ pub(crate) struct OverRelease {
 /// More processes hold permits than there are accounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LedgerFull;
-
-/// Who waits for a permit, between two looks.
-#[derive(Debug)]
-pub(crate) struct Queuer {
-    patience: Patience,
-    nap: Duration,
-    slept: bool,
-}
-
-impl Queuer {
-    /// Begins to wait.
-    pub(crate) fn new() -> Self {
-        Self { patience: Patience::begin(), nap: NAP_SHORTEST, slept: false }
-    }
-
-    /// How long to sleep at a time.
-    pub(crate) fn nap(&self) -> Duration {
-        self.nap
-    }
-}
 
 /// What a look came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,7 +202,7 @@ impl RawSemaphore {
                 Look::Again => continue,
                 Look::Sleep { expected, kept } => (expected, kept),
             };
-            let time = if kept { Some(NAP_SHORTEST) } else { deadline.nap(queuer.nap) };
+            let time = if kept { Some(NAP_SHORTEST) } else { deadline.nap(queuer.nap()) };
             let Some(time) = time else {
                 if self.sweep(ledger) {
                     continue;
@@ -237,11 +216,11 @@ impl RawSemaphore {
 
     /// Takes a permit or announces a sleeper, and gives the inner lock back.
     pub(crate) fn look(&self, ledger: Ledger<'_>, queuer: &Queuer) -> Look {
-        let starved = queuer.slept && queuer.patience.exceeds(STARVED_AFTER);
+        let starved = queuer.is_starved();
         let word = self.word.load(Ordering::Relaxed);
         let free = self.value();
-        if free > 0 && (queuer.slept || word & STARVING == 0) {
-            return self.take(ledger, free, queuer.slept, starved);
+        if free > 0 && (queuer.has_slept() || word & STARVING == 0) {
+            return self.take(ledger, free, queuer.has_slept(), starved);
         }
         let expected = word | SLEEPERS | if starved { STARVING } else { 0 };
         self.word.store(expected, Ordering::Relaxed);
@@ -251,9 +230,7 @@ impl RawSemaphore {
 
     /// Said after a sleep. If the nap was over, looks after the dead.
     pub(crate) fn slept(&self, ledger: Ledger<'_>, queuer: &mut Queuer, woken: Woken) {
-        queuer.slept |= woken != Woken::Changed;
-        if woken == Woken::TimedOut {
-            queuer.nap = (queuer.nap * 2).min(NAP_LONGEST);
+        if queuer.woke(woken) {
             self.sweep(ledger);
         }
     }

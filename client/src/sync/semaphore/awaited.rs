@@ -4,7 +4,8 @@ use super::{Counter, Counting, Permit, SyncError};
 use crate::reactor::{Seat, Whom, Word};
 use crate::sync::awaited;
 use crate::sync::raw::lock::NAP_SHORTEST;
-use crate::sync::raw::semaphore::{Look, Queuer};
+use crate::sync::raw::lock::Queuer;
+use crate::sync::raw::semaphore::Look;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
