@@ -39,14 +39,13 @@ impl Parcel {
         value: &T,
         bytes: &mut Vec<u8>,
     ) -> Result<Vec<SharedFd>, CodecError> {
-        let before = bytes.len();
-        let (done, fds) = collect(|| codec::encode_into(codec, value, bytes));
-        done?;
-        refuse_in_text(codec, &fds).inspect_err(|_| bytes.truncate(before))?;
+        let mut fds = Vec::new();
+        Self::append_with(codec, value, bytes, &mut fds).map_err(|error| *error)?;
         Ok(fds)
     }
 
-    /// [`append`](Self::append), but puts the handles in place of others. After an error the bytes are as they were.
+    /// [`append`](Self::append), but puts the handles in place of others. After an error the bytes
+    /// are as they were.
     ///
     /// # Errors
     /// As [`pack`](Self::pack).
