@@ -130,7 +130,7 @@ impl<'a, T: Task> Mapping<'a, T> {
         I: IntoIterator,
         I::Item: Input<T::Arg>,
     {
-        let feed = input::arguments::<T, _>(self.engine.codec(), inputs.into_iter());
+        let feed = self.arguments(inputs.into_iter());
         let (gathered, count, call) = self.gather(feed);
         gathered.finish(count, || decode::closed(&call))
     }
@@ -146,7 +146,7 @@ impl<'a, T: Task> Mapping<'a, T> {
         I::Item: Input<T::Arg>,
     {
         drop(self.engine.open_map()?);
-        let feed = input::arguments::<T, _>(self.engine.codec(), inputs.into_iter());
+        let feed = self.arguments(inputs.into_iter());
         let (gathered, count, call) = self.gather(feed);
         Ok(gathered.each(count, || decode::closed(&call)))
     }
@@ -160,7 +160,7 @@ impl<'a, T: Task> Mapping<'a, T> {
         I: IntoIterator,
         I::Item: Borrow<T::Args>,
     {
-        let feed = input::tuples::<T, _>(self.engine.codec(), inputs.into_iter());
+        let feed = self.tuples(inputs.into_iter());
         let (gathered, count, call) = self.gather(feed);
         gathered.finish(count, || decode::closed(&call))
     }
@@ -178,7 +178,7 @@ impl<'a, T: Task> Mapping<'a, T> {
         I::Item: Borrow<T::Args>,
     {
         drop(self.engine.open_map()?);
-        let feed = input::tuples::<T, _>(self.engine.codec(), inputs.into_iter());
+        let feed = self.tuples(inputs.into_iter());
         let (gathered, count, call) = self.gather(feed);
         Ok(gathered.each(count, || decode::closed(&call)))
     }
@@ -193,8 +193,8 @@ impl<'a, T: Task> Mapping<'a, T> {
         I: IntoIterator,
         I::Item: Input<T::Arg>,
     {
-        let codec = self.engine.codec();
-        self.submit_all(&mut input::arguments::<T, _>(codec, inputs.into_iter()))
+        let mut feed = self.arguments(inputs.into_iter());
+        self.submit_all(&mut feed)
     }
 
     /// [`map_async`](Self::map_async) for tasks of any number of arguments.
@@ -209,8 +209,8 @@ impl<'a, T: Task> Mapping<'a, T> {
         I: IntoIterator,
         I::Item: Borrow<T::Args>,
     {
-        let codec = self.engine.codec();
-        self.submit_all(&mut input::tuples::<T, _>(codec, inputs.into_iter()))
+        let mut feed = self.tuples(inputs.into_iter());
+        self.submit_all(&mut feed)
     }
 
     /// Results as they are asked for, in the order of the inputs.
@@ -227,8 +227,8 @@ impl<'a, T: Task> Mapping<'a, T> {
         I::IntoIter: 'a,
         I::Item: Input<T::Arg>,
     {
-        let feed = input::arguments::<T, _>(self.engine.codec(), inputs.into_iter());
-        Ok(Imap::new(self.feeder(Box::new(feed))?))
+        let feed = Box::new(self.arguments(inputs.into_iter()));
+        Ok(Imap::new(self.feeder(feed)?))
     }
 
     /// Results as they come, in any order; otherwise as [`imap`](Self::imap).
@@ -242,8 +242,27 @@ impl<'a, T: Task> Mapping<'a, T> {
         I::IntoIter: 'a,
         I::Item: Input<T::Arg>,
     {
-        let feed = input::arguments::<T, _>(self.engine.codec(), inputs.into_iter());
-        Ok(ImapUnordered::new(self.feeder(Box::new(feed))?))
+        let feed = Box::new(self.arguments(inputs.into_iter()));
+        Ok(ImapUnordered::new(self.feeder(feed)?))
+    }
+
+    /// Inputs that are the argument of a task of one, as bytes.
+    fn arguments<I>(&self, inputs: I) -> impl Feed + use<I, T>
+    where
+        T: Unary,
+        I: Iterator,
+        I::Item: Input<T::Arg>,
+    {
+        input::arguments::<T, I>(self.engine.codec(), inputs)
+    }
+
+    /// Inputs that are all arguments of a task, as bytes.
+    fn tuples<I>(&self, inputs: I) -> impl Feed + use<I, T>
+    where
+        I: Iterator,
+        I::Item: Borrow<T::Args>,
+    {
+        input::tuples::<T, I>(self.engine.codec(), inputs)
     }
 
     fn feeder(self, feed: Box<dyn Feed + 'a>) -> Result<Feeder<'a, Box<dyn Feed + 'a>>, PoolError> {
