@@ -322,6 +322,13 @@ impl State {
         }
         self.pending.retain(|chunk| !Arc::ptr_eq(&chunk.call, call));
         self.dispatch(now);
+        self.have_looked_after();
+    }
+
+    /// Somebody came to have nothing to do, and no answer says so: the supervisor must look whether
+    /// there is something behind a long task of another one.
+    pub(super) fn have_looked_after(&mut self) {
+        self.attention |= !self.idle.is_empty();
     }
 
     /// A task took so long, on the average of this many.

@@ -224,10 +224,9 @@ impl Engine {
             state.look_at(at);
         }
         state.slots[number] = Slot::Live(worker);
-        // It may have said that it is ready before anybody knew it. Then it may find nothing to do
-        // but what stands behind a long task of another one, for which somebody must look.
+        // It may have said that it is ready before anybody knew it.
         state.hear(number, Instant::now());
-        state.attention = true;
+        state.have_looked_after();
         Ok(())
     }
 
