@@ -44,6 +44,7 @@ use command::Command;
 use listener::Listener;
 use mpserverd_proto::error::PreloadError;
 use mpserverd_proto::ids::{TemplateId, WorkerId};
+use notify::Supervisor;
 use poller::{Poller, Source};
 use recipes::Recipes;
 use session::Session;
@@ -114,6 +115,7 @@ struct Server<'a> {
     events: VecDeque<Event>,
     command: Option<Command>,
     launch: &'a mut Launch,
+    supervisor: Supervisor,
     /// Set when the loop is to end.
     end: Option<Result<(), ServeError>>,
 }
@@ -193,6 +195,7 @@ impl<'a> Server<'a> {
             events: VecDeque::new(),
             command,
             launch,
+            supervisor: Supervisor::of_environment(),
             end: None,
         })
     }
@@ -214,6 +217,7 @@ impl<'a> Server<'a> {
                 self.settle();
             }
             self.expire_sessions();
+            self.tell_supervisor();
             self.events.push_back(Event::Tick);
         }
     }
@@ -236,8 +240,17 @@ impl<'a> Server<'a> {
         let sessions = self.sessions.values().filter_map(Session::deadline).min();
         let retry = self.listener.as_ref().and_then(Listener::retry_at);
         let orphans = self.workers.retry_at();
-        let next = [core, sessions, retry, orphans].into_iter().flatten().min()?;
+        let supervisor = self.supervisor.due();
+        let next = [core, sessions, retry, orphans, supervisor].into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
+    }
+
+    /// What the supervisor is to know, and what it wants to know.
+    fn tell_supervisor(&mut self) {
+        self.supervisor.describe(self.core.summary());
+        if self.supervisor.wants_probe() {
+            self.events.push_back(Event::ProbeDue);
+        }
     }
 
     fn dispatch(&mut self, source: Source, readiness: poller::Readiness) {

@@ -237,6 +237,7 @@ impl Server<'_> {
             _ if self.previous.is_some() => "a reload is already in progress".to_owned(),
             Ok(config) => {
                 info!("reloading");
+                self.supervisor.reloading();
                 let preload = self.recipes.of_configuration(&config);
                 let settings = config.settings.clone();
                 self.previous = Some(std::mem::replace(&mut self.config, config));
@@ -254,6 +255,7 @@ impl Server<'_> {
     /// The reload in progress is over.
     pub(super) fn end_reload(&mut self, switched: bool) {
         let Some(previous) = self.previous.take() else { return };
+        self.supervisor.reloaded();
         if !switched {
             self.recipes.of_configuration(&previous);
             self.config = previous;
