@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | [`poller`] | epoll and what a readiness belongs to |
+//! | [`activation`] | sockets that a supervisor passed in |
 //! | [`listener`] | the socket file, its lock, accepting |
 //! | [`session`] | one client's connection: hello, frames, bounded output |
 //! | [`requests`] | what a client asks, turned into events |
@@ -23,6 +24,7 @@
 //! never sees a job. A peer's fault closes that peer's connection and nothing else.
 
 mod actions;
+mod activation;
 mod command;
 mod exec;
 mod listener;
@@ -163,13 +165,16 @@ fn prepare_process() -> Result<(), ServeError> {
 
 impl<'a> Server<'a> {
     fn new(
-        config: Config,
+        mut config: Config,
         command: Option<Command>,
         launch: &'a mut Launch,
     ) -> Result<Self, ServeError> {
+        // First, while no descriptor of ours can have a number that a supervisor announced.
+        let listener = Listener::open(&config.socket)?;
+        // Templates come back to where clients come.
+        listener.path().clone_into(&mut config.socket);
         let poller = Poller::new().map_err(ServeError::system("epoll"))?;
         let signals = Signals::catch(&poller).map_err(ServeError::system("signals"))?;
-        let listener = Listener::open(&config.socket)?;
         poller
             .add(listener.fd(), Source::Listener, false)
             .map_err(ServeError::system("epoll_ctl"))?;
