@@ -40,7 +40,7 @@ fn a_wrong_socket_is_refused_by_number() {
         (vec![file()], "1", "a", "is no socket"),
         (vec![tcp(), datagram()], "2", "a:b", "passed 2 sockets (a, b)"),
         (vec![tcp(), datagram()], "2", "a:mpserverd", "descriptor 4 (`mpserverd`)"),
-        (vec![], "9", "a:a:a:a:a:a:mpserverd", "descriptor 9, but it is not open"),
+        (vec![], "12", "a:a:a:a:a:a:a:a:a:a:a:mpserverd", "descriptor 14, but it is not open"),
         (vec![], "two", "", "LISTEN_FDS is `two`"),
         (vec![], "-2", "", "LISTEN_FDS is `-2`"),
     ] {
