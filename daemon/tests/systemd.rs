@@ -1,63 +1,210 @@
-//! The units: what `systemd-analyze` has to say, and that each line gives its reason.
-#![allow(clippy::disallowed_methods, reason = "this test starts a program")]
+//! The units: what `systemd-analyze` has to say, that each line gives its reason, and that
+//! `mpctl install-units` puts them where they belong.
+#![allow(clippy::disallowed_methods, reason = "this test starts programs")]
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd")
 }
 
-/// Copies units into a folder, with the programs of this build in place of the installed ones.
-fn staged(from: &Path, to: &Path) -> Vec<PathBuf> {
-    let stage = |name: &str| {
-        let text = std::fs::read_to_string(from.join(name)).expect(name);
-        let text = text
-            .replace("/usr/bin/mpserverd", env!("CARGO_BIN_EXE_mpserverd"))
-            .replace("/usr/bin/mpctl", env!("CARGO_BIN_EXE_mpctl"));
-        // Manual pages are not installed here.
-        let kept: Vec<_> =
-            text.lines().filter(|line| !line.starts_with("Documentation=")).collect();
-        let path = to.join(name);
-        std::fs::write(&path, kept.join("\n") + "\n").expect("unit");
-        path
-    };
-    ["mpserverd.socket", "mpserverd.service"].map(stage).into()
+fn mpctl(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_mpctl")).args(arguments).output().expect("mpctl runs")
 }
 
-#[test]
-fn systemd_has_nothing_to_say() {
-    for (flag, from) in [("--system", folder()), ("--user", folder().join("user"))] {
-        let stage = tempfile::tempdir().expect("folder");
-        let units = staged(&from, stage.path());
-        let mut command = Command::new("systemd-analyze");
-        command.args([flag, "verify"]).args(units);
-        command.env("SYSTEMD_UNIT_PATH", format!("{}:", stage.path().display()));
-        // The user manager wants to know where its sockets go.
-        command.env("XDG_RUNTIME_DIR", stage.path());
-        let Ok(output) = command.output() else {
-            println!("skipped: systemd-analyze is not installed");
-            return;
-        };
-        let said = String::from_utf8_lossy(&output.stderr);
-        let ours: Vec<_> = said.lines().filter(|line| line.contains("mpserverd")).collect();
-        assert!(ours.is_empty(), "{flag}: {said}");
-        assert!(output.status.success(), "{flag}: {said}");
+/// Installs below a folder, for the system manager or a user's, and gives the folder of the units.
+fn install(stage: &Path, arguments: &[&str]) -> PathBuf {
+    let home = stage.join("home");
+    let output = Command::new(env!("CARGO_BIN_EXE_mpctl"))
+        .args(["install-units", "--prefix"])
+        .arg(stage)
+        .args(arguments)
+        .env("XDG_CONFIG_HOME", "/home/.config")
+        .env("HOME", &home)
+        .output()
+        .expect("mpctl runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    if arguments.contains(&"--user") {
+        stage.join("home/.config/systemd/user")
+    } else {
+        stage.join("etc/systemd/system")
+    }
+}
+
+/// `systemd-analyze`, or `None` with the reason printed.
+fn analyze(command: &mut Command) -> Option<Output> {
+    let output = command.output();
+    if output.is_err() {
+        println!("skipped: systemd-analyze is not installed");
+    }
+    output.ok()
+}
+
+/// Manual pages are not installed where tests run.
+fn without_manual(units: &Path) {
+    for entry in std::fs::read_dir(units).expect("units").flatten() {
+        if entry.path().is_file() {
+            let text = std::fs::read_to_string(entry.path()).expect("unit");
+            let kept = text.lines().filter(|line| !line.starts_with("Documentation="));
+            std::fs::write(entry.path(), kept.collect::<Vec<_>>().join("\n") + "\n").expect("unit");
+        }
     }
 }
 
 #[test]
+fn systemd_has_nothing_to_say() {
+    let profiles = ["--profile", "multi-user", "--profile", "jit", "--profile", "network"];
+    let sandbox = ["--profile", "sandbox"];
+    let everything = [&["--system"][..], &profiles, &sandbox].concat();
+    let instance = [&everything[..], &["--instance", "images"]].concat();
+    for (arguments, names) in [
+        (&["--system"][..], ["mpserverd.socket", "mpserverd.service"]),
+        (&everything, ["mpserverd.socket", "mpserverd.service"]),
+        (&instance, ["mpserverd@images.socket", "mpserverd@images.service"]),
+        (&["--user"], ["mpserverd.socket", "mpserverd.service"]),
+    ] {
+        let stage = tempfile::tempdir().expect("folder");
+        let units = install(stage.path(), arguments);
+        without_manual(&units);
+        let manager = if arguments == ["--user"] { "--user" } else { "--system" };
+        let mut command = Command::new("systemd-analyze");
+        command.args([manager, "verify"]).args(names.map(|name| units.join(name)));
+        command.env("SYSTEMD_UNIT_PATH", format!("{}:", units.display()));
+        // The user manager wants to know where its sockets go.
+        command.env("XDG_RUNTIME_DIR", stage.path());
+        let Some(output) = analyze(&mut command) else { return };
+        let said = String::from_utf8_lossy(&output.stderr);
+        let ours = said.lines().filter(|line| line.contains("mpserverd")).collect::<Vec<_>>();
+        assert!(ours.is_empty(), "{arguments:?}: {said}");
+        assert!(output.status.success(), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn a_worker_can_do_little_to_the_machine() {
+    // Tenths of a point of exposure that a profile may have.
+    for (profile, limit) in [(None, 10), (Some("jit"), 10), (Some("multi-user"), 25)] {
+        let stage = tempfile::tempdir().expect("folder");
+        let profile = profile.map(|name| ["--profile", name]);
+        let arguments = [&["--system"][..], profile.as_ref().map_or(&[], |pair| pair)].concat();
+        let units = install(stage.path(), &arguments);
+        let mut command = Command::new("systemd-analyze");
+        command.args(["security", "--offline=yes", "--no-pager", &format!("--threshold={limit}")]);
+        let Some(output) = analyze(command.arg(units.join("mpserverd.service"))) else { return };
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        if said.is_empty() && String::from_utf8_lossy(&output.stderr).contains("offline") {
+            println!("skipped: this systemd-analyze cannot look at a file");
+            return;
+        }
+        assert!(output.status.success(), "{arguments:?}: {said}");
+        println!("{arguments:?}: {}", said.lines().last().unwrap_or_default());
+    }
+}
+
+/// All files below a folder of units.
+fn unit_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("folder").flatten() {
+        let path = entry.path();
+        let kind = path.extension().map(|kind| kind.to_string_lossy().into_owned());
+        match kind.as_deref() {
+            _ if path.is_dir() => files.extend(unit_files(&path)),
+            Some("service" | "socket" | "conf") => files.push(path),
+            _ => {}
+        }
+    }
+    files
+}
+
+#[test]
 fn every_line_gives_its_reason() {
-    for name in
-        ["mpserverd.socket", "mpserverd.service", "user/mpserverd.socket", "user/mpserverd.service"]
-    {
-        let text = std::fs::read_to_string(folder().join(name)).expect(name);
+    let files = unit_files(&folder());
+    assert!(files.len() >= 10, "{files:?}");
+    for path in files {
+        let text = std::fs::read_to_string(&path).expect("unit");
         let mut before = "";
         for line in text.lines() {
             let setting = line.contains('=') && !line.starts_with('#');
             let reasoned = before.starts_with('#') || line.starts_with("Description=");
-            assert!(!setting || reasoned, "{name}: {line}");
+            assert!(!setting || reasoned, "{}: {line}", path.display());
+            assert!(line.chars().count() <= 106, "{}: {line}", path.display());
             before = line;
         }
+    }
+}
+
+#[test]
+fn an_instance_differs_in_its_names_only() {
+    for kind in ["service", "socket"] {
+        let settings = |name: &str| {
+            let text = std::fs::read_to_string(folder().join(name)).expect("unit");
+            let lines = text.lines().filter(|line| !line.starts_with('#') && line.contains('='));
+            lines.map(ToOwned::to_owned).collect::<Vec<_>>()
+        };
+        let one = settings(&format!("mpserverd.{kind}"));
+        let many = settings(&format!("mpserverd@.{kind}"));
+        assert_eq!(one.len(), many.len());
+        for (one, many) in one.iter().zip(&many) {
+            assert!(one == many || many.contains("%i"), "{one} and {many}");
+        }
+    }
+}
+
+#[test]
+fn units_are_written_once_and_changes_are_kept() {
+    let stage = tempfile::tempdir().expect("folder");
+    let prefix = stage.path().to_str().expect("path");
+    let install = |more: &[&str]| {
+        mpctl(&[&["install-units", "--system", "--prefix", prefix][..], more].concat())
+    };
+    let said = |output: &Output| String::from_utf8_lossy(&output.stdout).into_owned();
+
+    let dry = install(&["--dry-run"]);
+    assert!(said(&dry).contains("would be written"), "{}", said(&dry));
+    assert_eq!(std::fs::read_dir(stage.path()).expect("folder").count(), 0);
+
+    let first = said(&install(&["--profile", "jit"]));
+    for words in ["jit.conf: written", "mpserverd.service: written", "enable --now", "sysusers"] {
+        assert!(first.contains(words), "{words}: {first}");
+    }
+    let service = stage.path().join("etc/systemd/system/mpserverd.service");
+    let text = std::fs::read_to_string(&service).expect("service");
+    let program = Path::new(env!("CARGO_BIN_EXE_mpserverd"));
+    assert!(text.contains(&format!("ExecStart={}", program.display())), "{text}");
+    assert!(said(&install(&[])).contains("mpserverd.service: up to date"));
+
+    let configuration = stage.path().join("etc/mpserverd/mpserverd.toml");
+    std::fs::write(&configuration, "preload = [\"shop\"]\n").expect("configuration");
+    std::fs::write(&service, text.replace("60s", "90s")).expect("service");
+    let refused = install(&[]);
+    assert_eq!(refused.status.code(), Some(100));
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(why.contains("mpserverd.service was changed") && why.contains("--force"), "{why}");
+    let forced = said(&install(&["--force"]));
+    assert!(forced.contains("mpserverd.service: written"), "{forced}");
+    assert!(forced.contains("mpserverd.toml: kept"), "{forced}");
+
+    let removed = said(&install(&["--uninstall", "--profile", "jit"]));
+    assert!(
+        removed.contains("jit.conf: removed") && removed.contains("disable --now"),
+        "{removed}"
+    );
+    assert!(!service.exists() && configuration.exists());
+    assert!(!stage.path().join("etc/systemd/system/mpserverd.service.d").exists());
+}
+
+#[test]
+fn nonsense_is_refused() {
+    for (arguments, words) in [
+        (&["install-units", "--system", "--instance", "a b"][..], "no name of an instance"),
+        (&["install-units", "--user", "--profile", "jit"], "give --system"),
+        (&["install-units", "--profile", "fast"], "multi-user"),
+        (&["install-units", "--user", "--system"], "cannot be used with"),
+    ] {
+        let output = mpctl(arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(100), "{arguments:?}: {said}");
+        assert!(said.contains(words), "{arguments:?}: {said}");
     }
 }

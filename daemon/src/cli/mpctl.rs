@@ -57,6 +57,18 @@ Each result is printed as JSON on a line of its own, and failures go to standard
 every input has a line: {\"index\", \"input\", \"ok\", \"result\" or \"error\", \"attempts\", \"ms\", \"pid\"}.
 What the tasks themselves print goes to standard error.";
 
+const INSTALL_EXAMPLES: &str = "\
+Examples:
+  mpctl install-units --user
+      A daemon of this user's own, started by the first client.
+  mpctl install-units --system --profile jit --dry-run
+      Shows what would be written for the whole machine.
+  mpctl install-units --system --instance images --profile multi-user
+      One of several hosts: mpserverd@images.
+
+Files that somebody changed are not overwritten without --force; a configuration never is. What to run
+next is printed, and nothing is started.";
+
 /// Talk to a running mpserverd: look, run tasks, reload, stop.
 #[derive(Parser, Clone, Debug, PartialEq, Eq)]
 #[command(name = "mpctl", version, after_help = EXAMPLES)]
@@ -99,6 +111,9 @@ pub enum Command {
     Ping,
     /// Measure how fast workers start
     Bench(Bench),
+    /// Put systemd's units where they belong, or take them away
+    #[command(after_help = INSTALL_EXAMPLES)]
+    InstallUnits(InstallUnits),
     /// Print completions for a shell
     Completions {
         /// Which shell
@@ -204,6 +219,43 @@ pub struct Stop {
     /// How long to wait for them [default: as the daemon is configured]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub grace: Option<Duration>,
+}
+
+/// `mpctl install-units`.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct InstallUnits {
+    /// For the system manager; the default for root
+    #[arg(long, conflicts_with = "user")]
+    pub system: bool,
+
+    /// For this user's own manager; the default for anybody else
+    #[arg(long)]
+    pub user: bool,
+
+    /// One of several hosts on the machine: mpserverd@NAME
+    #[arg(long, value_name = "NAME")]
+    pub instance: Option<String>,
+
+    /// Add a drop-in; may be given more than once
+    #[arg(long = "profile", value_name = "PROFILE",
+          value_parser = ["multi-user", "jit", "network", "sandbox"])]
+    pub profiles: Vec<String>,
+
+    /// Put this before every path, to build a package or an image
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub prefix: Option<PathBuf>,
+
+    /// Overwrite files that somebody changed
+    #[arg(long)]
+    pub force: bool,
+
+    /// Only show what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Remove them; a configuration stays
+    #[arg(long, conflicts_with = "force")]
+    pub uninstall: bool,
 }
 
 /// `mpctl bench`.

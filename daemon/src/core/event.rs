@@ -233,6 +233,8 @@ pub enum Event {
         /// Exit code or minus the signal.
         code: i32,
     },
+    /// A supervisor wants to know whether workers can be had: answered with [`Action::Proven`].
+    ProbeDue,
     /// The time that `Core::next_deadline` named has come (or any other time: always harmless).
     Tick,
 }
@@ -327,6 +329,8 @@ pub enum Action {
         /// Whether the new configuration serves now; otherwise the old one does.
         switched: bool,
     },
+    /// The path from a template to the end of a worker works.
+    Proven,
     /// Accept no more clients.
     StopListening,
     /// Nothing is left: leave the loop.

@@ -20,6 +20,7 @@
 //! | `attach.rs` | templates and workers of an earlier daemon |
 //! | `reload.rs` | configuration: the first, and later ones beside what serves |
 //! | `stop.rs` | going down |
+//! | `probe.rs` | the proof that the whole path works |
 //! | `report.rs` | `status`, `ps`, `modules` |
 //! | `audit.rs` | what must be true after every event |
 
@@ -32,6 +33,7 @@ mod build;
 mod event;
 mod lease;
 mod pool;
+mod probe;
 mod queue;
 mod reload;
 mod report;
@@ -111,6 +113,7 @@ pub struct Core {
     /// Pools whose requests wait for the number of workers to fall, in turn.
     blocked: VecDeque<PoolId>,
     reload: Option<Reload>,
+    probe: probe::Probe,
     stop: Option<Stop>,
     totals: Totals,
 }
@@ -142,6 +145,7 @@ impl Core {
             timers: Timers::default(),
             blocked: VecDeque::new(),
             reload: None,
+            probe: probe::Probe::default(),
             stop: None,
             totals: Totals::default(),
         }
@@ -187,6 +191,12 @@ impl Core {
         self.templates.is_empty() && self.workers.is_empty() && self.totals.waiting == 0
     }
 
+    /// The daemon in three numbers: templates, workers handed over, requests that wait.
+    #[must_use]
+    pub fn summary(&self) -> (usize, u64, usize) {
+        (self.templates.len(), self.totals.leased, self.totals.queued)
+    }
+
     fn dispatch(&mut self, event: Event) {
         match event {
             Event::SessionOpened { session, pid } => self.session_opened(session, pid),
@@ -221,6 +231,7 @@ impl Core {
                 self.fork_failed(template, missing, message);
             }
             Event::WorkerEnded { worker, code } => self.worker_ended(worker, code),
+            Event::ProbeDue => self.probe_due(),
             Event::Tick => self.tick(),
         }
     }

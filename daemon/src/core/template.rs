@@ -302,6 +302,9 @@ impl Core {
             }
             Leave::Gone => self.remove_template(id),
         }
+        if self.pools.get(&pool_id).is_none_or(|pool| pool.active.is_none()) {
+            self.probe_lost(pool_id);
+        }
     }
 
     fn leave(&mut self, id: TemplateId, phase: Phase, action: Option<Action>) {

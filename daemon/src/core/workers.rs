@@ -54,6 +54,7 @@ impl Core {
             pool.fork_backoff.reset();
             pool.marks.arrived();
             self.round_came(pool_id);
+            self.probe_saw_spare(pool_id);
         }
     }
 
@@ -161,6 +162,7 @@ impl Core {
             Owner::Client { .. } => self.unblock(),
             Owner::Nobody => {}
         }
+        self.probe_saw_end(id);
         self.see_off(worker.template);
         self.tidy(worker.pool);
         self.drain();

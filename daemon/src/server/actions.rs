@@ -41,10 +41,11 @@ impl Server<'_> {
             Action::Settled { failed } => self.settled(&failed),
             Action::StartFailed { error } => self.fail(ServeError::Preload(error)),
             Action::ReloadEnded { switched } => self.end_reload(switched),
+            Action::Proven => self.supervisor.proven(),
             Action::StopListening => {
                 // Dropping it removes the socket file.
                 drop(self.listener.take());
-                super::notify::stopping();
+                self.supervisor.stopping();
                 self.workers.end_idle();
             }
             Action::Finished => {
@@ -126,7 +127,7 @@ impl Server<'_> {
         }
         info!(failed = failed.len(), "ready");
         self.launch.ready();
-        super::notify::ready(failed.len());
+        self.supervisor.ready(failed.len());
         self.start_command();
     }
 }

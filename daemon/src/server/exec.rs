@@ -4,7 +4,7 @@ use super::recipes::Recipe;
 use mp::sys::fd;
 use mpserverd_proto::error::{Fault, PreloadError, Stage};
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -85,23 +85,4 @@ fn entries(bytes: &[u8]) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         let at = entry.iter().position(|byte| *byte == b'=').filter(|at| *at > 0)?;
         Some((OsStr::from_bytes(&entry[..at]), OsStr::from_bytes(&entry[at + 1..])))
     })
-}
-
-/// The listening socket that a supervisor passed in (`sd_listen_fds(3)`).
-#[allow(unsafe_code, reason = "a descriptor that is known by its number only")]
-pub(super) fn activated_socket() -> Option<OwnedFd> {
-    use nix::sys::socket::{getsockopt, sockopt};
-    const FIRST: i32 = 3;
-    let number = |name| std::env::var(name).ok()?.parse::<u32>().ok();
-    if number("LISTEN_PID") != Some(std::process::id()) || number("LISTEN_FDS")? == 0 {
-        return None;
-    }
-    if !fd::is_open(FIRST) {
-        return None;
-    }
-    // SAFETY: the supervisor opened it for this process (LISTEN_PID), and this is the only place
-    // that takes it; it is called once.
-    let socket = unsafe { OwnedFd::from_raw_fd(FIRST) };
-    let socket = fd::duplicate_from(std::os::fd::AsFd::as_fd(&socket), FIRST).ok()?;
-    matches!(getsockopt(&socket, sockopt::AcceptConn), Ok(true)).then_some(socket)
 }

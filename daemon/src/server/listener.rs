@@ -3,6 +3,7 @@
 //! Beside the socket lies a lock file that a living daemon holds: only who has the lock may
 //! replace a socket file, so a stale one is replaced and a live daemon's never is.
 
+use super::activation::{self, ActivationError};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::socket::{SockFlag, accept4};
@@ -39,6 +40,9 @@ pub enum ListenError {
         /// Whose it is.
         owner: u32,
     },
+    /// The supervisor passed something else than a socket for clients.
+    #[error(transparent)]
+    Activation(#[from] ActivationError),
     /// The system refused.
     #[error("cannot listen on {}: {what}: {source}", .path.display())]
     System {
@@ -63,10 +67,11 @@ pub(super) struct Listener {
 impl Listener {
     /// Makes the directory if need be, takes the lock, replaces a stale socket, listens.
     pub(super) fn open(path: &Path) -> Result<Self, ListenError> {
-        if let Some(socket) = super::exec::activated_socket() {
+        if let Some((socket, bound)) = activation::socket()? {
+            let path = bound.unwrap_or_else(|| path.to_owned());
             let prepared = prepare(&socket);
-            prepared.map_err(failed(path, "use the socket that was passed in"))?;
-            return Ok(Self { socket, path: path.to_owned(), lock: None, retry_at: None });
+            prepared.map_err(failed(&path, "use the socket that was passed in"))?;
+            return Ok(Self { socket, path, lock: None, retry_at: None });
         }
         make_directory(path)?;
         let lock = take_lock(path)?;
@@ -74,6 +79,11 @@ impl Listener {
         let socket = mp::transport::listen(path, 0o600).map_err(failed(path, "bind"))?;
         prepare(&socket).map_err(failed(path, "listen"))?;
         Ok(Self { socket, path: path.to_owned(), lock: Some(lock), retry_at: None })
+    }
+
+    /// Where clients find it: as configured, or as a supervisor has bound it.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {

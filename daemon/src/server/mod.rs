@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | [`poller`] | epoll and what a readiness belongs to |
+//! | [`activation`] | sockets that a supervisor passed in |
 //! | [`listener`] | the socket file, its lock, accepting |
 //! | [`session`] | one client's connection: hello, frames, bounded output |
 //! | [`requests`] | what a client asks, turned into events |
@@ -23,6 +24,7 @@
 //! never sees a job. A peer's fault closes that peer's connection and nothing else.
 
 mod actions;
+mod activation;
 mod command;
 mod exec;
 mod listener;
@@ -44,6 +46,7 @@ use command::Command;
 use listener::Listener;
 use mpserverd_proto::error::PreloadError;
 use mpserverd_proto::ids::{TemplateId, WorkerId};
+use notify::Supervisor;
 use poller::{Poller, Source};
 use recipes::Recipes;
 use session::Session;
@@ -114,6 +117,7 @@ struct Server<'a> {
     events: VecDeque<Event>,
     command: Option<Command>,
     launch: &'a mut Launch,
+    supervisor: Supervisor,
     /// Set when the loop is to end.
     end: Option<Result<(), ServeError>>,
 }
@@ -161,13 +165,16 @@ fn prepare_process() -> Result<(), ServeError> {
 
 impl<'a> Server<'a> {
     fn new(
-        config: Config,
+        mut config: Config,
         command: Option<Command>,
         launch: &'a mut Launch,
     ) -> Result<Self, ServeError> {
+        // First, while no descriptor of ours can have a number that a supervisor announced.
+        let listener = Listener::open(&config.socket)?;
+        // Templates come back to where clients come.
+        listener.path().clone_into(&mut config.socket);
         let poller = Poller::new().map_err(ServeError::system("epoll"))?;
         let signals = Signals::catch(&poller).map_err(ServeError::system("signals"))?;
-        let listener = Listener::open(&config.socket)?;
         poller
             .add(listener.fd(), Source::Listener, false)
             .map_err(ServeError::system("epoll_ctl"))?;
@@ -193,6 +200,7 @@ impl<'a> Server<'a> {
             events: VecDeque::new(),
             command,
             launch,
+            supervisor: Supervisor::of_environment(),
             end: None,
         })
     }
@@ -214,6 +222,7 @@ impl<'a> Server<'a> {
                 self.settle();
             }
             self.expire_sessions();
+            self.tell_supervisor();
             self.events.push_back(Event::Tick);
         }
     }
@@ -236,8 +245,17 @@ impl<'a> Server<'a> {
         let sessions = self.sessions.values().filter_map(Session::deadline).min();
         let retry = self.listener.as_ref().and_then(Listener::retry_at);
         let orphans = self.workers.retry_at();
-        let next = [core, sessions, retry, orphans].into_iter().flatten().min()?;
+        let supervisor = self.supervisor.due();
+        let next = [core, sessions, retry, orphans, supervisor].into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
+    }
+
+    /// What the supervisor is to know, and what it wants to know.
+    fn tell_supervisor(&mut self) {
+        self.supervisor.describe(self.core.summary());
+        if self.supervisor.wants_probe() {
+            self.events.push_back(Event::ProbeDue);
+        }
     }
 
     fn dispatch(&mut self, source: Source, readiness: poller::Readiness) {

@@ -235,8 +235,11 @@ impl Server<'_> {
     pub(super) fn reload(&mut self, origin: Origin) {
         let why = match self.config.reload() {
             _ if self.previous.is_some() => "a reload is already in progress".to_owned(),
-            Ok(config) => {
+            Ok(mut config) => {
                 info!("reloading");
+                // It is bound already, and templates come back to it.
+                self.config.socket.clone_into(&mut config.socket);
+                self.supervisor.reloading();
                 let preload = self.recipes.of_configuration(&config);
                 let settings = config.settings.clone();
                 self.previous = Some(std::mem::replace(&mut self.config, config));
@@ -254,6 +257,7 @@ impl Server<'_> {
     /// The reload in progress is over.
     pub(super) fn end_reload(&mut self, switched: bool) {
         let Some(previous) = self.previous.take() else { return };
+        self.supervisor.reloaded();
         if !switched {
             self.recipes.of_configuration(&previous);
             self.config = previous;

@@ -142,6 +142,7 @@ impl Server<'_> {
         let event = match message {
             FromTemplate::Hello { .. } => Event::TemplateHello { template },
             FromTemplate::Loading { module, stage } => {
+                self.supervisor.loading();
                 Event::TemplateLoading { template, module, stage }
             }
             FromTemplate::Ready { modules, memory } => {

@@ -34,9 +34,22 @@ impl World {
             assert!(self.ticks - before < TICKS_TO_REST_MAX, "it does not come to rest");
         }
         assert!(self.is_quiet());
+        self.prove();
         assert_eq!(self.core.next_deadline(), None, "an idle daemon wakes up");
         let waiting: usize = self.clients.values().map(|client| client.asked.len()).sum();
         assert_eq!(waiting, 0, "requests that were never answered");
+    }
+
+    /// At rest, a probe gets its proof.
+    fn prove(&mut self) {
+        let before = self.proven;
+        // The first one may have been waiting for a fork that failed.
+        for _ in 0..2 {
+            self.tell(Event::ProbeDue);
+            while self.advance_until(None) {}
+            assert!(!self.core.is_probing());
+        }
+        assert_eq!(self.proven, before + 2, "a probe without its proof");
     }
 
     /// Stopped, the daemon finishes within the time that the policy allows.

@@ -44,6 +44,7 @@ impl World {
             90..93 => self.kill_something(),
             93..96 => self.reload(),
             96..98 => self.attach(),
+            98 => self.tell(Event::ProbeDue),
             // The loop was late.
             _ => {
                 let late = self.some_ms(3000);

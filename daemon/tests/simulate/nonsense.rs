@@ -104,6 +104,9 @@ fn any_event(rng: &mut Rng, due: bool) -> Event {
     if due && rng.bool() {
         return Event::Tick;
     }
+    if rng.u8(..50) == 0 {
+        return Event::ProbeDue;
+    }
     let session = any_session(rng);
     let template = TemplateId(rng.u64(..40));
     let worker = WorkerId(rng.u64(..200));

@@ -52,6 +52,7 @@ pub(crate) const KINDS: &[&str] = &[
     "start failed",
     "switched",
     "rolled back",
+    "proven",
     "stop listening",
     "finished",
 ];
@@ -71,6 +72,7 @@ fn kind(action: &Action) -> &'static str {
         Action::Signal { .. } => "signal",
         Action::ForgetPool { .. } => "forget",
         Action::Settled { .. } => "settled",
+        Action::Proven => "proven",
         Action::StartFailed { .. } => "start failed",
         Action::ReloadEnded { switched: true } => "switched",
         Action::ReloadEnded { switched: false } => "rolled back",
@@ -136,6 +138,8 @@ pub(crate) struct World {
     pub(crate) events: u64,
     pub(crate) ticks: u64,
     pub(crate) settled: u32,
+    /// Proofs that a watchdog got.
+    pub(crate) proven: u32,
     pub(crate) listening: bool,
     pub(crate) finished_at: Option<Duration>,
     pub(crate) seen: Seen,
@@ -175,6 +179,7 @@ impl World {
             events: 0,
             ticks: 0,
             settled: 0,
+            proven: 0,
             listening: true,
             finished_at: None,
             seen: Seen::new(),
@@ -337,6 +342,7 @@ impl World {
                 assert_eq!(self.settled, 1, "the verdict is told once");
             }
             Action::ReloadEnded { .. } => {}
+            Action::Proven => self.proven += 1,
             Action::StopListening => {
                 assert!(std::mem::replace(&mut self.listening, false));
             }
@@ -369,6 +375,7 @@ impl IsWork for Action {
                 | Action::ForgetPool { .. }
                 | Action::ReleaseSpare { .. }
                 | Action::ReloadEnded { .. }
+                | Action::Proven
         )
     }
 }

@@ -1,0 +1,93 @@
+//! Sockets that a supervisor passes in: the right one is served, a wrong one is refused by number.
+#![cfg(target_os = "linux")]
+#![allow(clippy::disallowed_methods, reason = "this test starts programs")]
+
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// A daemon that is passed these sockets as descriptors 3 and 4, the way that systemd does it.
+fn daemon(sockets: Vec<OwnedFd>, count: &str, names: &str) -> Command {
+    let script = "exec 3<&0 4<&1 </dev/null >&2; \
+                  LISTEN_PID=$$ LISTEN_FDS=$1 LISTEN_FDNAMES=$2 exec \"$3\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh", count, names, env!("CARGO_BIN_EXE_mpserverd")]);
+    command.stderr(Stdio::piped());
+    let mut sockets = sockets.into_iter().map(Stdio::from);
+    command.stdin(sockets.next().unwrap_or_else(Stdio::null));
+    command.stdout(sockets.next().unwrap_or_else(Stdio::null));
+    command
+}
+
+fn run(sockets: Vec<OwnedFd>, count: &str, names: &str) -> (Option<i32>, String) {
+    let output: Output = daemon(sockets, count, names).output().expect("sh runs");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn a_wrong_socket_is_refused_by_number() {
+    let tcp = || OwnedFd::from(TcpListener::bind("127.0.0.1:0").expect("socket"));
+    let datagram = || OwnedFd::from(UnixDatagram::unbound().expect("socket"));
+    let connected = || OwnedFd::from(UnixStream::pair().expect("pair").0);
+    let file = || OwnedFd::from(std::fs::File::open("/dev/null").expect("/dev/null"));
+    for (sockets, count, names, words) in [
+        (vec![tcp()], "1", "", "descriptor 3 (`unknown`) is a socket of the family Inet"),
+        (vec![datagram()], "1", "a", "descriptor 3 (`a`) is a Unix socket of the type Datagram"),
+        (vec![connected()], "1", "a", "that does not listen"),
+        (vec![file()], "1", "a", "is no socket"),
+        (vec![tcp(), datagram()], "2", "a:b", "passed 2 sockets (a, b)"),
+        (vec![tcp(), datagram()], "2", "a:mpserverd", "descriptor 4 (`mpserverd`)"),
+        (vec![], "12", "a:a:a:a:a:a:a:a:a:a:a:mpserverd", "descriptor 14, but it is not open"),
+        (vec![], "two", "", "LISTEN_FDS is `two`"),
+        (vec![], "-2", "", "LISTEN_FDS is `-2`"),
+    ] {
+        let (code, said) = run(sockets, count, names);
+        assert_eq!(code, Some(111), "{count} {names}: {said}");
+        assert!(said.contains(words), "{count} {names}: {said}");
+    }
+}
+
+/// Ends a daemon with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn mpctl(socket: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mpctl"));
+    command.arg("--socket").arg(socket).args(arguments).output().expect("mpctl runs")
+}
+
+#[test]
+fn the_socket_says_where_clients_come_also_after_a_reload() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("one-of-several.sock");
+    let listener = UnixListener::bind(&path).expect("socket");
+    let decoy = UnixListener::bind(folder.path().join("decoy")).expect("socket");
+    let child = daemon(vec![decoy.into(), listener.into()], "2", "other:mpserverd")
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("sh runs");
+    let mut running = Running(child);
+    // Nobody can come too early: the socket is there before the daemon.
+    for arguments in [&["reload"][..], &["--json", "status"]] {
+        let output = mpctl(&path, arguments);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(arguments.len() == 1 || said.contains("one-of-several.sock"), "{said}");
+    }
+    assert!(mpctl(&path, &["stop"]).status.success());
+    let until = Instant::now() + Duration::from_secs(60);
+    while running.0.try_wait().expect("a child").is_none() {
+        assert!(Instant::now() < until, "it does not end");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(path.exists(), "the socket is the supervisor's");
+}
