@@ -13,6 +13,8 @@
 //! | [`job`] | what a client sends to a worker, and what comes back |
 //! | [`reducer`] | the names of encodings of values |
 //! | [`status`] | how a process ended |
+//! | [`death`] | why it ended: causes and certificates |
+//! | [`trace`] | the number that follows a start |
 //! | [`report`] | the tables behind `status`, `ps` and `modules` |
 //! | [`error`] | refusals and failures that travel |
 //! | [`schema`] | the hash that names a task's signature |
@@ -28,6 +30,7 @@
 pub mod abi;
 pub mod client;
 pub mod codec;
+pub mod death;
 pub mod error;
 pub mod frame;
 pub mod hello;
@@ -40,6 +43,7 @@ pub mod report;
 pub mod schema;
 pub mod status;
 pub mod template;
+pub mod trace;
 
 #[cfg(test)]
 mod hostile;

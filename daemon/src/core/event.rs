@@ -28,6 +28,17 @@ impl Time {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(pub u64);
 
+/// Who is at the other end of a connection, as the kernel says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Peer {
+    /// Its pid when it connected.
+    pub pid: u32,
+    /// Its effective user.
+    pub uid: u32,
+    /// Its effective group.
+    pub gid: u32,
+}
+
 /// What a pool of equal templates is built from, as the loop names it: uid, executable (device,
 /// inode, change time) and modules. Equal keys share templates.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -93,8 +104,8 @@ pub enum Event {
     SessionOpened {
         /// Its connection.
         session: SessionId,
-        /// Its pid.
-        pid: u32,
+        /// Who it is.
+        peer: Peer,
     },
     /// It is gone, with all that it waited for.
     SessionClosed {

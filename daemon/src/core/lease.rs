@@ -74,7 +74,7 @@ impl Core {
     }
 
     fn grant(&mut self, session: SessionId, id: RequestId, worker: WorkerId, spare_hit: bool) {
-        let client_pid = self.sessions.get(&session).map(|s| s.pid);
+        let client_pid = self.sessions.get(&session).map(|s| s.peer.pid);
         let Some((pid, template, generation)) = self.hand_over(worker, client_pid, spare_hit)
         else {
             return;

@@ -47,7 +47,7 @@ mod tests;
 mod timers;
 mod workers;
 
-pub use event::{Action, Ask, Event, Origin, PoolKey, PoolSpec, SessionId, Time};
+pub use event::{Action, Ask, Event, Origin, Peer, PoolKey, PoolSpec, SessionId, Time};
 pub use pool::POOLS_MAX;
 pub use settings::Settings;
 
@@ -199,7 +199,7 @@ impl Core {
 
     fn dispatch(&mut self, event: Event) {
         match event {
-            Event::SessionOpened { session, pid } => self.session_opened(session, pid),
+            Event::SessionOpened { session, peer } => self.session_opened(session, peer),
             Event::SessionClosed { session } => self.session_closed(session),
             Event::Asked { session, id, ask } => self.asked(session, id, ask),
             Event::Configured { origin, settings, preload } => {

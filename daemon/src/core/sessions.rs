@@ -2,7 +2,7 @@
 //! exactly once, unless its session closes first. Frames and permissions are the loop's.
 
 use super::Core;
-use super::event::{Action, Ask, PoolSpec, SessionId, Time};
+use super::event::{Action, Ask, Peer, PoolSpec, SessionId, Time};
 use super::pool::POOLS_MAX;
 use super::queue::Ticket;
 use super::timers::Timer;
@@ -30,15 +30,15 @@ pub(super) enum Waiting {
 /// A client.
 #[derive(Debug)]
 pub(super) struct Session {
-    pub(super) pid: u32,
+    pub(super) peer: Peer,
     /// Only from these may it lease: the loop let it open them.
     pub(super) opened: BTreeSet<PoolId>,
     pub(super) waiting: BTreeMap<RequestId, Waiting>,
 }
 
 impl Core {
-    pub(super) fn session_opened(&mut self, id: SessionId, pid: u32) {
-        let session = Session { pid, opened: BTreeSet::new(), waiting: BTreeMap::new() };
+    pub(super) fn session_opened(&mut self, id: SessionId, peer: Peer) {
+        let session = Session { peer, opened: BTreeSet::new(), waiting: BTreeMap::new() };
         self.sessions.entry(id).or_insert(session);
     }
 

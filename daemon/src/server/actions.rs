@@ -62,7 +62,7 @@ impl Server<'_> {
         match client.answer(id, Reply::Lease(grant), &fds) {
             Ok(()) if client.wants_to_write() => self.write_session(session),
             Ok(()) => {}
-            Err(fault) => warn!(pid = client.pid, "cannot hand a worker over: {fault}"),
+            Err(fault) => warn!(pid = client.peer.pid, "cannot hand a worker over: {fault}"),
         }
     }
 

@@ -4,7 +4,7 @@ use super::Server;
 use super::poller::{Readiness, Source};
 use super::session::{Fault, Session};
 use super::templates::TemplateProcess;
-use crate::core::{Ask, Event, Origin, PoolKey, SessionId};
+use crate::core::{Ask, Event, Origin, Peer, PoolKey, SessionId};
 use mpserverd_proto::client::{Call, Pong, Reply, Request};
 use mpserverd_proto::codec;
 use mpserverd_proto::error::Refusal;
@@ -60,7 +60,7 @@ impl Server<'_> {
 
     fn welcome(&mut self, socket: OwnedFd) {
         let Ok(peer) = getsockopt(&socket, sockopt::PeerCredentials) else { return };
-        let peer = (peer.pid() as u32, peer.uid());
+        let peer = Peer { pid: peer.pid() as u32, uid: peer.uid(), gid: peer.gid() };
         let session = Session::new(socket, peer, self.config.hello_deadline);
         let id = SessionId(self.next_session);
         if self.poller.add(session.fd(), Source::Session(id), false).is_ok() {
@@ -78,7 +78,7 @@ impl Server<'_> {
 
     fn read_session(&mut self, id: SessionId) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        let (pid, clients) = (session.pid, self.sessions.len());
+        let (peer, clients) = (session.peer, self.sessions.len());
         let Some(session) = self.sessions.get_mut(&id) else { return };
         match session.read(self.config.frame_deadline) {
             Ok(true) => {
@@ -88,7 +88,7 @@ impl Server<'_> {
                     let _ = session.refuse(Refusal::TooManyClients { limit });
                     return;
                 }
-                self.events.push_back(Event::SessionOpened { session: id, pid });
+                self.events.push_back(Event::SessionOpened { session: id, peer });
             }
             Ok(false) => {}
             Err(fault) => {
@@ -141,8 +141,10 @@ impl Server<'_> {
     fn close_session(&mut self, id: SessionId, fault: &Fault) {
         let Some(session) = self.sessions.remove(&id) else { return };
         match fault {
-            Fault::Closed => debug!(pid = session.pid, "client left"),
-            fault => debug!(pid = session.pid, uid = session.uid, "client dropped: {fault}"),
+            Fault::Closed => debug!(pid = session.peer.pid, "client left"),
+            fault => {
+                debug!(pid = session.peer.pid, uid = session.peer.uid, "client dropped: {fault}")
+            }
         }
         self.events.push_back(Event::SessionClosed { session: id });
         self.resume_listener();
@@ -219,7 +221,7 @@ impl Server<'_> {
     fn permit(&self, session: SessionId, request: &Request) -> Result<(), Refusal> {
         let own = nix::unistd::geteuid().as_raw();
         let Some(client) = self.sessions.get(&session) else { return Ok(()) };
-        let uid = client.uid;
+        let uid = client.peer.uid;
         let why = match request {
             _ if uid == own => return Ok(()),
             Request::OpenTemplate(_) | Request::Lease { .. } | Request::Attach(_) => {
@@ -273,7 +275,7 @@ impl Server<'_> {
 
     /// A template of an earlier daemon offers itself.
     fn attach(&mut self, session: SessionId, id: RequestId, attach: Attach, fds: Vec<OwnedFd>) {
-        let peer = self.sessions.get(&session).map_or(0, |session| session.pid);
+        let peer = self.sessions.get(&session).map_or(0, |session| session.peer.pid);
         let refuse = |why: &str| Reply::Refused(Refusal::BadRequest(why.to_owned()));
         let Ok([control]) = <[OwnedFd; 1]>::try_from(fds) else {
             return self.answer(session, id, refuse("expected one descriptor"));

@@ -3,6 +3,7 @@
 //! A session that is too slow, too greedy or makes no sense is closed with a reason; nobody else
 //! notices.
 
+use crate::core::Peer;
 use mp::sys::scm;
 use mpserverd_proto::client::{Answer, Reply};
 use mpserverd_proto::codec;
@@ -72,14 +73,13 @@ pub(super) struct Session {
     output: VecDeque<Output>,
     output_bytes: usize,
     deadline: Option<Instant>,
-    pub(super) pid: u32,
-    pub(super) uid: u32,
+    pub(super) peer: Peer,
     /// Whether writing is watched.
     pub(super) watched_writes: bool,
 }
 
 impl Session {
-    pub(super) fn new(socket: OwnedFd, (pid, uid): (u32, u32), hello: Duration) -> Self {
+    pub(super) fn new(socket: OwnedFd, peer: Peer, hello: Duration) -> Self {
         Self {
             socket,
             stage: Stage::Hello(Vec::with_capacity(HELLO_BYTES)),
@@ -88,8 +88,7 @@ impl Session {
             output: VecDeque::new(),
             output_bytes: 0,
             deadline: Some(Instant::now() + hello),
-            pid,
-            uid,
+            peer,
             watched_writes: false,
         }
     }

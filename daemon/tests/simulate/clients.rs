@@ -2,7 +2,7 @@
 
 use crate::templates::{Owner, Process, Worker, broken, module};
 use crate::world::World;
-use mpserverd::core::{Ask, Event, PoolKey, SessionId};
+use mpserverd::core::{Ask, Event, Peer, PoolKey, SessionId};
 use mpserverd_proto::client::{Grant, Reply, WorkerRef};
 use mpserverd_proto::error::{Refusal, Stage};
 use mpserverd_proto::ids::{PoolId, RequestId, TemplateId, WorkerId};
@@ -74,7 +74,7 @@ impl World {
         self.last_session += 1;
         let (session, pid) = (SessionId(self.last_session), self.next_pid());
         self.clients.insert(session, Client::default());
-        self.tell(Event::SessionOpened { session, pid });
+        self.tell(Event::SessionOpened { session, peer: Peer { pid, uid: 1000, gid: 1000 } });
     }
 
     fn hang_up(&mut self) {

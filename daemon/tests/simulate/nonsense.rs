@@ -4,7 +4,7 @@
 use crate::templates::{broken, module};
 use fastrand::Rng;
 use mpserverd::core::{
-    Action, Ask, Core, Event, Origin, PoolKey, PoolSpec, SessionId, Settings, Time,
+    Action, Ask, Core, Event, Origin, Peer, PoolKey, PoolSpec, SessionId, Settings, Time,
 };
 use mpserverd_proto::client::{StopPolicy, WorkerRef};
 use mpserverd_proto::error::Stage;
@@ -113,7 +113,7 @@ fn any_event(rng: &mut Rng, due: bool) -> Event {
     let (pid, memory, code) = (rng.u32(..50), Memory::default(), rng.i32(-20..3));
     let name = String::from(["alpha", "beta", "p", "?"][rng.usize(..4)]);
     match rng.u32(..1000) {
-        0..60 => Event::SessionOpened { session, pid },
+        0..60 => Event::SessionOpened { session, peer: Peer { pid, uid: 1000, gid: 1000 } },
         60..70 => Event::SessionClosed { session },
         70..400 => Event::Asked { session, id: any_request(rng), ask: any_ask(rng) },
         400..420 => {

@@ -100,7 +100,7 @@ impl Bench {
     }
 
     fn connect(&mut self, session: SessionId) {
-        self.tell(Event::SessionOpened { session, pid: 900 });
+        self.tell(Event::SessionOpened { session, peer: Peer { pid: 900, uid: 1000, gid: 1000 } });
     }
 
     fn ask(&mut self, session: SessionId, ask: Ask) -> (RequestId, Vec<Action>) {
