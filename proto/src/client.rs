@@ -106,6 +106,8 @@ pub enum Request {
     },
     /// A template of an earlier daemon offers itself; one descriptor: its control socket.
     Attach(Attach),
+    /// The daemon's numbers as OpenMetrics text.
+    Metrics,
 }
 
 /// A request with its number.
@@ -180,6 +182,8 @@ pub enum Reply {
     Reloaded(Reloaded),
     /// No, because.
     Refused(Refusal),
+    /// OpenMetrics text.
+    Metrics(String),
 }
 
 /// A reply with the number of its request.

@@ -9,6 +9,7 @@ use super::values::{LogFormat, LogLevel, Spares};
 use crate::core::Settings;
 use mpserverd_proto::client::StopPolicy;
 use mpserverd_proto::template::OnPreloadError;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -135,6 +136,12 @@ draft! {
         hello_timeout: Duration = Duration::from_secs(5),
         /// How long a message may take from its first byte to its last.
         frame_timeout: Duration = Duration::from_secs(10),
+    }
+    "Metrics" {
+        /// Where metrics are read over HTTP.
+        metrics_address: Option<SocketAddr> = None,
+        /// Whether that may be an address that others than this machine reach.
+        metrics_public: bool = false,
     }
     "Stopping" {
         /// What a stop does to workers.

@@ -22,8 +22,7 @@ pub(super) fn load(file: &Path, draft: &mut Draft) -> Result<Vec<Finding>, Findi
         key: String::new(),
         reason,
     };
-    let opened =
-        std::fs::File::open(file).map_err(|error| whole(format!("cannot open: {error}")))?;
+    let opened = open(file).map_err(whole)?;
     let mut bytes = Vec::new();
     opened
         .take(FILE_BYTES_MAX + 1)
@@ -41,6 +40,26 @@ pub(super) fn load(file: &Path, draft: &mut Draft) -> Result<Vec<Finding>, Findi
             Err(Finding { origin, ..whole("is not UTF-8 from here on".to_owned()) })
         }
     }
+}
+
+/// Opens the file, and nothing that could let a daemon wait for somebody else: a pipe, a terminal.
+fn open(file: &Path) -> Result<std::fs::File, String> {
+    let mut options = std::fs::File::options();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits());
+    }
+    let opened = options.open(file).map_err(|error| format!("cannot open: {error}"))?;
+    let metadata = opened.metadata().map_err(|error| format!("cannot open: {error}"))?;
+    if metadata.is_dir() {
+        return Err("is a directory; name a file in it".to_owned());
+    }
+    if !metadata.is_file() {
+        return Err("is not a regular file, which a reload could not read again".to_owned());
+    }
+    Ok(opened)
 }
 
 /// Reads a text into the draft, and says what is wrong with it.

@@ -196,7 +196,11 @@ fn faults_of_the_command_line_name_the_option() {
 
 #[test]
 fn files_that_cannot_be_read_are_named() {
-    for (file, part) in [("no.toml", "/srv/no.toml: cannot open"), ("/", "/: cannot read")] {
+    for (file, part) in [
+        ("no.toml", "/srv/no.toml: cannot open"),
+        ("/", "/: is a directory; name a file in it"),
+        ("/dev/null", "/dev/null: is not a regular"),
+    ] {
         let options = Options { config: Some(file.into()), ..Options::default() };
         let findings = Config::load(options, place(), Purpose::Service).expect_err(file);
         assert!(findings.to_string().contains(part), "{findings}");

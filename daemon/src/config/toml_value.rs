@@ -3,6 +3,7 @@
 use super::values::{self, Choice, LogFormat, LogLevel, Spares};
 use mpserverd_proto::client::StopPolicy;
 use mpserverd_proto::template::OnPreloadError;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -152,6 +153,18 @@ impl TomlValue for Option<PathBuf> {
 
     fn write(&self) -> Option<String> {
         self.as_ref().map(|path| quote(&path.to_string_lossy()))
+    }
+}
+
+impl TomlValue for Option<SocketAddr> {
+    fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Misfit> {
+        from_text(value, "ADDRESS:PORT, for example \"127.0.0.1:9273\",", |text| {
+            values::address(text).map(Some)
+        })
+    }
+
+    fn write(&self) -> Option<String> {
+        self.map(|address| quote(&address.to_string()))
     }
 }
 

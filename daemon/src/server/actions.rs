@@ -18,6 +18,10 @@ use tracing::{info, warn};
 impl Server<'_> {
     pub(super) fn act(&mut self, action: Action) {
         match action {
+            Action::Reply { session, id, reply: Reply::Reloaded(mut reloaded) } => {
+                reloaded.warnings.append(&mut self.notes);
+                self.answer(session, id, Reply::Reloaded(reloaded));
+            }
             Action::Reply { session, id, reply } => self.answer(session, id, reply),
             Action::Grant { session, id, grant } => self.hand_over(session, id, grant),
             Action::Build { template, pool, key, generation, without } => {
@@ -81,8 +85,9 @@ impl Server<'_> {
                 fault: Fault::NotFound { searched: Vec::new() },
             });
         };
-        let modules = recipes::find_modules(recipe, without, &self.config.module_path)?;
-        let Started { pid, control, pidfd } = exec::start(recipe, self.config.hugepages)?;
+        let config = self.config_of(generation);
+        let modules = recipes::find_modules(recipe, without, &config.module_path)?;
+        let Started { pid, control, pidfd } = exec::start(recipe, config.hugepages)?;
         let boot = self.boot(template, pool, key, generation, recipe, modules);
         let process = TemplateProcess::new(pid, recipe.name.clone(), control, pidfd);
         let system = |error: &dyn std::fmt::Display| PreloadError {
@@ -107,6 +112,7 @@ impl Server<'_> {
         recipe: &Recipe,
         modules: Vec<ModulePath>,
     ) -> TemplateBoot {
+        let config = self.config_of(generation);
         TemplateBoot {
             template,
             pool,
@@ -114,9 +120,9 @@ impl Server<'_> {
             generation,
             name: recipe.name.clone(),
             modules,
-            socket: self.config.socket.as_os_str().as_bytes().to_vec(),
-            orphan_grace_ms: self.config.orphan_grace.as_millis() as u64,
-            canary_ms: self.config.canary_timeout.as_millis() as u64,
+            socket: config.socket.as_os_str().as_bytes().to_vec(),
+            orphan_grace_ms: config.orphan_grace.as_millis() as u64,
+            canary_ms: config.canary_timeout.as_millis() as u64,
         }
     }
 
