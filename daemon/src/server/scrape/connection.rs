@@ -6,9 +6,6 @@ use nix::sys::socket::{MsgFlags, Shutdown, send, shutdown};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// How long a request may take from its first byte, or from the connection, to its last; and how
-/// long its answer may take.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a connection may be idle between two requests: longer than readers commonly pause.
 const IDLE: Duration = Duration::from_secs(90);
 /// How long somebody who was refused may take to read why.
@@ -47,6 +44,9 @@ pub(super) struct Connection {
     output: Vec<u8>,
     sent: usize,
     deadline: Instant,
+    /// How long a request may take from its first byte, or from the connection, to its last, and
+    /// how long its answer.
+    patience: Duration,
     /// There are too many: it is told so instead of an answer.
     surplus: bool,
     /// Since when it has been between two requests.
@@ -54,14 +54,15 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(socket: OwnedFd, surplus: bool) -> Self {
+    pub(super) fn new(socket: OwnedFd, patience: Duration, surplus: bool) -> Self {
         Self {
             socket,
             stage: Stage::Reading,
             input: Vec::new(),
             output: Vec::new(),
             sent: 0,
-            deadline: Instant::now() + PATIENCE,
+            deadline: Instant::now() + patience,
+            patience,
             surplus,
             idle_since: None,
         }
@@ -115,7 +116,7 @@ impl Connection {
             Err(_) => return Next::End,
         }
         if self.idle_since.take().is_some() {
-            self.deadline = Instant::now() + PATIENCE;
+            self.deadline = Instant::now() + self.patience;
         }
         self.take_request(page)
     }
@@ -144,7 +145,7 @@ impl Connection {
         self.output = answer;
         self.sent = 0;
         self.stage = Stage::Writing { keep };
-        self.deadline = Instant::now() + if keep { PATIENCE } else { PATIENCE / 2 };
+        self.deadline = Instant::now() + self.patience;
         self.write(keep)
     }
 
@@ -175,7 +176,7 @@ impl Connection {
             self.idle_since = Some(now);
             self.deadline = now + IDLE;
         } else {
-            self.deadline = now + PATIENCE;
+            self.deadline = now + self.patience;
         }
         Next::ToRead
     }

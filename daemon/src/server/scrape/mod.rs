@@ -175,7 +175,8 @@ impl Server<'_> {
                 let limit = READERS_MAX as u64;
                 self.core.note_refusal(&Refusal::TooManyClients { limit });
             }
-            let (id, connection) = (self.scrapes.next, Connection::new(socket, surplus));
+            let (id, patience) = (self.scrapes.next, self.config.frame_deadline);
+            let connection = Connection::new(socket, patience, surplus);
             if self.poller.add(connection.fd(), Source::Scrape(id), false).is_ok() {
                 self.scrapes.next += 1;
                 self.scrapes.connections.insert(id, connection);
