@@ -74,7 +74,14 @@ pub(super) fn read(file: &Path, text: &str, draft: &mut Draft) -> Vec<Finding> {
     if !errors.is_empty() {
         // What a broken document says is guesswork: report its syntax only.
         let place = |error: &toml::de::Error| error.span().map_or(text.len(), |span| span.start);
-        return errors.iter().map(|e| at(place(e), "", e.message().to_owned())).collect();
+        let mut findings: Vec<_> =
+            errors.iter().map(|e| at(place(e), "", syntax(text, e))).collect();
+        // The first one of a line is the fault, the others are its consequences.
+        findings.dedup_by_key(|finding| match finding.origin {
+            Origin::File { line, .. } => line,
+            _ => 0,
+        });
+        return findings;
     }
     let table = table.get_ref();
     let mut reader = Reader { text, table, keys: Vec::new(), misfits: Vec::new() };
@@ -95,17 +102,35 @@ pub(super) fn read(file: &Path, text: &str, draft: &mut Draft) -> Vec<Finding> {
     findings.into_iter().map(|(_, finding)| finding).collect()
 }
 
+/// What is wrong with the text, and with which of its words, where the parser does not say so.
+fn syntax(text: &str, error: &toml::de::Error) -> String {
+    let word = error.span().and_then(|span| text.get(span)).unwrap_or_default();
+    match error.message() {
+        "duplicate key" => format!("duplicate key `{word}`"),
+        message => message.to_owned(),
+    }
+}
+
 /// What to say of a key that does not exist.
 fn unknown(name: &str, keys: &[&str]) -> String {
-    let dashes = name.replace('-', "_");
+    let dashes = name.replace('-', "_").to_lowercase();
+    // `workers_max` is `max_workers` with its words in another order.
+    let sorted = |key: &str| {
+        let mut words: Vec<&str> = key.split('_').collect();
+        words.sort_unstable();
+        words.join("_")
+    };
+    let likeness = |key: &str| {
+        strsim::jaro_winkler(&dashes, key).max(strsim::jaro_winkler(&sorted(&dashes), &sorted(key)))
+    };
     let near = keys
         .iter()
-        .map(|key| (strsim::jaro_winkler(&dashes, key), key))
+        .map(|key| (likeness(key), key))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|(a, _), (b, _)| a.total_cmp(b));
     match near {
         Some((_, key)) => format!("unknown key; did you mean `{key}`?"),
-        None => format!("unknown key; there are {}", keys.join(", ")),
+        None => "unknown key; `mpserverd --check` without a file shows all there are".to_owned(),
     }
 }
 

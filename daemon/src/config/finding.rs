@@ -47,7 +47,7 @@ impl fmt::Display for Finding {
             (Origin::File { line, column }, Some(file)) => {
                 write!(f, "{}:{line}:{column}: ", file.display())?;
                 if !self.key.is_empty() {
-                    write!(f, "`{}`: ", self.key)?;
+                    write!(f, "`{}`: ", printable(&self.key))?;
                 }
             }
             (Origin::Default, Some(file)) if self.key.is_empty() => {
@@ -55,9 +55,17 @@ impl fmt::Display for Finding {
             }
             (Origin::Default | Origin::File { .. }, _) => write!(f, "`{}`: ", self.key)?,
         }
-        f.write_str(&self.reason)
+        f.write_str(&printable(&self.reason))
     }
 }
+
+/// A text of the file that cannot hurt a terminal or end a line of a log.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// Findings that are shown: whoever mends so many looks again anyway.
+const SHOWN_MAX: usize = 50;
 
 /// Everything that is wrong with a configuration; never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,13 +73,16 @@ pub struct Findings(pub Vec<Finding>);
 
 impl fmt::Display for Findings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, finding) in self.0.iter().enumerate() {
+        for (index, finding) in self.0.iter().take(SHOWN_MAX).enumerate() {
             if index > 0 {
                 f.write_str("\n")?;
             }
             finding.fmt(f)?;
         }
-        Ok(())
+        match self.0.len().saturating_sub(SHOWN_MAX) {
+            0 => Ok(()),
+            more => write!(f, "\nand {more} more"),
+        }
     }
 }
 

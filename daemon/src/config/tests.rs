@@ -123,7 +123,7 @@ fn what_check_prints_is_the_same_configuration() {
 const BROKEN: &[(&str, &str, &str)] = &[
     ("spare = '2..3'", ":1:1: `spare`", "did you mean `spares`?"),
     ("\n\nmax-workers = 5", ":3:1: `max-workers`", "did you mean `max_workers`?"),
-    ("quux = 1", ":1:1: `quux`", "there are preload, on_preload_error"),
+    ("quux = 1", ":1:1: `quux`", "shows all there are"),
     ("[templates]\npreload = []", ":1:2: `templates`", "unknown key"),
     ("preload = 'shop'", ":1:11: `preload`", "takes a list"),
     ("preload = [\n  'shop',\n  7,\n]", ":3:3: `preload`", "this is a TOML integer"),

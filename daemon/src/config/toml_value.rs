@@ -91,11 +91,18 @@ impl TomlValue for u64 {
             (value.span(), format!("takes a whole number, this is a TOML {}", found.type_str()))
         })?;
         Self::from_str_radix(number.as_str(), number.radix())
-            .map_err(|error| (value.span(), format!("takes a whole number from 0 on: {error}")))
+            .map_err(|error| (value.span(), no_count(number.as_str(), &error)))
     }
 
     fn write(&self) -> Option<String> {
         Some(self.to_string())
+    }
+}
+
+fn no_count(number: &str, error: &std::num::ParseIntError) -> String {
+    match error.kind() {
+        std::num::IntErrorKind::PosOverflow => format!("{number} is too large a number"),
+        _ => format!("takes a whole number from 0 on, this is {number}"),
     }
 }
 

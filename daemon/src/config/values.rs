@@ -163,6 +163,9 @@ impl fmt::Display for LogLevel {
 ///
 /// Says how a duration is written.
 pub fn duration(text: &str) -> Result<Duration, String> {
+    if text.starts_with('-') {
+        return Err(format!("`{text}` is not a duration like 500ms, 2s or 1m 30s: it is negative"));
+    }
     humantime::parse_duration(text)
         .map_err(|error| format!("`{text}` is not a duration like 500ms, 2s or 1m 30s: {error}"))
 }

@@ -215,7 +215,8 @@ fn install() -> Option<PathBuf> {
         return Some(python);
     }
     // Two tests at once make two of them, of which one is kept.
-    let fresh = tempfile::Builder::new().prefix("openmetrics-").tempdir_in(build::scratch()).ok()?;
+    let fresh =
+        tempfile::Builder::new().prefix("openmetrics-").tempdir_in(build::scratch()).ok()?;
     let made = run(Command::new(parity::python()?).args(["-m", "venv"]).arg(fresh.path()), "");
     let mut pip = Command::new(fresh.path().join("bin/python"));
     pip.args(["-m", "pip", "install", "-q", "--retries", "0", "--timeout", "10"]);

@@ -104,7 +104,9 @@ fn what_is_no_request_is_told_so() {
 fn health_follows_the_daemon() {
     let mut daemon = daemon(&["--grace", "1m"]);
     let ask = || exchange(address(&daemon), "GET /healthz HTTP/1.0\r\n\r\n");
-    assert!(mpserverd_tests::eventually(mpserverd_tests::suite::PATIENCE, || ask().ends_with("ok\n")));
+    assert!(
+        mpserverd_tests::eventually(mpserverd_tests::suite::PATIENCE, || ask().ends_with("ok\n"))
+    );
     let process = daemon.context().process::<crate::sleep_for_ever>(()).start().unwrap();
     daemon.signal(nix::sys::signal::Signal::SIGTERM);
     let stopping = || {

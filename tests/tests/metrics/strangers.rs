@@ -34,7 +34,8 @@ fn too_many_are_told_so_and_the_rest_is_hung_up_on() {
     assert!(proc::fd_count(daemon.pid()) < 150);
     drop((silent, surplus));
     assert!(eventually(PATIENCE, || status(&daemon).as_deref() == Some("200")));
-    let refused = scrape(place).value("mpserverd_refusals_total", &[("reason", "too_many_clients")]);
+    let refused =
+        scrape(place).value("mpserverd_refusals_total", &[("reason", "too_many_clients")]);
     assert!(refused >= 1.0);
 }
 
