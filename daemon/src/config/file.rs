@@ -3,12 +3,16 @@
 use super::draft::{Draft, Setting, Visitor};
 use super::finding::{Finding, Origin, locate};
 use super::toml_value::TomlValue;
+use std::borrow::Cow;
 use std::io::Read;
 use std::path::Path;
 use toml::de::DeTable;
 
 /// Bytes of a configuration file. Ours has some sixty lines; a device or a log is refused early.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Faults of a kind that are told: whoever mends so many looks again anyway.
+const FAULTS_MAX: usize = 50;
 
 /// Reads the file into the draft.
 ///
@@ -74,8 +78,11 @@ pub(super) fn read(file: &Path, text: &str, draft: &mut Draft) -> Vec<Finding> {
     if !errors.is_empty() {
         // What a broken document says is guesswork: report its syntax only.
         let place = |error: &toml::de::Error| error.span().map_or(text.len(), |span| span.start);
-        let mut findings: Vec<_> =
-            errors.iter().map(|e| at(place(e), "", syntax(text, e))).collect();
+        let mut errors: Vec<_> = errors.iter().map(|error| (place(error), error)).collect();
+        errors.sort_by_key(|(place, _)| *place);
+        errors.truncate(FAULTS_MAX);
+        let told = errors.into_iter().map(|(place, error)| at(place, "", syntax(text, error)));
+        let mut findings: Vec<_> = told.collect();
         // The first one of a line is the fault, the others are its consequences.
         findings.dedup_by_key(|finding| match finding.origin {
             Origin::File { line, .. } => line,
@@ -91,12 +98,17 @@ pub(super) fn read(file: &Path, text: &str, draft: &mut Draft) -> Vec<Finding> {
         .into_iter()
         .map(|(offset, key, reason)| (offset, at(offset, key, reason)))
         .collect();
-    for key in table.keys() {
-        let name = key.get_ref().as_ref();
-        if !keys.contains(&name) {
-            let start = key.span().start;
-            findings.push((start, at(start, name, unknown(name, &keys))));
-        }
+    let strange = |key: &&toml::Spanned<_>| !keys.contains(&Cow::as_ref(key.get_ref()));
+    let mut strangers: Vec<_> = table.keys().filter(strange).collect();
+    strangers.sort_by_key(|key| key.span().start);
+    // Each is looked for in the text: who gives another file by mistake need not wait for all.
+    for key in strangers.iter().take(FAULTS_MAX) {
+        let (name, start) = (key.get_ref().as_ref(), key.span().start);
+        findings.push((start, at(start, name, unknown(name, &keys))));
+    }
+    if let Some(next) = strangers.get(FAULTS_MAX) {
+        let (start, more) = (next.span().start, strangers.len() - FAULTS_MAX);
+        findings.push((start, at(start, "", format!("and {more} more unknown keys"))));
     }
     findings.sort_by_key(|(offset, _)| *offset);
     findings.into_iter().map(|(_, finding)| finding).collect()

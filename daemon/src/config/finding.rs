@@ -64,25 +64,19 @@ fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-/// Findings that are shown: whoever mends so many looks again anyway.
-const SHOWN_MAX: usize = 50;
-
 /// Everything that is wrong with a configuration; never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Findings(pub Vec<Finding>);
 
 impl fmt::Display for Findings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, finding) in self.0.iter().take(SHOWN_MAX).enumerate() {
+        for (index, finding) in self.0.iter().enumerate() {
             if index > 0 {
                 f.write_str("\n")?;
             }
             finding.fmt(f)?;
         }
-        match self.0.len().saturating_sub(SHOWN_MAX) {
-            0 => Ok(()),
-            more => write!(f, "\nand {more} more"),
-        }
+        Ok(())
     }
 }
 

@@ -85,6 +85,7 @@ impl Core {
         self.audit_blocked()?;
         let named = self.measures.slots.pools().sum::<u32>();
         ensure(named <= count(self.pools.keys()), || "names of pools that are gone".into())?;
+        self.deaths.check(self.settings.deaths_kept)?;
         self.timers.armed().try_for_each(|timer| self.audit_timer(timer))
     }
 

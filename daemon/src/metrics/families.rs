@@ -63,6 +63,11 @@ fn daemon(text: &mut Text, snapshot: &Snapshot<'_>) {
     for (reason, count) in REASONS.iter().zip(snapshot.refusals) {
         text.sample(&[("reason", reason)], *count);
     }
+    let help = "Workers that have died, by who caused it: see `mpctl deaths`.";
+    text.family("mpserverd_deaths", Kind::Counter, "", help);
+    for (cause, count) in &snapshot.deaths {
+        text.sample(&[("cause", cause)], *count);
+    }
 }
 
 fn gauges(

@@ -63,7 +63,8 @@ fn what_is_no_file_is_refused_and_nobody_waits_for_it() {
     fs::write(&file, many).unwrap();
     daemon.refuses("many faults", ":1:1: `x0`", "unknown key");
     let (told, _) = daemon.refusals();
-    assert_eq!(told.last().map(String::as_str), Some("and 99950 more"));
+    let last = told.last().expect("something");
+    assert!(last.ends_with("test.toml:51:1: and 99950 more unknown keys"), "{last}");
     fs::write(&file, "").unwrap();
     assert!(daemon.mpctl(&["reload"]).status.success());
 }

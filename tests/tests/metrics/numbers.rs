@@ -8,6 +8,7 @@ use mpserverd_tests::suite::{PATIENCE, end};
 /// Families that a dashboard may rely on.
 const FAMILIES: &[&str] = &[
     "mpserverd_build",
+    "mpserverd_deaths",
     "mpserverd_fork_failures",
     "mpserverd_fork_seconds",
     "mpserverd_forks",
@@ -72,6 +73,8 @@ fn starts_and_ends_are_counted() {
     assert_eq!(seen.value("mpserverd_fork_seconds_count", &[]), forks);
     assert!(seen.value("mpserverd_fork_seconds_sum", &[]) > 0.0);
     assert!(seen.sum("mpserverd_workers", None) >= 1.0);
+    assert!(seen.value("mpserverd_deaths_total", &[("cause", "itself")]) >= 5.0);
+    assert!(seen.sum("mpserverd_deaths_total", None) >= 6.0);
     assert_eq!(seen.sum("mpserverd_templates", Some(("state", "ready"))), 2.0);
     assert!(seen.sum("mpserverd_template_memory_bytes", Some(("kind", "resident"))) > 1e5);
     assert_eq!(seen.value("mpserverd_template_load_seconds_count", &[]), 2.0);

@@ -60,6 +60,8 @@ pub struct Snapshot<'a> {
     pub reloads: (u64, u64),
     /// How often it was refused, in the order of [`REASONS`].
     pub refusals: &'a [u64; REASONS.len()],
+    /// Workers that have died, by the word for who caused it.
+    pub deaths: Vec<(&'static str, u64)>,
     /// From requests for workers to workers.
     pub queue_wait: &'a Histogram,
     /// From wishes for spares to spares.
@@ -117,6 +119,7 @@ impl Core {
             templates_max: self.settings.templates_max as u64,
             reloads: measures.reloads,
             refusals: &measures.refusals,
+            deaths: self.deaths_by_cause().collect(),
             queue_wait: &measures.queue_wait,
             fork: &measures.fork,
             load: &measures.load,

@@ -20,11 +20,12 @@ fn starts_forks_and_ends_are_counted() {
     }
     assert_eq!(workers.len(), 3);
     for (worker, code) in workers.iter().zip([0, 7, -9]) {
-        bench.tell(Event::WorkerEnded { worker: *worker, code });
+        bench.end_with(*worker, code);
     }
     let (counts, gauges) = row(&bench, "p");
     assert_eq!((counts.starts, counts.spare_hits), (3, 2));
     assert_eq!(counts.ends, [1, 1, 1, 0]);
+    assert_eq!(bench.core.snapshot().deaths, [("itself", 2), ("unknown", 1)]);
     assert_eq!((counts.builds, counts.failures), (1, 0));
     assert_eq!((gauges.workers, gauges.states), (0, [0, 1, 0, 0]));
     assert_eq!(counts.forks, gauges.spares + 3);

@@ -111,7 +111,7 @@ fn a_template_whose_spares_end_by_themselves_is_not_switched_to() {
     let actions = bench.ready(templates[0]);
     let (_, spare, _) = forked(&actions)[0];
     bench.come_up(&actions);
-    let actions = bench.tell(Event::WorkerEnded { worker: spare, code: -11 });
+    let actions = bench.end_with(spare, -11);
     assert!(
         reason(&actions).contains("p: a spare of its new template ended unused, with code -11")
     );
