@@ -116,6 +116,8 @@ pub enum Request {
     Attach(Attach),
     /// Certificates of the workers that have died.
     Deaths(DeathsQuery),
+    /// The daemon's numbers as OpenMetrics text.
+    Metrics,
 }
 
 /// A request with its number.
@@ -192,6 +194,8 @@ pub enum Reply {
     Refused(Refusal),
     /// Certificates.
     Deaths(DeathsReport),
+    /// OpenMetrics text.
+    Metrics(String),
 }
 
 /// A reply with the number of its request.

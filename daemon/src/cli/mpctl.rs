@@ -101,6 +101,8 @@ pub enum Command {
     /// Run a task once for every input, on several workers
     #[command(after_help = MAP_EXAMPLES)]
     Map(Map),
+    /// Print the daemon's numbers as OpenMetrics text
+    Metrics,
     /// Send a signal to a worker
     Kill(Kill),
     /// Read the configuration again and switch to new templates; on any fault nothing changes

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`error`] | why a command failed, and its exit code |
 //! | `connect` | finding the daemon |
-//! | `control` | `ping`, `kill`, `reload`, `stop` |
+//! | `control` | `ping`, `metrics`, `kill`, `reload`, `stop` |
 //! | `status`, `ps`, `modules` | the reports |
 //! | `proc` | what the kernel says about a worker |
 //! | `table`, `screen`, `units` | how all that looks |
@@ -55,6 +55,7 @@ pub fn main(parsed: Mpctl) -> ExitCode {
         Command::Modules => modules::main(socket, &screen),
         Command::Run(options) => run::main(socket, &screen, options),
         Command::Map(options) => map::main(socket, &screen, options),
+        Command::Metrics => control::metrics(socket, &screen),
         Command::Kill(options) => control::kill(socket, &screen, options),
         Command::Reload => control::reload(socket, &screen),
         Command::Stop(options) => control::stop(socket, &screen, options),

@@ -39,7 +39,10 @@ impl Server<'_> {
             | Request::Modules
             | Request::Kill { .. }
             | Request::Deaths(_) => access.admit(client, own),
-            Request::Reload | Request::Stop { .. } => access.admit_to_control(client, own),
+            // Metrics count what everybody does, and name it.
+            Request::Reload | Request::Stop { .. } | Request::Metrics => {
+                access.admit_to_control(client, own)
+            }
         }
     }
 }

@@ -14,6 +14,7 @@
 //! | [`workers`] | the descriptors of spares and workers, and how orphans end |
 //! | [`actions`] | doing what the core wants done |
 //! | [`signals`] | signals as readable descriptors |
+//! | [`scrape`] | metrics over HTTP |
 //! | [`notify`] | telling the supervisor |
 //! | [`command`] | the command of `mpserverd run` |
 //! | [`sweep`] | leaving no process behind |
@@ -34,6 +35,7 @@ mod notify;
 mod poller;
 mod recipes;
 mod requests;
+mod scrape;
 mod session;
 mod signals;
 mod sweep;
@@ -51,6 +53,7 @@ use mpserverd_proto::ids::{TemplateId, WorkerId};
 use notify::Supervisor;
 use poller::{Poller, Source};
 use recipes::Recipes;
+use requests::Next;
 use session::Session;
 use signals::{Caught, Signals};
 use std::collections::{HashMap, VecDeque};
@@ -68,6 +71,9 @@ pub enum ServeError {
     /// The socket cannot be had.
     #[error(transparent)]
     Listen(#[from] listener::ListenError),
+    /// The address of metrics cannot be had.
+    #[error(transparent)]
+    Scrape(#[from] scrape::place::ScrapeError),
     /// A preloaded module failed under the policy `fail`.
     #[error("preload failed: {0}")]
     Preload(PreloadError),
@@ -104,8 +110,10 @@ impl ServeError {
 /// Everything that the loop has.
 struct Server<'a> {
     config: Config,
-    /// What to go back to, should the reload in progress fail.
-    previous: Option<Config>,
+    /// What serves once the reload in progress has succeeded.
+    next: Option<Next>,
+    /// What the answer to the reload that has just succeeded is to say too.
+    notes: Vec<String>,
     core: Core,
     started: Instant,
     poller: Poller,
@@ -120,6 +128,9 @@ struct Server<'a> {
     command: Option<Command>,
     launch: &'a mut Launch,
     supervisor: Supervisor,
+    scrapes: scrape::Scrapes,
+    /// When the loop last woke up.
+    woke: Instant,
     /// Set when the loop is to end.
     end: Option<Result<(), ServeError>>,
 }
@@ -180,6 +191,7 @@ impl<'a> Server<'a> {
         poller
             .add(listener.fd(), Source::Listener, false)
             .map_err(ServeError::system("epoll_ctl"))?;
+        let scrapes = scrape::Scrapes::open(&config, &poller)?;
         let started = Instant::now();
         let pid = std::process::id();
         let socket = config.socket.to_string_lossy().into_owned();
@@ -189,7 +201,8 @@ impl<'a> Server<'a> {
         info!(socket, pid, "listening");
         Ok(Self {
             config,
-            previous: None,
+            next: None,
+            notes: Vec::new(),
             core,
             started,
             poller,
@@ -204,6 +217,8 @@ impl<'a> Server<'a> {
             command,
             launch,
             supervisor: Supervisor::of_environment(),
+            scrapes,
+            woke: started,
             end: None,
         })
     }
@@ -219,12 +234,15 @@ impl<'a> Server<'a> {
             if let Some(end) = self.end.take() {
                 return end;
             }
+            self.core.note_turn(self.woke.elapsed());
             let ready = self.poller.wait(self.timeout()).map_err(ServeError::system("epoll"))?;
+            self.woke = Instant::now();
             for (source, readiness) in ready {
                 self.dispatch(source, readiness);
                 self.settle();
             }
             self.expire_sessions();
+            self.expire_readers();
             self.tell_supervisor();
             self.events.push_back(Event::Tick);
         }
@@ -252,7 +270,9 @@ impl<'a> Server<'a> {
         let retry = self.listener.as_ref().and_then(Listener::retry_at);
         let orphans = self.workers.retry_at();
         let supervisor = self.supervisor.due();
-        let next = [core, sessions, retry, orphans, supervisor].into_iter().flatten().min()?;
+        let readers = self.scrapes.deadline();
+        let next =
+            [core, sessions, retry, orphans, supervisor, readers].into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
@@ -273,6 +293,8 @@ impl<'a> Server<'a> {
             Source::OrphanEnd(worker) => self.on_orphan_end(worker),
             Source::CommandEnd => self.on_command_end(),
             Source::Signal(caught) => self.on_signal(caught),
+            Source::Scrapes => self.accept_readers(),
+            Source::Scrape(id) => self.on_reader(id, readiness),
         }
     }
 

@@ -167,6 +167,7 @@ impl World {
             client.asked.insert(RequestId(client.last), Asked::Other);
             (session, RequestId(client.last))
         });
+        self.reloading.get_or_insert(settings.spares_min);
         self.tell(Event::Configured { origin, settings, preload });
     }
 
@@ -177,8 +178,7 @@ impl World {
         let pid = self.next_pid();
         let modules = pool.modules.iter().map(|name| module(name)).collect();
         // Which pool it is for the core does not tell; a fork that comes names it by a lease.
-        let process =
-            Process { pool: PoolId(0), ready: true, retired: false, hangs: false, in_flight: 0 };
+        let process = Process { ready: true, ..Process::new(PoolId(0), 0) };
         self.templates.insert(template, process);
         let known = self.keys.iter().find(|(_, key)| **key == pool.key).map(|(id, _)| *id);
         if let (Some(known), Some(process)) = (known, self.templates.get_mut(&template)) {
