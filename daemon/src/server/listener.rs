@@ -69,7 +69,9 @@ impl Listener {
     pub(super) fn open(path: &Path) -> Result<Self, ListenError> {
         if let Some((socket, bound)) = activation::socket()? {
             let path = bound.unwrap_or_else(|| path.to_owned());
-            let prepared = prepare(&socket);
+            // It listens already. To listen again would make clients believe that the socket is the
+            // daemon's user's, whom they have no reason to trust, and not the supervisor's.
+            let prepared = mp::sys::fd::set_nonblocking(socket.as_fd(), true);
             prepared.map_err(failed(&path, "use the socket that was passed in"))?;
             return Ok(Self { socket, path, lock: None, retry_at: None });
         }
