@@ -23,7 +23,7 @@ pub(crate) use handle::start;
 pub use handle::wait_any;
 pub use handle::{ActiveChild, Handle, active_children};
 #[cfg(target_os = "linux")]
-pub(crate) use handle::{end_children, forget_inherited, register_exit_handler};
+pub(crate) use handle::{end_children, forget_inherited, hold_children, register_exit_handler};
 
 /// One of a worker's standard streams.
 #[derive(Debug, Default)]

@@ -57,6 +57,12 @@ impl fmt::Debug for Handle {
 /// The children of this process that have not been seen to end.
 static CHILDREN: Mutex<Vec<Handle>> = Mutex::new(Vec::new());
 
+/// Keeps the list of children as it is for as long as the guard lives: a fork amid a change by
+/// another thread would have a list that is locked for ever.
+pub(crate) fn hold_children() -> impl Sized {
+    children()
+}
+
 fn children() -> MutexGuard<'static, Vec<Handle>> {
     CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -69,6 +69,12 @@ fn check_in(session: Session) {
     }
 }
 
+/// Keeps the idle connections as they are for as long as the guard lives: a fork amid a change by
+/// another thread would find them locked for ever.
+pub(super) fn hold_connections() -> impl Sized {
+    IDLE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Drops all idle connections, in a fork.
 pub(crate) fn forget_connections() {
     if let Ok(mut idle) = IDLE.try_lock() {
