@@ -44,7 +44,7 @@ pub enum ListenError {
     #[error(transparent)]
     Activation(#[from] ActivationError),
     /// The system refused.
-    #[error("cannot listen on {}: {what}: {source}", .path.display())]
+    #[error("cannot listen on {}: {what}: {source}{}", .path.display(), remedy(source))]
     System {
         /// The socket.
         path: PathBuf,
@@ -133,6 +133,17 @@ impl Drop for Listener {
             let _ = fs::remove_file(&self.path);
             let _ = fs::remove_file(lock_path);
         }
+    }
+}
+
+/// What to do where the folder is the trouble.
+fn remedy(error: &io::Error) -> &'static str {
+    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    match error.kind() {
+        PermissionDenied | ReadOnlyFilesystem | StorageFull | QuotaExceeded => {
+            "; choose another --socket (or MPSERVERD_SOCKET), in a folder that can be written"
+        }
+        _ => "",
     }
 }
 
