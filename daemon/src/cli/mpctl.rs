@@ -127,6 +127,9 @@ pub enum Command {
     /// Put systemd's units where they belong, or take them away
     #[command(after_help = INSTALL_EXAMPLES)]
     InstallUnits(InstallUnits),
+    /// Let systemd start the next daemon beside workers of the last one; for ExecStopPost=
+    #[command(hide = true)]
+    ReleaseGroup,
     /// Print completions for a shell
     Completions {
         /// Which shell

@@ -15,6 +15,7 @@
 //! | `bench` | `bench` |
 //! | `install` | `install-units` |
 //! | `doctor` | `doctor` |
+//! | `group` | `release-group`, for units |
 //!
 //! # Invariants
 //!
@@ -28,6 +29,7 @@ mod connect;
 mod control;
 mod doctor;
 pub mod error;
+mod group;
 mod install;
 mod locate;
 pub mod map;
@@ -63,6 +65,7 @@ pub fn main(parsed: Mpctl) -> ExitCode {
         Command::Ping => control::ping(socket, &screen),
         Command::Bench(options) => bench::main(socket, &screen, options),
         Command::Doctor(options) => doctor::main(socket, &screen, options),
+        Command::ReleaseGroup => group::main(&screen),
         Command::InstallUnits(options) => install::main(&screen, options),
         Command::Completions { shell } => return pages::print_completions::<Mpctl>(*shell),
         Command::Man { out } => return pages::print_man::<Mpctl>(out.as_deref()),

@@ -55,7 +55,7 @@ use signals::{Caught, Signals};
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use templates::TemplateProcess;
 use tracing::{error, info, warn};
 use workers::Workers;
@@ -203,7 +203,8 @@ impl<'a> Server<'a> {
         let pid = std::process::id();
         let socket = config.socket.to_string_lossy().into_owned();
         let core = Core::new(Time::default(), env!("CARGO_PKG_VERSION"), pid, &socket, 1)
-            .with_first_worker(first_worker());
+            .with_first_worker(first_worker())
+            .with_uid(nix::unistd::geteuid().as_raw());
         info!(socket, pid, "listening");
         Ok(Self {
             config,
@@ -253,6 +254,9 @@ impl<'a> Server<'a> {
         let mut actions = Vec::new();
         while let Some(event) = self.events.pop_front() {
             let now = self.now();
+            if matches!(event, Event::WorkerEnded { .. }) {
+                self.core.set_wall_clock(epoch_ms());
+            }
             self.core.handle(now, event, &mut actions);
             for action in actions.drain(..) {
                 self.act(action);
@@ -332,6 +336,12 @@ impl<'a> Server<'a> {
         sweep::leave_no_process();
         info!("stopped");
     }
+}
+
+/// The date, for people. Nothing is timed by it: it jumps.
+fn epoch_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    since.as_millis() as u64
 }
 
 /// Where ids of workers begin: above those of any earlier daemon, whose workers may still live.

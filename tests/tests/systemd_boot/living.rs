@@ -90,11 +90,46 @@ pub(crate) fn crashes(machine: &Machine) {
     service.mpctl(&["run", "misbehave.echo", "well"]).ok();
 }
 
+/// Whether groups have limits here; if not, says so.
+fn has_memory_controller(machine: &Machine) -> bool {
+    let controllers = machine.run(&["cat", "/sys/fs/cgroup/cgroup.controllers"]);
+    let has = controllers.out.contains("memory");
+    if !has {
+        skip("control groups have no memory controller here");
+    }
+    has
+}
+
+/// Workers in groups of their own do not keep the next daemon from starting.
+pub(crate) fn crash_with_limited_workers(machine: &Machine) {
+    if !has_memory_controller(machine) {
+        return;
+    }
+    let service = Service::install(machine, "limited", Recipe::default());
+    service.systemctl("start").ok();
+    let mut sleeper = service.sleeper("limited");
+    let group = format!("/sys/fs/cgroup{}", service.property("ControlGroup"));
+    // As the daemon does it: nobody in the group itself, then controllers for those below.
+    let script = format!(
+        "mkdir -p {group}/daemon {group}/w-1 && echo {} >{group}/w-1/cgroup.procs && \
+         for pid in $(cat {group}/cgroup.procs); do echo $pid >{group}/daemon/cgroup.procs; done; \
+         echo '+memory +pids' >{group}/cgroup.subtree_control",
+        sleeper.pid
+    );
+    machine.run(&["sh", "-c", &script]).ok();
+    for _ in 0..3 {
+        let old = service.main_pid();
+        machine.kill(old, "KILL");
+        service.wait_for_another(old);
+    }
+    assert!(sleeper.waits() && machine.pids(&service.unit).contains(&sleeper.pid));
+    service.mpctl(&["run", "misbehave.echo", "well"]).ok();
+}
+
 /// A worker that the kernel kills for its memory is one failed task.
 pub(crate) fn out_of_memory(machine: &Machine) {
-    let controllers = machine.run(&["cat", "/sys/fs/cgroup/cgroup.controllers"]);
-    if !controllers.out.contains("memory") {
-        return skip("control groups have no memory controller here");
+    if !has_memory_controller(machine) {
+        return;
     }
     let settings = "MemoryMax=256M\nMemorySwapMax=0";
     let service = Service::install(machine, "eater", Recipe { settings, ..Recipe::default() });

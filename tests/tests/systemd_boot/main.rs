@@ -28,7 +28,7 @@ use std::time::Instant;
 /// A case, by name.
 type Case = (&'static str, fn(&Machine));
 
-const CASES: [Case; 14] = [
+const CASES: [Case; 15] = [
     ("installed by the book", starting::by_the_book),
     ("started by a connection", starting::by_a_connection),
     ("instances are strangers", starting::instances),
@@ -36,6 +36,7 @@ const CASES: [Case; 14] = [
     ("reload", living::reload),
     ("a missed watchdog", living::watchdog),
     ("a crash", living::crashes),
+    ("a crash with limited workers", living::crash_with_limited_workers),
     ("a worker out of memory", living::out_of_memory),
     ("stop", ending::stop),
     ("restart", ending::restart),

@@ -129,7 +129,7 @@ impl Facts {
 }
 
 /// Where the first file system of a kind is mounted.
-fn mounted<'a>(mounts: &'a str, kind: &str) -> Option<&'a str> {
+pub(in crate::ctl) fn mounted<'a>(mounts: &'a str, kind: &str) -> Option<&'a str> {
     mounts.lines().find_map(|line| {
         let (front, back) = line.split_once(" - ")?;
         (back.split(' ').next() == Some(kind)).then(|| front.split(' ').nth(4))?

@@ -32,6 +32,8 @@ mod report;
 mod socket;
 mod storage;
 
+pub(super) use cgroup::mounted;
+
 use super::error::{CtlError, EXIT_FAILED};
 use super::screen::Screen;
 use crate::cli::mpctl::Doctor;
