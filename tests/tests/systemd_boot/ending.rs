@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// A stop ends workers as the configuration says, and leaves no process behind.
 pub(crate) fn stop(machine: &Machine) {
-    for (policy, grace) in [("wait", "300ms"), ("term", "5s"), ("kill", "5s")] {
+    for (policy, grace) in [("wait", "300ms"), ("term", "500ms"), ("kill", "5s")] {
         let lines = format!("stop_policy = \"{policy}\"\ngrace = \"{grace}\"");
         let recipe = Recipe { configuration: &lines, ..Recipe::default() };
         let service = Service::install(machine, &format!("stop-{policy}"), recipe);

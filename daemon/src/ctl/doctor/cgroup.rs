@@ -8,12 +8,18 @@ const VERSION: Thing = Thing("cgroup.version", "control groups");
 const CONTROLLERS: Thing = Thing("cgroup.controllers", "their controllers");
 const DELEGATION: Thing = Thing("cgroup.delegation", "their delegation");
 
-/// The controllers that limits use.
-const WANTED: [&str; 3] = ["cpu", "memory", "pids"];
-/// What all of these findings cost in the end.
-const COST: &str = "limits of memory and processes are kept by sampling, which a fast worker \
-                    outruns; CPU is not shared by weight; a limited worker's descendants are hunted \
-                    one by one";
+/// The controllers that limits use, each with what is missing without it.
+const WANTED: [(&str, &str); 3] = [
+    ("cpu", "CPU is not shared by weight or quota"),
+    ("memory", "limits of memory are kept by sampling, which a fast worker outruns"),
+    ("pids", "nobody counts the processes that a worker starts"),
+];
+/// What is missing without groups.
+const COST: &str = "limits of memory are kept by sampling, which a fast worker outruns; CPU is not \
+                    shared by weight or quota; nobody counts the processes that a worker starts; a \
+                    limited worker's descendants are hunted one by one";
+/// The group that the daemon makes for itself below its service's.
+const LEAF: &str = "/daemon";
 
 /// What there is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +50,8 @@ impl Facts {
         let mounts = files.read("/proc/self/mountinfo").unwrap_or_default();
         let groups = files.read(format!("/proc/{}/cgroup", subject.pid)).unwrap_or_default();
         let group = groups.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
+        // What counts is what was delegated.
+        let group = group.strip_suffix(LEAF).filter(|_| subject.is_daemon).unwrap_or(group);
         let mount = mounted(&mounts, "cgroup2");
         let folder = mount.map(|mount| format!("{mount}{group}"));
         let controllers =
@@ -88,13 +96,14 @@ impl Facts {
     }
 
     fn judge_controllers(&self) -> Finding {
-        let missing = WANTED.into_iter().filter(|wanted| !self.has(wanted)).collect::<Vec<_>>();
-        if missing.is_empty() {
-            return CONTROLLERS.ok(WANTED.join(", "));
+        let missing = WANTED.into_iter().filter(|(name, _)| !self.has(name));
+        let (names, costs): (Vec<_>, Vec<_>) = missing.unzip();
+        if names.is_empty() {
+            return CONTROLLERS.ok(WANTED.map(|(name, _)| name).join(", "));
         }
         CONTROLLERS.warn(
-            format!("{} has no {}", self.group, missing.join(", ")),
-            COST,
+            format!("{} has no {}", self.group, names.join(", ")),
+            &costs.join("; "),
             "Delegate=cpu memory pids in the unit; for a user's daemon also in \
              user@.service (systemctl edit user@.service)",
         )
@@ -149,7 +158,7 @@ mod tests {
         let uid = nix::unistd::geteuid().as_raw();
         let (_folder, files) = faked(&[
             ("/proc/self/mountinfo", &mounts.join("\n")),
-            ("/proc/7/cgroup", "3:memory:/x\n0::/a/b"),
+            ("/proc/7/cgroup", "3:memory:/x\n0::/a/b/daemon"),
             ("/sys/fs/cgroup/a/b/cgroup.controllers", controllers),
         ]);
         Facts::gather(&files, Subject { pid: 7, uid, is_daemon: true })
