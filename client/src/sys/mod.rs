@@ -7,6 +7,7 @@
 //! | [`packet`] | packets with a header over `SOCK_SEQPACKET`, bodies inline or in a memfd |
 //! | `fork` | the one `fork` of the project |
 //! | [`wait`] | pidfds, `waitid`, exit records |
+//! | [`features`] | whether the kernel lets this process use a feature |
 //! | `environ` | replacing the whole environment |
 //! | [`attributes`] | what a process is: signals, limits, nice, affinity, names |
 //! | [`board`] | what the workers of a template say about themselves |
@@ -37,6 +38,7 @@ pub(crate) mod early;
 pub(crate) mod environ;
 pub(crate) mod export;
 pub mod fd;
+pub mod features;
 pub(crate) mod flock;
 pub(crate) mod fork;
 pub(crate) mod futex;
