@@ -21,7 +21,9 @@
 //! | `reload.rs` | configuration: the first, and later ones beside what serves |
 //! | `stop.rs` | going down |
 //! | `probe.rs` | the proof that the whole path works |
-//! | `report.rs` | `status`, `ps`, `modules` |
+//! | `report.rs` | `status`, `modules` |
+//! | `processes.rs` | `ps`, page by page |
+//! | `explain.rs`, `story.rs` | why somebody waits, and how that is said |
 //! | `audit.rs` | what must be true after every event |
 
 #![forbid(unsafe_code)]
@@ -31,9 +33,11 @@ mod audit;
 mod backoff;
 mod build;
 mod event;
+mod explain;
 mod lease;
 mod pool;
 mod probe;
+mod processes;
 mod queue;
 mod reload;
 mod report;
@@ -41,6 +45,7 @@ mod sessions;
 mod settings;
 mod spares;
 mod stop;
+mod story;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -68,6 +73,8 @@ struct Identity {
     pid: u32,
     socket: String,
     started: Time,
+    /// The user whose workers these are.
+    uid: u32,
 }
 
 /// The next number of each kind.
@@ -88,6 +95,8 @@ struct Totals {
     /// Workers handed over now.
     leased: u64,
     starts: u64,
+    spare_hits: u64,
+    ends: u64,
     refused: u64,
 }
 
@@ -130,6 +139,7 @@ impl Core {
                 pid,
                 socket: socket.into(),
                 started: now,
+                uid: 0,
             },
             settings: Settings::default(),
             generation: 0,
@@ -156,6 +166,13 @@ impl Core {
     #[must_use]
     pub fn with_first_worker(mut self, first: u64) -> Self {
         self.next.worker = first;
+        self
+    }
+
+    /// The same, but its workers run as this user.
+    #[must_use]
+    pub fn with_uid(mut self, uid: u32) -> Self {
+        self.identity.uid = uid;
         self
     }
 

@@ -6,6 +6,9 @@
 //! | `connect` | finding the daemon |
 //! | `control` | `ping`, `kill`, `reload`, `stop` |
 //! | `status`, `ps`, `modules` | the reports |
+//! | `explain` | why somebody waits, what he does |
+//! | `logs` | the daemon's log |
+//! | `top` | the live screen |
 //! | `proc` | what the kernel says about a worker |
 //! | `table`, `screen`, `units` | how all that looks |
 //! | `arguments` | arguments of tasks out of words |
@@ -26,8 +29,10 @@ mod bench;
 mod connect;
 mod control;
 pub mod error;
+mod explain;
 mod install;
 mod locate;
+mod logs;
 pub mod map;
 mod modules;
 mod proc;
@@ -36,6 +41,7 @@ mod run;
 mod screen;
 mod status;
 mod table;
+mod top;
 mod units;
 
 use crate::cli::mpctl::{Command, Mpctl};
@@ -59,6 +65,9 @@ pub fn main(parsed: Mpctl) -> ExitCode {
         Command::Reload => control::reload(socket, &screen),
         Command::Stop(options) => control::stop(socket, &screen, options),
         Command::Ping => control::ping(socket, &screen),
+        Command::Top(options) => top::main(socket, &screen, options),
+        Command::Explain(options) => explain::main(socket, &screen, options),
+        Command::Logs(options) => logs::main(socket, &screen, options),
         Command::Bench(options) => bench::main(socket, &screen, options),
         Command::InstallUnits(options) => install::main(&screen, options),
         Command::Completions { shell } => return pages::print_completions::<Mpctl>(*shell),

@@ -7,6 +7,8 @@
 //! | [`listener`] | the socket file, its lock, accepting |
 //! | [`session`] | one client's connection: hello, frames, bounded output |
 //! | [`requests`] | what a client asks, turned into events |
+//! | [`logs`] | who reads and follows the log |
+//! | [`evidence`] | what workers say about themselves |
 //! | [`recipes`] | what pools are built from |
 //! | [`exec`] | starting a template's process |
 //! | [`templates`] | the templates' control sockets |
@@ -26,8 +28,10 @@
 mod actions;
 mod activation;
 mod command;
+mod evidence;
 mod exec;
 mod listener;
+mod logs;
 mod notify;
 mod poller;
 mod recipes;
@@ -44,6 +48,7 @@ use crate::core::{Core, Event, SessionId, Time};
 use crate::launch::Launch;
 use command::Command;
 use listener::Listener;
+use logs::Followers;
 use mpserverd_proto::error::PreloadError;
 use mpserverd_proto::ids::{TemplateId, WorkerId};
 use notify::Supervisor;
@@ -118,6 +123,7 @@ struct Server<'a> {
     command: Option<Command>,
     launch: &'a mut Launch,
     supervisor: Supervisor,
+    followers: Followers,
     /// Set when the loop is to end.
     end: Option<Result<(), ServeError>>,
 }
@@ -182,7 +188,8 @@ impl<'a> Server<'a> {
         let pid = std::process::id();
         let socket = config.socket.to_string_lossy().into_owned();
         let core = Core::new(Time::default(), env!("CARGO_PKG_VERSION"), pid, &socket, 1)
-            .with_first_worker(first_worker());
+            .with_first_worker(first_worker())
+            .with_uid(nix::unistd::geteuid().as_raw());
         info!(socket, pid, "listening");
         Ok(Self {
             config,
@@ -201,6 +208,7 @@ impl<'a> Server<'a> {
             command,
             launch,
             supervisor: Supervisor::of_environment(),
+            followers: Followers::default(),
             end: None,
         })
     }
@@ -230,12 +238,16 @@ impl<'a> Server<'a> {
     /// Feeds the core all that happened, and does what it wants, until both are silent.
     fn settle(&mut self) {
         let mut actions = Vec::new();
-        while let Some(event) = self.events.pop_front() {
-            let now = self.now();
-            self.core.handle(now, event, &mut actions);
-            for action in actions.drain(..) {
-                self.act(action);
+        while !self.events.is_empty() {
+            while let Some(event) = self.events.pop_front() {
+                let now = self.now();
+                self.core.handle(now, event, &mut actions);
+                for action in actions.drain(..) {
+                    self.act(action);
+                }
             }
+            // Last: all that was worth a record has happened. Who takes no answer is one more event.
+            self.tell_followers();
         }
     }
 
@@ -246,7 +258,9 @@ impl<'a> Server<'a> {
         let retry = self.listener.as_ref().and_then(Listener::retry_at);
         let orphans = self.workers.retry_at();
         let supervisor = self.supervisor.due();
-        let next = [core, sessions, retry, orphans, supervisor].into_iter().flatten().min()?;
+        let followers = self.followers.deadline();
+        let next =
+            [core, sessions, retry, orphans, supervisor, followers].into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
@@ -302,6 +316,7 @@ impl<'a> Server<'a> {
     /// What is left once the loop has ended, for whatever reason.
     fn clean_up(&mut self) {
         drop(self.listener.take());
+        self.tell_followers();
         self.sessions.clear();
         for template in self.templates.values() {
             template.kill();

@@ -1,6 +1,7 @@
 //! Clients: accepting them, hearing them, and turning what they ask into events.
 
 use super::Server;
+use super::logs::Wanted;
 use super::poller::{Readiness, Source};
 use super::session::{Fault, Session};
 use super::templates::TemplateProcess;
@@ -146,6 +147,7 @@ impl Server<'_> {
                 debug!(pid = session.peer.pid, uid = session.peer.uid, "client dropped: {fault}")
             }
         }
+        self.followers.forget(id);
         self.events.push_back(Event::SessionClosed { session: id });
         self.resume_listener();
     }
@@ -205,14 +207,22 @@ impl Server<'_> {
                 Err(refusal) => return self.answer(session, id, Reply::Refused(refusal)),
             },
             Request::Lease { pool, wait_ms } => Ask::Lease { pool, wait: millis(wait_ms) },
-            Request::Cancel(request) => Ask::Cancel(request),
+            Request::Cancel(request) => {
+                self.stop_following(session, request);
+                Ask::Cancel(request)
+            }
             Request::TemplateModules { pool, wait_ms } => {
                 Ask::PoolModules { pool, wait: millis(wait_ms) }
             }
             Request::Status => Ask::Status,
-            Request::Processes => Ask::Processes,
+            Request::Processes { after, limit, filter } => Ask::Processes { after, limit, filter },
             Request::Modules => Ask::Modules,
             Request::Kill { worker, signal } => Ask::Kill { worker, signal },
+            Request::Explain(subject) => Ask::Explain(subject),
+            Request::Logs { after, limit, level, wait_ms } => {
+                let wanted = Wanted { after, limit, level, wait: millis(wait_ms) };
+                return self.show_log(session, id, wanted);
+            }
         };
         self.events.push_back(Event::Asked { session, id, ask });
     }

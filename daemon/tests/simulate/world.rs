@@ -26,6 +26,8 @@ pub(crate) const KINDS: &[&str] = &[
     "modules",
     "status",
     "processes",
+    "explained",
+    "nothing known",
     "done",
     "reloaded",
     "unknown worker",
@@ -60,6 +62,7 @@ pub(crate) const KINDS: &[&str] = &[
 fn kind(action: &Action) -> &'static str {
     match action {
         Action::Reply { reply, .. } => kind_of_reply(reply),
+        Action::Processes { .. } => "processes",
         Action::Grant { grant, .. } if grant.spare_hit => "hit",
         Action::Grant { .. } => "grant",
         Action::Build { without, .. } if without.is_empty() => "build",
@@ -86,7 +89,8 @@ fn kind_of_reply(reply: &Reply) -> &'static str {
         Reply::Opened(_) => "opened",
         Reply::Modules(_) => "modules",
         Reply::Status(_) => "status",
-        Reply::Processes(_) => "processes",
+        Reply::Explained(_) => "explained",
+        Reply::Refused(Refusal::NothingKnown(_)) => "nothing known",
         Reply::Done => "done",
         Reply::Reloaded(_) => "reloaded",
         Reply::Refused(Refusal::NoSuchWorker(_)) => "unknown worker",
@@ -324,6 +328,9 @@ impl World {
         assert!(self.finished_at.is_none() || !action.is_work(), "after the end: {action:?}");
         match action {
             Action::Reply { session, id, reply } => self.replied(session, id, &reply),
+            Action::Processes { session, id, report, filter } => {
+                self.listed(session, id, &report, &filter);
+            }
             Action::Grant { session, id, grant } => self.granted(session, id, grant),
             Action::Build { template, pool, key, without, .. } => {
                 assert!(self.known_keys.contains(&key), "a forgotten pool is built");
@@ -372,6 +379,7 @@ impl IsWork for Action {
         !matches!(
             self,
             Action::Reply { .. }
+                | Action::Processes { .. }
                 | Action::ForgetPool { .. }
                 | Action::ReleaseSpare { .. }
                 | Action::ReloadEnded { .. }

@@ -1,7 +1,9 @@
 //! One test per rule of the core; what holds whatever happens is the simulator's.
 
 mod builds;
+mod explanations;
 mod leases;
+mod processes;
 mod reloads;
 mod reports;
 mod stops;
