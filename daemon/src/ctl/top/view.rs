@@ -16,8 +16,7 @@ const HEIGHT_MIN: u16 = 10;
 /// Lines above the tables, and a title for each table.
 const HEAD: u16 = 3;
 
-const KEYS: &str =
-    "q quit  ? help  / filter  k kill  s spares  r reverse  SHIFT+underlined letter sort";
+const KEYS: &str = "q quit  ? help  / filter  k kill  s spares  r reverse  SHIFT+letter sort";
 
 const HELP: [&str; 18] = [
     "↑ ↓ PgUp PgDn Home End   select a worker",
@@ -60,7 +59,7 @@ pub(super) fn draw(model: &mut Model, area: Rect, screen: &mut Buffer, keys: boo
             lines.text(line, Style::new());
         }
     } else {
-        templates(model, &mut lines);
+        templates(model, &mut lines, keys);
         lines.text("", Style::new());
         workers(model, &mut lines, keys);
     }
@@ -218,40 +217,36 @@ fn head(model: &Model, lines: &mut Lines<'_>) {
     };
     lines.text(
         &format!(
-            "{starts} starts/s, {ends} ends/s, {hits} spare hits; {} queued, {} so far, {} refused",
-            status.queued,
-            units::count(status.starts, "start"),
-            status.refused,
+            "{starts} starts/s, {ends} ends/s, {hits} spare hits; {} queued, {} refused so far",
+            status.queued, status.refused,
         ),
         Style::new(),
     );
     let spares: u64 = status.templates.iter().map(|row| u64::from(row.spares)).sum();
     lines.text(
         &format!(
-            "{} of {} workers, {}, {}",
+            "{} of {} workers, {}, {}; {} so far",
             status.workers,
             status.workers_max,
             units::count(spares, "spare"),
             units::count(status.clients, "client"),
+            units::count(status.starts, "start"),
         ),
         Style::new(),
     );
 }
 
 /// The table of templates: at most a third of the room, those with most workers first.
-fn templates(model: &Model, lines: &mut Lines<'_>) {
+fn templates(model: &Model, lines: &mut Lines<'_>, keys: bool) {
     let Some(sample) = &model.sample else { return };
     let shown = columns::fit(&TEMPLATES, lines.area.width);
     lines.y += 1;
     lines.titles(&shown, model, None);
     let all = &sample.status.templates;
-    let room = usize::from((lines.left() / 3).max(1)).max(usize::from(lines.left()) / 3);
-    // Where all fit anyway, beside all workers, none is left out.
-    let room = if usize::from(lines.left()) > all.len() + model.rows().len() + 3 {
-        all.len()
-    } else {
-        room
-    };
+    let left = usize::from(lines.left());
+    // An empty line, titles, and perhaps the keys.
+    let others = model.rows().len() + 2 + usize::from(keys);
+    let room = if left >= all.len() + others { all.len() } else { (left / 3).max(1) };
     let mut rows: Vec<_> = all.iter().collect();
     rows.sort_by_key(|row| (std::cmp::Reverse(row.workers), row.template));
     let (fit, more) = match rows.len().checked_sub(room) {
