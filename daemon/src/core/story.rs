@@ -11,7 +11,7 @@ use std::time::Duration;
 /// A span of time in words, no more precise than it matters.
 fn span(ms: u64) -> String {
     let whole = match ms {
-        0..10_000 => ms,
+        0..1_000 => ms,
         _ => ms / 1000 * 1000,
     };
     humantime::format_duration(Duration::from_millis(whole)).to_string()

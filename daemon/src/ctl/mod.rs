@@ -18,11 +18,14 @@
 //! | `bench` | `bench` |
 //! | `install` | `install-units` |
 //!
+//! `schemas.md` tells what `--json` prints; it stands at the end of this page.
+//!
 //! # Invariants
 //!
 //! Standard output carries what was asked for and nothing else; all else goes to standard error.
 //! Whatever ends a command, no worker that it started outlives it. What must never be in here: a
 //! thread for each worker, or a wait that the user cannot interrupt.
+#![doc = include_str!("schemas.md")]
 
 mod arguments;
 mod bench;
