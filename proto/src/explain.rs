@@ -1,6 +1,7 @@
 //! Why somebody waits, and what he does: sentences for people, beside the facts that they are made
 //! of.
 
+use crate::death::Certificate;
 use crate::error::Stage;
 use crate::ids::{RequestId, TemplateId, WorkerId};
 use crate::report::{ProcessRow, TemplateRow};
@@ -120,6 +121,8 @@ pub enum Facts {
     },
     /// He is the daemon.
     Daemon,
+    /// He was a worker.
+    Death(Certificate),
 }
 
 /// One who was asked about.

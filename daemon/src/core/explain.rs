@@ -11,6 +11,7 @@ use super::template::Phase;
 use super::timers::Timer;
 use super::workers::Owner;
 use mpserverd_proto::client::Reply;
+use mpserverd_proto::death::Certificate;
 use mpserverd_proto::error::Refusal;
 use mpserverd_proto::explain::{
     Explanation, Facts, Finding, Subject, WaitKind, WaitReason, WaitingRow,
@@ -25,7 +26,9 @@ impl Core {
     pub(super) fn explain(&mut self, session: SessionId, id: RequestId, subject: Subject) {
         let (findings, name) = match subject {
             Subject::Worker(worker) => {
-                (self.explain_worker(worker).into_iter().collect(), worker.to_string())
+                let alive = self.explain_worker(worker);
+                let found = alive.or_else(|| self.explain_death(|it| it.worker == worker));
+                (found.into_iter().collect(), worker.to_string())
             }
             Subject::Template(template) => {
                 (self.explain_template(template).into_iter().collect(), template.to_string())
@@ -47,6 +50,10 @@ impl Core {
         let clients = clients.map(|(id, session)| self.explain_client(*id, session));
         let mut findings: Vec<_> = worker.into_iter().chain(templates).collect();
         findings.extend(clients.take(CLIENTS_MAX));
+        // Of whoever has the number now it was not the death.
+        if findings.is_empty() {
+            findings.extend(self.explain_death(|it| it.pid == pid));
+        }
         if pid == self.identity.pid {
             let sentences = vec![story::daemon(pid, &self.identity.version)];
             findings.push(Finding { sentences, facts: Facts::Daemon });
@@ -61,6 +68,15 @@ impl Core {
             self.templates.get(&worker.template).is_none_or(super::template::Template::is_leaving);
         let sentences = story::worker(&row, worker.owner, template_leaves);
         Some(Finding { sentences, facts: Facts::Worker(row) })
+    }
+
+    /// The last death of this kind.
+    fn explain_death(&self, is_it: impl Fn(&Certificate) -> bool) -> Option<Finding> {
+        let mut latest = self.deaths.ring.iter().rev();
+        let kept = latest.find(|kept| is_it(&kept.certificate))?;
+        let certificate = kept.certificate.clone();
+        let sentences = story::death(&certificate);
+        Some(Finding { sentences, facts: Facts::Death(certificate) })
     }
 
     fn explain_template(&self, id: TemplateId) -> Option<Finding> {

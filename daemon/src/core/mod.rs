@@ -20,6 +20,7 @@
 //! | `attach.rs` | templates and workers of an earlier daemon |
 //! | `reload.rs` | configuration: the first, and later ones beside what serves |
 //! | `stop.rs` | going down |
+//! | `deaths.rs` | who caused a death, and the certificates of the last ones |
 //! | `probe.rs` | the proof that the whole path works |
 //! | `report.rs` | `status`, `modules` |
 //! | `processes.rs` | `ps`, page by page |
@@ -32,6 +33,7 @@ mod attach;
 mod audit;
 mod backoff;
 mod build;
+mod deaths;
 mod event;
 mod explain;
 mod lease;
@@ -55,6 +57,7 @@ mod workers;
 pub use event::{Action, Ask, Event, Origin, Peer, PoolKey, PoolSpec, SessionId, Time};
 pub use pool::POOLS_MAX;
 pub use settings::Settings;
+pub(crate) use story::works;
 
 use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
 use pool::Pool;
@@ -71,10 +74,9 @@ use workers::Worker;
 struct Identity {
     version: String,
     pid: u32,
+    uid: u32,
     socket: String,
     started: Time,
-    /// The user whose workers these are.
-    uid: u32,
 }
 
 /// The next number of each kind.
@@ -125,6 +127,9 @@ pub struct Core {
     probe: probe::Probe,
     stop: Option<Stop>,
     totals: Totals,
+    deaths: deaths::Deaths,
+    /// The time of day when the last end was told, milliseconds since the epoch.
+    wall_ms: u64,
 }
 
 impl Core {
@@ -137,9 +142,9 @@ impl Core {
             identity: Identity {
                 version: version.into(),
                 pid,
+                uid: 0,
                 socket: socket.into(),
                 started: now,
-                uid: 0,
             },
             settings: Settings::default(),
             generation: 0,
@@ -158,6 +163,8 @@ impl Core {
             probe: probe::Probe::default(),
             stop: None,
             totals: Totals::default(),
+            deaths: deaths::Deaths::default(),
+            wall_ms: 0,
         }
     }
 
@@ -169,7 +176,7 @@ impl Core {
         self
     }
 
-    /// The same, but its workers run as this user.
+    /// The same, but it knows as whom it runs.
     #[must_use]
     pub fn with_uid(mut self, uid: u32) -> Self {
         self.identity.uid = uid;
@@ -247,7 +254,9 @@ impl Core {
             Event::ForkFailed { template, missing, message } => {
                 self.fork_failed(template, missing, message);
             }
-            Event::WorkerEnded { worker, code } => self.worker_ended(worker, code),
+            Event::WorkerEnded { worker, record, last, stderr } => {
+                self.worker_ended(worker, record, last, stderr);
+            }
             Event::ProbeDue => self.probe_due(),
             Event::Tick => self.tick(),
         }

@@ -59,7 +59,7 @@ impl Core {
             generation: worker.generation,
             uid: self.identity.uid,
             task: None,
-            trace: None,
+            trace: worker.trace,
         }
     }
 }

@@ -3,9 +3,11 @@
 
 use super::template::Role;
 use super::workers::Owner;
+use mpserverd_proto::death::{Cause, Certificate};
 use mpserverd_proto::error::{PreloadError, Stage};
 use mpserverd_proto::explain::{WaitKind, WaitReason, WaitingRow};
 use mpserverd_proto::report::{ProcessRow, TemplateRow, TemplateState};
+use mpserverd_proto::trace::TraceId;
 use std::time::Duration;
 
 /// A span of time in words, no more precise than it matters.
@@ -48,6 +50,54 @@ pub(super) fn worker(row: &ProcessRow, owner: Owner, template_leaves: bool) -> V
         told.push("Its template forks no more workers: it has been replaced or dropped.".into());
     }
     told
+}
+
+/// How and why a worker ended.
+pub(super) fn death(it: &Certificate) -> Vec<String> {
+    let Certificate { worker, pid, template, template_name, generation, uid, .. } = it;
+    let code = it.record.code;
+    let how = match it.record.signal() {
+        Some(signal) => format!("was killed by signal {signal}"),
+        None => format!("ended with exit code {code}"),
+    };
+    let why = match it.cause {
+        Cause::Itself => "It did so itself.".to_owned(),
+        Cause::Unknown => "Nobody here had a hand in it: who did is not known.".to_owned(),
+        cause => format!("The cause: {cause}."),
+    };
+    let lived = span(it.lived_ms);
+    let mut told = vec![
+        format!(
+            "{worker} (pid {pid}) was a worker of the template `{template_name}` ({template}, \
+             generation {generation}), and ran as uid {uid}. It {how} after {lived}."
+        ),
+        why,
+    ];
+    if let Some(task) = &it.task {
+        told.push(format!("The last task that it ran was {task}."));
+    }
+    if let Some(trace) = it.trace {
+        told.push(format!("It belonged to the trace {trace}."));
+    }
+    if let Some(client) = it.client_pid {
+        told.push(format!("The client with pid {client} had it."));
+    }
+    if let Some(kib) = it.peak_private_kib {
+        told.push(format!("It had {kib} KiB of memory of its own at most."));
+    }
+    if !it.stderr.is_empty() {
+        told.push("The last that it wrote to standard error:".to_owned());
+        told.extend(it.stderr.iter().map(|line| format!("  {line}")));
+    }
+    told
+}
+
+/// What a worker says that it does.
+pub(crate) fn works(task: &str, trace: Option<TraceId>) -> String {
+    match trace {
+        Some(trace) => format!("It runs {task}, for the trace {trace}."),
+        None => format!("It runs {task}."),
+    }
 }
 
 pub(super) fn template(row: &TemplateRow, role: Role) -> Vec<String> {

@@ -57,7 +57,7 @@ fn enrich(explanation: &Explanation, look: impl Fn(u32) -> Option<Process>) -> R
         let pid = match &finding.facts {
             Facts::Worker(row) => Some(row.pid),
             Facts::Template(row) => row.pid,
-            Facts::Client { .. } | Facts::Daemon => None,
+            Facts::Client { .. } | Facts::Daemon | Facts::Death(_) => None,
         };
         let process = pid.and_then(&look);
         let mut sentences = finding.sentences.clone();

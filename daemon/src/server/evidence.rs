@@ -1,10 +1,11 @@
-//! What the core cannot know of a worker: which task it runs.
+//! What the core cannot know of a worker: the task that it runs, which it says on its board.
 
 use super::Server;
-use crate::core::SessionId;
+use crate::core::{SessionId, works};
 use mpserverd_proto::client::Reply;
+use mpserverd_proto::explain::Facts;
 use mpserverd_proto::ids::RequestId;
-use mpserverd_proto::report::{ProcessFilter, ProcessesReport};
+use mpserverd_proto::report::{ProcessFilter, ProcessRow, ProcessesReport};
 
 impl Server<'_> {
     /// Answers with workers, of which the filter has to judge the tasks.
@@ -15,7 +16,31 @@ impl Server<'_> {
         mut report: ProcessesReport,
         filter: &ProcessFilter,
     ) {
+        report.rows.iter_mut().for_each(|row| self.complete(row));
         report.rows.retain(|row| filter.admits_task(row.task.as_deref()));
         self.answer(session, id, Reply::Processes(report));
+    }
+
+    /// Adds to an answer of the core what workers say.
+    pub(super) fn completed(&self, mut reply: Reply) -> Reply {
+        let Reply::Explained(explanation) = &mut reply else { return reply };
+        for finding in &mut explanation.findings {
+            let Facts::Worker(row) = &mut finding.facts else { continue };
+            self.complete(row);
+            if let Some(task) = &row.task {
+                finding.sentences.push(works(task, row.trace));
+            }
+        }
+        reply
+    }
+
+    /// Adds the task, while there is one.
+    fn complete(&self, row: &mut ProcessRow) {
+        let Some(said) = self.workers.words_of(row.worker) else { return };
+        if row.spare || said.finished || said.task.is_empty() {
+            return;
+        }
+        row.task = Some(said.task);
+        row.trace = said.trace.or(row.trace);
     }
 }

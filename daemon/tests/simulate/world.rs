@@ -28,6 +28,7 @@ pub(crate) const KINDS: &[&str] = &[
     "processes",
     "explained",
     "nothing known",
+    "deaths",
     "done",
     "reloaded",
     "unknown worker",
@@ -91,6 +92,7 @@ fn kind_of_reply(reply: &Reply) -> &'static str {
         Reply::Status(_) => "status",
         Reply::Explained(_) => "explained",
         Reply::Refused(Refusal::NothingKnown(_)) => "nothing known",
+        Reply::Deaths(_) => "deaths",
         Reply::Done => "done",
         Reply::Reloaded(_) => "reloaded",
         Reply::Refused(Refusal::NoSuchWorker(_)) => "unknown worker",
@@ -229,6 +231,7 @@ impl World {
         settings.spares_max = rng.u32(1..40);
         settings.workers_max = rng.u64(1..30);
         settings.templates_max = rng.usize(1..8);
+        settings.deaths_kept = rng.usize(..30);
         settings
     }
 

@@ -39,8 +39,15 @@ fn workers_templates_clients_and_the_daemon() {
     let requests = facts.filter_map(|finding| finding["facts"]["client"]["requests"].as_array());
     let waits: Vec<_> = requests.flatten().collect();
     assert_eq!(waits[0]["reason"]["workers-max"]["limit"], 1, "{report}");
-    process.kill().unwrap();
-    process.join();
+    assert!(by_id.contains("It runs screens::sleep_for_ever"), "{by_id}");
+    assert!(daemon.mpctl(&["kill", &id, "--signal", "KILL"]).status.success());
+    assert_eq!(process.join_timeout(PATIENCE), Some(-9));
+    let died = eventually(PATIENCE, || {
+        told = text(&daemon, &["explain", &id]);
+        told.contains("It was killed by signal 9 after")
+    });
+    assert!(died && told.contains("The cause: operator (uid "), "{told}");
+    assert!(told.contains("The last task that it ran was screens::sleep_for_ever."), "{told}");
     let next = waiting.unwrap().join().unwrap().expect("its turn has come");
     next.kill().unwrap();
     assert_eq!(next.join_timeout(Duration::from_secs(60)), Some(-9));

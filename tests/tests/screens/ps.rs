@@ -23,12 +23,17 @@ fn filters_sorts_and_limits() {
     let uid = nix::unistd::geteuid().to_string();
     assert_eq!(names(&daemon, &["--uid", &uid]).len(), 3);
     assert!(names(&daemon, &["--uid", "4294967294"]).is_empty());
+    assert_eq!(names(&daemon, &["--task", "sleep_for_ever"]).len(), 3);
+    assert_eq!(names(&daemon, &["--task", "screens::sleep_for_ever"]).len(), 3);
+    assert!(names(&daemon, &["--task", "for_ever"]).is_empty());
     let report = json(&daemon, &["ps", "--all"]);
     let rows = report["workers"].as_array().expect("rows");
     assert!(rows.len() > 3, "spares are listed if asked for: {report}");
     let template = rows[0]["template"].as_u64().expect("an id");
     assert_eq!(names(&daemon, &["--template", &format!("t{template}")]).len(), 3);
     assert!(names(&daemon, &["--template", "nobody"]).is_empty());
+    let traced = report["workers"][0]["trace"].as_str().map(str::len);
+    assert_eq!(traced, Some(32), "every start has a trace: {report}");
     let table = text(&daemon, &["ps", "-n", "2"]);
     assert!(table.contains("ps-a") && table.contains("… and more; there are "), "{table}");
     for worker in workers {
