@@ -159,6 +159,24 @@ fn one_pid_may_be_several() {
 }
 
 #[test]
+fn the_dead_are_explained_by_their_certificates() {
+    let (mut bench, pool, _) = Bench::serving(Settings::default());
+    let (_, actions) = bench.lease(S, pool);
+    let (_, grant) = granted(&actions)[0];
+    bench.now += ms(61_000);
+    bench.end(grant.worker);
+    for subject in [Subject::Worker(grant.worker), Subject::Pid(grant.pid)] {
+        let (facts, text) = finding(&mut bench, subject);
+        assert!(matches!(facts, Facts::Death(it) if it.worker == grant.worker));
+        assert!(
+            text.contains("It ended with exit code 0 after 1m 1s. It did so itself."),
+            "{text}"
+        );
+        assert!(text.contains("The client with pid 900 had it."), "{text}");
+    }
+}
+
+#[test]
 fn nobody_is_told_to_be_nobody() {
     let (mut bench, _, _) = Bench::serving(Settings::default());
     for (subject, name) in [

@@ -95,9 +95,10 @@ pub(super) const TEMPLATES: [Column<TemplateRow>; 11] = [
 ];
 
 /// The columns of workers.
-pub(super) const WORKERS: [Column<Row>; 12] = [
+pub(super) const WORKERS: [Column<Row>; 13] = [
     numbers("PID", 7, 0, |row: &Row, _| plain(row.row.pid)).by(SortKey::Pid, 'P'),
     words("TASK", 14, 0, |row: &Row, _| plain(row.what())).growing().by(SortKey::Task, 'T'),
+    words("NAME", 10, 5, |row: &Row, _| maybe(row.name.as_ref())).growing(),
     words("TEMPLATE", 10, 3, |row: &Row, _| plain(&row.row.template_name))
         .growing()
         .by(SortKey::Template, 'E'),

@@ -83,6 +83,7 @@ impl Row {
         let mut words = numbers.map(|number| number.to_string()).to_vec();
         words.extend([self.row.worker.to_string(), self.what().to_lowercase()]);
         words.push(self.row.template_name.to_lowercase());
+        words.extend(self.name.as_ref().map(|name| name.to_lowercase()));
         words.extend(self.row.trace.map(|trace| trace.to_string()));
         words.iter().any(|word| word.contains(text))
     }

@@ -4,7 +4,7 @@ use crate::ctl::error::CtlError;
 use crossterm::cursor::{Hide, Show};
 use crossterm::execute;
 use crossterm::terminal::{
-    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+    Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 use nix::sys::signal::{Signal, raise};
 use ratatui::Terminal;
@@ -26,7 +26,7 @@ fn enter() -> io::Result<()> {
     // Whoever had it meanwhile may have left it in any mode.
     disable_raw_mode()?;
     enable_raw_mode()?;
-    execute!(io::stdout(), EnterAlternateScreen, Hide)
+    execute!(io::stdout(), EnterAlternateScreen, Clear(ClearType::All), Hide)
 }
 
 /// Gives it back.
@@ -66,7 +66,11 @@ impl Screen {
 
     /// Takes the terminal again, and draws everything anew the next time.
     pub(super) fn resume(&mut self) -> Result<(), CtlError> {
-        enter().and_then(|()| self.0.clear()).map_err(error)
+        enter().map_err(error)?;
+        // Not cleared through the old one: that would ask the terminal where its cursor is, and the
+        // answer comes as if it were typed.
+        self.0 = Terminal::new(CrosstermBackend::new(io::stdout())).map_err(error)?;
+        Ok(())
     }
 }
 
