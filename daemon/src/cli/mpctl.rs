@@ -18,6 +18,10 @@ Examples:
       Run one task; its result is printed, its exit code is that of mpctl.
   ls *.jpg | mpctl map thumbs::shrink --jobs 4
       Run a task for every line of standard input.
+  mpctl top
+      Watch all that on a live screen.
+  mpctl explain w17
+      What a worker does, why it died, or why a client waits.
   mpctl kill w17 --signal INT
       Interrupt a worker.
   mpctl stop --policy term --grace 5s
@@ -83,7 +87,7 @@ const LOGS_EXAMPLES: &str = "\
 Examples:
   mpctl logs -n 20
   mpctl logs -f --level warn
-  mpctl --json logs -f | jq .message
+  mpctl --json logs -f
 
 The daemon remembers its last records, at most 1024 of them and 512 KiB. It records what its own
 log_level admits, so a level beyond that shows nothing more. Who reads too slowly misses records, and

@@ -146,6 +146,17 @@ mod tests {
         }
     }
 
+    #[test]
+    fn subjects() {
+        use mpserverd_proto::{explain::Subject, ids::TemplateId};
+        assert_eq!(subject("w17"), Ok(Subject::Worker(WorkerId(17))));
+        assert_eq!(subject("t3"), Ok(Subject::Template(TemplateId(3))));
+        assert_eq!(subject("4711"), Ok(Subject::Pid(4711)));
+        for text in ["", "t", "t-1", "t+1", "0", "p3", "t99999999999999999999"] {
+            assert!(subject(text).is_err(), "{text}");
+        }
+    }
+
     #[cfg(unix)]
     #[test]
     fn signals() {

@@ -7,7 +7,6 @@ use mpserverd_proto::death::{Cause, Certificate};
 use mpserverd_proto::error::{PreloadError, Stage};
 use mpserverd_proto::explain::{WaitKind, WaitReason, WaitingRow};
 use mpserverd_proto::report::{ProcessRow, TemplateRow, TemplateState};
-use mpserverd_proto::trace::TraceId;
 use std::time::Duration;
 
 /// A span of time in words, no more precise than it matters.
@@ -90,14 +89,6 @@ pub(super) fn death(it: &Certificate) -> Vec<String> {
         told.extend(it.stderr.iter().map(|line| format!("  {line}")));
     }
     told
-}
-
-/// What a worker says that it does.
-pub(crate) fn works(task: &str, trace: Option<TraceId>) -> String {
-    match trace {
-        Some(trace) => format!("It runs {task}, for the trace {trace}."),
-        None => format!("It runs {task}."),
-    }
 }
 
 pub(super) fn template(row: &TemplateRow, role: Role) -> Vec<String> {

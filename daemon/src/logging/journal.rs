@@ -11,6 +11,7 @@
 //! | `TASK`, `TRACE` | the task, and the trace that it belongs to |
 //! | `GENERATION` | the generation of the configuration |
 //! | `CAUSE` | who caused a death |
+//! | `ENTRIES_DROPPED` | how many entries before this one the journal did not take |
 //! | any other | a field of the event, in capitals |
 //!
 //! A `pid` beside a worker is that worker's, beside a template the template's. Names that mean

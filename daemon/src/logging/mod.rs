@@ -28,6 +28,7 @@ mod fields;
 mod journal;
 mod ring;
 
+#[cfg(target_os = "linux")]
 pub(crate) use ring::RING;
 
 /// Why logging could not begin.
@@ -108,7 +109,9 @@ fn style(format: LogFormat, journal: bool, terminal: bool) -> Style {
 
 fn subscriber(level: &LogLevel, sink: Sink) -> Box<dyn Subscriber + Send + Sync> {
     let filter = EnvFilter::builder().parse_lossy(level.directives());
-    Box::new(tracing_subscriber::registry().with(sink).with(ring::Recorder(&RING)).with(filter))
+    Box::new(
+        tracing_subscriber::registry().with(sink).with(ring::Recorder(&ring::RING)).with(filter),
+    )
 }
 
 /// Lines of text.

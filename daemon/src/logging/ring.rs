@@ -36,6 +36,7 @@ impl Ring {
     }
 
     /// Number of the newest record.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only a server is asked"))]
     pub(crate) fn newest(&self) -> u64 {
         self.records().newest
     }
@@ -54,6 +55,7 @@ impl Ring {
     }
 
     /// Records after a number, the oldest first; without a number the last ones.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only a server is asked"))]
     pub(crate) fn read(&self, after: Option<u64>, limit: u32, level: LogLevel) -> LogReport {
         let ring = self.records();
         let limit = (limit as usize).clamp(1, LOG_RECORDS_MAX);

@@ -1,11 +1,12 @@
 //! What the core cannot know of a worker: the task that it runs, which it says on its board.
 
 use super::Server;
-use crate::core::{SessionId, works};
+use crate::core::SessionId;
 use mpserverd_proto::client::Reply;
 use mpserverd_proto::explain::Facts;
 use mpserverd_proto::ids::RequestId;
 use mpserverd_proto::report::{ProcessFilter, ProcessRow, ProcessesReport};
+use mpserverd_proto::trace::TraceId;
 
 impl Server<'_> {
     /// Answers with workers, of which the filter has to judge the tasks.
@@ -42,5 +43,13 @@ impl Server<'_> {
         }
         row.task = Some(said.task);
         row.trace = said.trace.or(row.trace);
+    }
+}
+
+/// What a worker says that it does.
+fn works(task: &str, trace: Option<TraceId>) -> String {
+    match trace {
+        Some(trace) => format!("It runs {task}, for the trace {trace}."),
+        None => format!("It runs {task}."),
     }
 }

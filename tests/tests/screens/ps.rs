@@ -14,7 +14,7 @@ fn names(daemon: &Daemon, arguments: &[&str]) -> Vec<String> {
 #[test]
 fn filters_sorts_and_limits() {
     let daemon = Daemon::start(&["--spares", "2..4"]);
-    let own = std::process::id().to_string();
+    let client = std::process::id().to_string();
     let workers = ["ps-a", "ps-b", "ps-c"].map(|name| sleeper(&daemon, name));
     assert_eq!(names(&daemon, &[]), ["ps-a", "ps-b", "ps-c"]);
     assert_eq!(names(&daemon, &["--reverse"]), ["ps-c", "ps-b", "ps-a"]);
@@ -22,7 +22,7 @@ fn filters_sorts_and_limits() {
     assert_eq!(names(&daemon, &one), ["ps-c"]);
     assert_eq!(names(&daemon, &["-n", "1"]), ["ps-a"]);
     assert_eq!(names(&daemon, &["--sort", "age"]), ["ps-a", "ps-b", "ps-c"]);
-    assert_eq!(names(&daemon, &["--client", &own]).len(), 3);
+    assert_eq!(names(&daemon, &["--client", &client]).len(), 3);
     assert!(names(&daemon, &["--client", "1"]).is_empty());
     let uid = nix::unistd::geteuid().to_string();
     assert_eq!(names(&daemon, &["--uid", &uid]).len(), 3);
@@ -33,10 +33,10 @@ fn filters_sorts_and_limits() {
     let report = json(&daemon, &["ps", "--all"]);
     let rows = report["workers"].as_array().expect("rows");
     assert!(rows.len() > 3, "spares are listed if asked for: {report}");
-    let template = rows[0]["template"].as_u64().expect("an id");
+    let own = rows.iter().find(|row| row["process"]["name"] == "ps-a").expect("listed");
+    let template = own["template"].as_u64().expect("an id");
     assert_eq!(names(&daemon, &["--template", &format!("t{template}")]).len(), 3);
     assert!(names(&daemon, &["--template", "nobody"]).is_empty());
-    let own = rows.iter().find(|row| row["process"]["name"] == "ps-a").expect("listed");
     let traced = own["trace"].as_str().map(str::len);
     assert_eq!(traced, Some(32), "every start has a trace: {report}");
     let table = text(&daemon, &["ps", "-n", "2"]);

@@ -128,9 +128,11 @@ fn every_command_keeps_its_promise() {
     check(&daemon, "mpctl top", &["top", "--interval", "100ms"]);
     check(&daemon, "mpctl logs", &["logs"]);
     check(&daemon, "mpctl ping", &["ping"]);
-    let pid = ps[0]["workers"][0]["pid"].to_string();
+    let rows = ps[0]["workers"].as_array().expect("workers");
+    let row = rows.iter().find(|row| row["process"]["name"] == "a").expect("a worker of ours");
+    let pid = row["pid"].to_string();
     check(&daemon, "mpctl explain", &["explain", &pid]);
-    check(&daemon, "mpctl explain", &["explain", &format!("t{}", ps[0]["workers"][0]["template"])]);
+    check(&daemon, "mpctl explain", &["explain", &format!("t{}", row["template"])]);
     check(&daemon, "mpctl explain", &["explain", &daemon.pid().to_string()]);
     let context = daemon.context();
     let waits = move || context.process::<sleep_for_ever>(()).start();

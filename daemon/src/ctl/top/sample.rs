@@ -80,8 +80,9 @@ pub(super) struct Sampler {
     connection: Option<Connection>,
     before: Option<Before>,
     known: HashMap<WorkerId, Known>,
-    /// The last one that was looked at out of turn.
-    cursor: Option<WorkerId>,
+    /// The last one whose CPU time was read in turn, and the last one that was measured.
+    read: Option<WorkerId>,
+    measured: Option<WorkerId>,
 }
 
 impl Sampler {
@@ -91,7 +92,8 @@ impl Sampler {
             connection: None,
             before: None,
             known: HashMap::new(),
-            cursor: None,
+            read: None,
+            measured: None,
         }
     }
 
@@ -154,28 +156,43 @@ impl Sampler {
         let there: HashSet<_> = rows.iter().map(|row| row.worker).collect();
         self.known.retain(|worker, _| there.contains(worker));
         let shown: HashSet<_> = shown.iter().copied().collect();
-        let on_screen = rows.iter().filter(|row| shown.contains(&row.worker));
-        // Rows come in the order of ids.
-        let next = rows.partition_point(|row| Some(row.worker) <= self.cursor);
-        let (front, back) = rows.split_at(next);
-        let others = back.iter().chain(front).filter(|row| !shown.contains(&row.worker));
+        for row in in_turn(rows, &shown, self.read).take(STATS_MAX) {
+            self.known.entry(row.worker).or_default().look(row.pid, now);
+            if !shown.contains(&row.worker) {
+                self.read = Some(row.worker);
+            }
+        }
         let until = now + MEASURING;
-        for (at, row) in on_screen.chain(others).take(STATS_MAX).enumerate() {
-            let known = self.known.entry(row.worker).or_default();
-            known.look(row.pid, now);
-            if at < MEASURED_MAX && Instant::now() < until {
-                known.memory = proc::memory(row.pid);
-                if !shown.contains(&row.worker) {
-                    self.cursor = Some(row.worker);
-                }
+        for row in in_turn(rows, &shown, self.measured).take(MEASURED_MAX) {
+            if Instant::now() >= until {
+                return;
+            }
+            self.known.entry(row.worker).or_default().memory = proc::memory(row.pid);
+            if !shown.contains(&row.worker) {
+                self.measured = Some(row.worker);
             }
         }
     }
 }
 
+/// Rows on the screen, then the others from behind this one on. They come in the order of ids.
+fn in_turn<'a>(
+    rows: &'a [ProcessRow],
+    shown: &HashSet<WorkerId>,
+    last: Option<WorkerId>,
+) -> impl Iterator<Item = &'a ProcessRow> {
+    let next = rows.partition_point(|row| Some(row.worker) <= last);
+    let (front, back) = rows.split_at(next);
+    let others = back.iter().chain(front).filter(|row| !shown.contains(&row.worker));
+    rows.iter().filter(|row| shown.contains(&row.worker)).chain(others)
+}
+
 impl Known {
     fn look(&mut self, pid: u32, now: Instant) {
-        let Some(seen) = proc::look(pid) else { return *self = Self::default() };
+        let Some(seen) = proc::look(pid) else {
+            *self = Self::default();
+            return;
+        };
         self.cpu_percent = self.cpu.and_then(|(at, cpu_ms)| {
             let span = now.saturating_duration_since(at).as_secs_f64() * 1000.0;
             let used = seen.cpu_ms.saturating_sub(cpu_ms) as f64;
@@ -243,11 +260,11 @@ mod tests {
         let shown: Vec<_> = (191..=200).map(WorkerId).collect();
         let mut looks = 0;
         while sampler.known.values().filter(|known| known.cpu.is_some()).count() < 200
-            || sampler.cursor.is_none_or(|at| at < WorkerId(190))
+            || sampler.measured.is_none_or(|at| at < WorkerId(190))
         {
             sampler.watch(&rows, &shown, Instant::now());
             looks += 1;
-            assert!(looks < 1000, "not everybody is looked at: {:?}", sampler.cursor);
+            assert!(looks < 1000, "not everybody is looked at: {:?}", sampler.measured);
         }
         assert!(looks > 1, "too many at once");
         sampler.watch(&rows[..5], &[], Instant::now());
