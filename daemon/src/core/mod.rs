@@ -23,7 +23,9 @@
 //! | [`measures`] | what is counted for metrics |
 //! | `deaths.rs` | who caused a death, and the certificates of the last ones |
 //! | `probe.rs` | the proof that the whole path works |
-//! | `report.rs` | `status`, `ps`, `modules` |
+//! | `report.rs` | `status`, `modules` |
+//! | `processes.rs` | `ps`, page by page |
+//! | `explain.rs`, `story.rs` | why somebody waits, and how that is said |
 //! | `audit.rs` | what must be true after every event |
 
 #![forbid(unsafe_code)]
@@ -34,10 +36,12 @@ mod backoff;
 mod build;
 mod deaths;
 mod event;
+mod explain;
 mod lease;
 pub mod measures;
 mod pool;
 mod probe;
+mod processes;
 mod queue;
 mod reload;
 mod report;
@@ -45,6 +49,7 @@ mod sessions;
 mod settings;
 mod spares;
 mod stop;
+mod story;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -93,6 +98,8 @@ struct Totals {
     /// Workers handed over now.
     leased: u64,
     starts: u64,
+    spare_hits: u64,
+    ends: u64,
     refused: u64,
 }
 

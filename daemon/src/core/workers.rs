@@ -149,6 +149,7 @@ impl Core {
         }
         self.totals.leased += 1;
         self.totals.starts += 1;
+        self.totals.spare_hits += u64::from(spare_hit);
         Some(told)
     }
 
@@ -188,7 +189,10 @@ impl Core {
         self.certify(id, &worker, record, last, stderr);
         match worker.owner {
             Owner::Pool => self.spare_died(&worker, code),
-            Owner::Client { .. } => self.unblock(),
+            Owner::Client { .. } => {
+                self.totals.ends += 1;
+                self.unblock();
+            }
             Owner::Nobody => {}
         }
         self.probe_saw_end(id);

@@ -35,12 +35,13 @@ impl Server<'_> {
             | Request::Cancel(_)
             | Request::TemplateModules { .. }
             | Request::Status
-            | Request::Processes
+            | Request::Processes { .. }
+            | Request::Explain(_)
             | Request::Modules
             | Request::Kill { .. }
             | Request::Deaths(_) => access.admit(client, own),
             // Metrics count what everybody does, and name it.
-            Request::Reload | Request::Stop { .. } | Request::Metrics => {
+            Request::Reload | Request::Stop { .. } | Request::Metrics | Request::Logs { .. } => {
                 access.admit_to_control(client, own)
             }
         }

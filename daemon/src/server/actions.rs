@@ -19,11 +19,13 @@ use tracing::{info, warn};
 impl Server<'_> {
     pub(super) fn act(&mut self, action: Action) {
         match action {
-            Action::Reply { session, id, reply: Reply::Reloaded(mut reloaded) } => {
-                reloaded.warnings.append(&mut self.notes);
-                self.answer(session, id, Reply::Reloaded(reloaded));
+            Action::Reply { session, id, reply } => {
+                let reply = self.completed(reply);
+                self.answer(session, id, reply);
             }
-            Action::Reply { session, id, reply } => self.answer(session, id, reply),
+            Action::Processes { session, id, report, filter } => {
+                self.list(session, id, report, &filter);
+            }
             Action::Grant { session, id, grant } => self.hand_over(session, id, grant),
             Action::Build { template, pool, key, generation, without } => {
                 if let Err(error) = self.build(template, pool, &key, generation, &without) {

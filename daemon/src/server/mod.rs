@@ -8,6 +8,8 @@
 //! | [`listener`] | the socket file, its lock, accepting |
 //! | [`session`] | one client's connection: hello, frames, bounded output |
 //! | [`requests`] | what a client asks, turned into events |
+//! | [`logs`] | who reads and follows the log |
+//! | [`evidence`] | what workers say about themselves |
 //! | [`recipes`] | what pools are built from |
 //! | [`exec`] | starting a template's process |
 //! | [`templates`] | the templates' control sockets |
@@ -29,8 +31,10 @@ mod access;
 mod actions;
 mod activation;
 mod command;
+mod evidence;
 mod exec;
 mod listener;
+mod logs;
 mod notify;
 mod poller;
 mod recipes;
@@ -48,6 +52,7 @@ use crate::core::{Core, Event, SessionId, Time};
 use crate::launch::Launch;
 use command::Command;
 use listener::Listener;
+use logs::Followers;
 use mpserverd_proto::error::PreloadError;
 use mpserverd_proto::ids::{TemplateId, WorkerId};
 use nix::time::{ClockId, clock_gettime};
@@ -142,6 +147,7 @@ struct Server<'a> {
     scrapes: scrape::Scrapes,
     /// When the loop last woke up.
     woke: Instant,
+    followers: Followers,
     /// Set when the loop is to end.
     end: Option<Result<(), ServeError>>,
 }
@@ -240,6 +246,7 @@ impl<'a> Server<'a> {
             supervisor: Supervisor::of_environment(),
             scrapes,
             woke: started,
+            followers: Followers::default(),
             end: None,
         })
     }
@@ -272,15 +279,19 @@ impl<'a> Server<'a> {
     /// Feeds the core all that happened, and does what it wants, until both are silent.
     fn settle(&mut self) {
         let mut actions = Vec::new();
-        while let Some(event) = self.events.pop_front() {
-            let now = self.now();
-            if matches!(event, Event::WorkerEnded { .. }) {
-                self.core.set_wall_clock(epoch_ms());
+        while !self.events.is_empty() {
+            while let Some(event) = self.events.pop_front() {
+                let now = self.now();
+                if matches!(event, Event::WorkerEnded { .. }) {
+                    self.core.set_wall_clock(epoch_ms());
+                }
+                self.core.handle(now, event, &mut actions);
+                for action in actions.drain(..) {
+                    self.act(action);
+                }
             }
-            self.core.handle(now, event, &mut actions);
-            for action in actions.drain(..) {
-                self.act(action);
-            }
+            // Last: all that was worth a record has happened. Who takes no answer is one more event.
+            self.tell_followers();
         }
     }
 
@@ -292,8 +303,9 @@ impl<'a> Server<'a> {
         let orphans = self.workers.retry_at();
         let supervisor = self.supervisor.due();
         let readers = self.scrapes.deadline();
-        let next =
-            [core, sessions, retry, orphans, supervisor, readers].into_iter().flatten().min()?;
+        let followers = self.followers.deadline();
+        let next = [core, sessions, retry, orphans, supervisor, readers, followers];
+        let next = next.into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
@@ -351,6 +363,7 @@ impl<'a> Server<'a> {
     /// What is left once the loop has ended, for whatever reason.
     fn clean_up(&mut self) {
         drop(self.listener.take());
+        self.tell_followers();
         self.sessions.clear();
         for template in self.templates.values() {
             template.kill();

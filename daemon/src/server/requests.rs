@@ -2,6 +2,7 @@
 
 use super::Server;
 use super::access::{identify, own_uid};
+use super::logs::Wanted;
 use super::poller::{Readiness, Source};
 use super::session::{Fault, Session};
 use super::templates::TemplateProcess;
@@ -163,6 +164,7 @@ impl Server<'_> {
                 debug!(pid = session.peer.pid, uid = session.peer.uid, "client dropped: {fault}")
             }
         }
+        self.followers.forget(id);
         self.events.push_back(Event::SessionClosed { session: id });
         self.resume_listener();
     }
@@ -228,7 +230,10 @@ impl Server<'_> {
                 let task = task.map(|task| short_task(&task).to_owned());
                 Ask::Lease { pool, wait: millis(wait_ms), task, trace }
             }
-            Request::Cancel(request) => Ask::Cancel(request),
+            Request::Cancel(request) => {
+                self.stop_following(session, request);
+                Ask::Cancel(request)
+            }
             Request::TemplateModules { pool, wait_ms } => {
                 Ask::PoolModules { pool, wait: millis(wait_ms) }
             }
@@ -237,10 +242,15 @@ impl Server<'_> {
                 return self.answer(session, id, Reply::Metrics(text));
             }
             Request::Status => Ask::Status,
-            Request::Processes => Ask::Processes,
+            Request::Processes { after, limit, filter } => Ask::Processes { after, limit, filter },
             Request::Modules => Ask::Modules,
             Request::Deaths(query) => Ask::Deaths(query),
             Request::Kill { worker, signal } => Ask::Kill { worker, signal },
+            Request::Explain(subject) => Ask::Explain(subject),
+            Request::Logs { after, limit, level, wait_ms } => {
+                let wanted = Wanted { after, limit, level, wait: millis(wait_ms) };
+                return self.show_log(session, id, wanted);
+            }
         };
         self.events.push_back(Event::Asked { session, id, ask });
     }

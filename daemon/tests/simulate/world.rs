@@ -26,6 +26,8 @@ pub(crate) const KINDS: &[&str] = &[
     "modules",
     "status",
     "processes",
+    "explained",
+    "nothing known",
     "deaths",
     "done",
     "reloaded",
@@ -61,6 +63,7 @@ pub(crate) const KINDS: &[&str] = &[
 fn kind(action: &Action) -> &'static str {
     match action {
         Action::Reply { reply, .. } => kind_of_reply(reply),
+        Action::Processes { .. } => "processes",
         Action::Grant { grant, .. } if grant.spare_hit => "hit",
         Action::Grant { .. } => "grant",
         Action::Build { without, .. } if without.is_empty() => "build",
@@ -87,7 +90,8 @@ fn kind_of_reply(reply: &Reply) -> &'static str {
         Reply::Opened(_) => "opened",
         Reply::Modules(_) => "modules",
         Reply::Status(_) => "status",
-        Reply::Processes(_) => "processes",
+        Reply::Explained(_) => "explained",
+        Reply::Refused(Refusal::NothingKnown(_)) => "nothing known",
         Reply::Deaths(_) => "deaths",
         Reply::Done => "done",
         Reply::Reloaded(_) => "reloaded",
@@ -330,6 +334,9 @@ impl World {
         assert!(self.finished_at.is_none() || !action.is_work(), "after the end: {action:?}");
         match action {
             Action::Reply { session, id, reply } => self.replied(session, id, &reply),
+            Action::Processes { session, id, report, filter } => {
+                self.listed(session, id, &report, &filter);
+            }
             Action::Grant { session, id, grant } => self.granted(session, id, grant),
             Action::Build { template, pool, key, generation, without } => {
                 assert!(self.known_keys.contains(&key), "a forgotten pool is built");
@@ -394,6 +401,7 @@ impl IsWork for Action {
         !matches!(
             self,
             Action::Reply { .. }
+                | Action::Processes { .. }
                 | Action::ForgetPool { .. }
                 | Action::ReleaseSpare { .. }
                 | Action::ReloadEnded { .. }

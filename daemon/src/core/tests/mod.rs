@@ -1,8 +1,10 @@
 //! One test per rule of the core; what holds whatever happens is the simulator's.
 
 mod builds;
+mod explanations;
 mod leases;
 mod measures;
+mod processes;
 mod reloads;
 mod reports;
 mod stops;
