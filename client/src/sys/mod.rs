@@ -9,6 +9,7 @@
 //! | [`wait`] | pidfds, `waitid`, exit records |
 //! | `environ` | replacing the whole environment |
 //! | [`attributes`] | what a process is: signals, limits, nice, affinity, names |
+//! | [`credentials`] | giving up capabilities, and ways to get some |
 //! | `object` | loading a module and calling through its ABI |
 //! | `export` | a module's own side of that ABI |
 //! | `early` | code before `main` and at `exit` |
@@ -31,6 +32,7 @@
 pub mod attributes;
 pub(crate) mod cell;
 pub(crate) mod clock;
+pub mod credentials;
 pub(crate) mod early;
 pub(crate) mod environ;
 pub(crate) mod export;

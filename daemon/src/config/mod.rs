@@ -186,6 +186,7 @@ impl Config {
             refill_delay: of.refill_delay.value,
             decay_after: of.decay_after.value,
             kill_after: of.kill_after.value,
+            operators: of.access.value.operator_uids(source.environment.uid),
         };
         Self {
             preload: of.preload.value,

@@ -21,6 +21,7 @@
 //! | `reload.rs` | configuration: the first, and later ones beside what serves |
 //! | `stop.rs` | going down |
 //! | `probe.rs` | the proof that the whole path works |
+//! | `sight.rs` | who sees what of it |
 //! | `report.rs` | `status`, `ps`, `modules` |
 //! | `audit.rs` | what must be true after every event |
 
@@ -39,6 +40,7 @@ mod reload;
 mod report;
 mod sessions;
 mod settings;
+mod sight;
 mod spares;
 mod stop;
 mod template;

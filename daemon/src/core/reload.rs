@@ -135,7 +135,7 @@ impl Core {
         }
         let preload = specs.keys().copied().collect();
         for (&id, pool) in &self.pools {
-            if pool.active.is_some() && !pool.preloaded {
+            if pool.active.is_some() && !pool.preloaded && !self.is_users(pool) {
                 specs.entry(id).or_insert_with(|| pool.spec.clone());
             }
         }
@@ -163,7 +163,7 @@ impl Core {
 
     fn loaded_modules(&self) -> BTreeSet<String> {
         let mut loaded = BTreeSet::new();
-        for pool in self.pools.values() {
+        for pool in self.pools.values().filter(|pool| !self.is_users(pool)) {
             let Some(template) = pool.active.and_then(|id| self.templates.get(&id)) else {
                 continue;
             };
@@ -250,6 +250,7 @@ impl Core {
             }
             self.switch(pool_id, candidate);
         }
+        self.renew_users();
         self.rebound();
         tracing::info!(generation = self.generation, "reload done");
         self.out.push(Action::ReloadEnded { switched: true });
@@ -259,6 +260,21 @@ impl Core {
             self.reply(session, id, Reply::Reloaded(reloaded));
         }
         self.check_settled();
+    }
+
+    /// Replaces the templates of users, which no reload waits for: their modules might never be
+    /// ready. Who asks meanwhile waits for the next one.
+    fn renew_users(&mut self) {
+        let users = self.pools.iter().filter(|(_, pool)| self.is_users(pool));
+        for pool_id in users.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.drop_template(pool_id);
+            if self.pools.get(&pool_id).is_some_and(|pool| pool.openers > 0)
+                && let Err(refusal) = self.ensure_template(pool_id)
+            {
+                self.refuse_all(pool_id, &refusal);
+            }
+            self.tidy(pool_id);
+        }
     }
 
     /// Puts a new template in the place of the old.

@@ -5,6 +5,7 @@ use super::Core;
 use super::event::{Action, Ask, Peer, PoolSpec, SessionId, Time};
 use super::pool::POOLS_MAX;
 use super::queue::Ticket;
+use super::sight::Sight;
 use super::timers::Timer;
 use mpserverd_proto::client::{Reply, WorkerRef};
 use mpserverd_proto::error::Refusal;
@@ -71,9 +72,18 @@ impl Core {
             Ask::Lease { pool, wait } => self.lease(session, id, pool, wait),
             Ask::Cancel(target) => self.cancel(session, id, target),
             Ask::PoolModules { pool, wait } => self.pool_modules(session, id, pool, wait),
-            Ask::Status => self.reply(session, id, Reply::Status(self.status_report())),
-            Ask::Processes => self.reply(session, id, Reply::Processes(self.processes_report())),
-            Ask::Modules => self.reply(session, id, Reply::Modules(self.modules_report())),
+            Ask::Status => {
+                let report = self.status_report(self.sight(session));
+                self.reply(session, id, Reply::Status(report));
+            }
+            Ask::Processes => {
+                let report = self.processes_report(self.sight(session));
+                self.reply(session, id, Reply::Processes(report));
+            }
+            Ask::Modules => {
+                let report = self.modules_report(self.sight(session));
+                self.reply(session, id, Reply::Modules(report));
+            }
             Ask::Kill { worker, signal } => self.kill(session, id, worker, signal),
         }
     }
@@ -204,7 +214,9 @@ impl Core {
             let text = format!("{signal} is no signal, they go from 1 to {SIGNAL_MAX}");
             return self.refuse(session, id, Refusal::BadRequest(text));
         }
-        match self.find_worker(worker) {
+        // One that is another user's is as good as none.
+        let found = self.find_worker(worker, self.sight(session));
+        match found {
             Ok(worker) => {
                 self.out.push(Action::Signal { worker, signal });
                 self.reply(session, id, Reply::Done);
@@ -213,12 +225,13 @@ impl Core {
         }
     }
 
-    fn find_worker(&self, worker: WorkerRef) -> Result<WorkerId, String> {
-        match worker {
-            WorkerRef::Id(id) if self.workers.contains_key(&id) => Ok(id),
-            WorkerRef::Id(id) => Err(id.to_string()),
-            WorkerRef::Pid(pid) => self.pids.get(&pid).copied().ok_or_else(|| format!("pid {pid}")),
-        }
+    fn find_worker(&self, worker: WorkerRef, sight: Sight) -> Result<WorkerId, String> {
+        let (id, named) = match worker {
+            WorkerRef::Id(id) => (Some(id), id.to_string()),
+            WorkerRef::Pid(pid) => (self.pids.get(&pid).copied(), format!("pid {pid}")),
+        };
+        let seen = |id: &WorkerId| self.workers.get(id).is_some_and(|w| sight.has_worker(w));
+        id.filter(seen).ok_or(named)
     }
 
     /// The session has opened the pool, and the pool is there.

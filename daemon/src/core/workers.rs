@@ -2,7 +2,7 @@
 //! it, the client that leased it, or nobody any more, when it was released and is about to end.
 
 use super::Core;
-use super::event::{Action, Time};
+use super::event::{Action, Peer, Time};
 use super::template::{Leave, Phase};
 use super::timers::Timer;
 use mpserverd_proto::error::{Fault, PreloadError, Stage};
@@ -36,6 +36,8 @@ pub(super) struct Worker {
     pub(super) template_name: Arc<str>,
     pub(super) generation: u32,
     pub(super) owner: Owner,
+    /// Whose it is: its client's; of a spare, its pool's, if that is one user's.
+    pub(super) uid: Option<u32>,
     /// Since when it has had that owner.
     pub(super) since: Time,
 }
@@ -96,6 +98,7 @@ impl Core {
             template_name: template.name.clone(),
             generation: template.generation,
             owner,
+            uid: self.pools.get(&template.pool).and_then(|pool| pool.spec.uid),
             since: self.now,
         };
         if let Some(pool) = self.pools.get_mut(&template.pool) {
@@ -109,11 +112,12 @@ impl Core {
     pub(super) fn hand_over(
         &mut self,
         id: WorkerId,
-        client_pid: Option<u32>,
+        client: Option<Peer>,
         spare_hit: bool,
     ) -> Option<(u32, TemplateId, u32)> {
         let worker = self.workers.get_mut(&id)?;
-        worker.owner = Owner::Client { pid: client_pid };
+        worker.owner = Owner::Client { pid: client.map(|client| client.pid) };
+        worker.uid = client.map(|client| client.uid).or(worker.uid);
         worker.since = self.now;
         let told = (worker.pid, worker.template, worker.generation);
         let pool_id = worker.pool;

@@ -9,6 +9,8 @@
 //! | [`session`] | one client's connection: hello, frames, bounded output |
 //! | [`requests`] | what a client asks, turned into events |
 //! | [`recipes`] | what pools are built from |
+//! | [`owners`] | whose pools are, and as whom their processes run |
+//! | [`rights`] | what a client may read and execute |
 //! | [`exec`] | starting a template's process |
 //! | [`templates`] | the templates' control sockets |
 //! | [`workers`] | the descriptors of spares and workers, and how orphans end |
@@ -31,9 +33,11 @@ mod command;
 mod exec;
 mod listener;
 mod notify;
+mod owners;
 mod poller;
 mod recipes;
 mod requests;
+mod rights;
 mod session;
 mod signals;
 mod sweep;
@@ -198,7 +202,7 @@ impl<'a> Server<'a> {
             next_session: 1,
             templates: HashMap::new(),
             workers: Workers::default(),
-            recipes: Recipes::default(),
+            recipes: Recipes::new(access::own_uid()),
             events: VecDeque::new(),
             command,
             launch,

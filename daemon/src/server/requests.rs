@@ -1,12 +1,14 @@
 //! Clients: accepting them, hearing them, and turning what they ask into events.
 
 use super::Server;
-use super::access::{identify, own_uid};
+use super::access::{guard, identify, own_uid};
+use super::owners::Owner;
 use super::poller::{Readiness, Source};
+use super::recipes::Asker;
 use super::session::{Fault, Session};
 use super::templates::TemplateProcess;
-use crate::core::{Ask, Event, Origin, PoolKey, SessionId};
-use mpserverd_proto::client::{Call, Pong, Reply, Request};
+use crate::core::{Ask, Event, Origin, PoolKey, PoolSpec, SessionId};
+use mpserverd_proto::client::{Call, Pong, Reply, Request, TemplateSpec};
 use mpserverd_proto::codec;
 use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::RequestId;
@@ -18,6 +20,8 @@ use tracing::{debug, info, warn};
 
 /// Connections accepted at one wake-up at most.
 const ACCEPTS: usize = 256;
+/// Templates that may attach themselves, whatever the limit of those that are built.
+const ATTACHED_MAX: usize = 64;
 /// Clients beyond the limit that are being told so.
 const REFUSED_MAX: usize = 64;
 
@@ -201,7 +205,7 @@ impl Server<'_> {
                 return;
             }
             Request::Attach(attach) => return self.attach(session, id, attach, fds),
-            Request::OpenTemplate(spec) => match self.recipes.of_client(spec, fds) {
+            Request::OpenTemplate(spec) => match self.recipe_for(session, spec, fds) {
                 Ok(spec) => Ask::Open(spec),
                 Err(refusal) => return self.answer(session, id, Reply::Refused(refusal)),
             },
@@ -216,6 +220,17 @@ impl Server<'_> {
             Request::Kill { worker, signal } => Ask::Kill { worker, signal },
         };
         self.events.push_back(Event::Asked { session, id, ask });
+    }
+
+    fn recipe_for(
+        &mut self,
+        session: SessionId,
+        spec: TemplateSpec,
+        fds: Vec<OwnedFd>,
+    ) -> Result<PoolSpec, Refusal> {
+        let Some(session) = self.sessions.get(&session) else { return Err(Refusal::Cancelled) };
+        let asker = Asker { client: &session.client, access: &self.config.access, own: own_uid() };
+        self.recipes.of_client(spec, fds, asker)
     }
 
     /// Reads the configuration again; the core builds beside the old, and switches or refuses.
@@ -245,6 +260,7 @@ impl Server<'_> {
     pub(super) fn end_reload(&mut self, switched: bool) {
         let Some(previous) = self.previous.take() else { return };
         self.supervisor.reloaded();
+        guard(&self.config.access);
         if !switched {
             self.recipes.of_configuration(&previous);
             self.config = previous;
@@ -253,6 +269,7 @@ impl Server<'_> {
 
     /// The first configuration.
     pub(super) fn configure_first(&mut self) {
+        guard(&self.config.access);
         let preload = self.recipes.of_configuration(&self.config);
         let settings = self.config.settings.clone();
         self.events.push_back(Event::Configured { origin: None, settings, preload });
@@ -260,7 +277,8 @@ impl Server<'_> {
 
     /// A template of an earlier daemon offers itself.
     fn attach(&mut self, session: SessionId, id: RequestId, attach: Attach, fds: Vec<OwnedFd>) {
-        let peer = self.sessions.get(&session).map_or(0, |session| session.peer.pid);
+        let Some(client) = self.sessions.get(&session) else { return };
+        let peer = client.peer.pid;
         let refuse = |why: &str| Reply::Refused(Refusal::BadRequest(why.to_owned()));
         let Ok([control]) = <[OwnedFd; 1]>::try_from(fds) else {
             return self.answer(session, id, refuse("expected one descriptor"));
@@ -268,13 +286,20 @@ impl Server<'_> {
         if attach.pid != peer {
             return self.answer(session, id, refuse("only a template itself can attach"));
         }
-        let pidfd = match mp::sys::wait::pidfd_open(peer) {
+        let Some(owner) = Owner::of_key(&attach.boot.key, &client.client, own_uid()) else {
+            return self.answer(session, id, refuse("not a template of this user's pools"));
+        };
+        if self.templates.len() >= ATTACHED_MAX.max(2 * self.config.settings.templates_max) {
+            return self.answer(session, id, refuse("too many templates are attached"));
+        }
+        let pidfd = match client.process() {
             Ok(pidfd) => pidfd,
             Err(error) => return self.answer(session, id, refuse(&error.to_string())),
         };
         let key = PoolKey(attach.boot.key);
         let modules = attach.boot.modules.into_iter().map(|module| module.name).collect();
-        let pool = self.recipes.of_attached(key, attach.boot.name.clone(), modules, peer);
+        let name = attach.boot.name.clone();
+        let pool = self.recipes.of_attached(key, name, modules, peer, owner);
         let template = self.core.new_template_id();
         let _ = mp::sys::fd::set_nonblocking(std::os::fd::AsFd::as_fd(&control), true);
         let process = TemplateProcess::new(peer, attach.boot.name, control, pidfd);

@@ -101,6 +101,17 @@ impl Session {
         self.socket.as_fd()
     }
 
+    /// The peer itself: a pid that was given to somebody else meanwhile is nobody. Kernels before
+    /// 6.5 know it by its number only.
+    pub(super) fn process(&self) -> io::Result<OwnedFd> {
+        match mp::sys::peer::pidfd(self.fd()) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => {
+                mp::sys::wait::pidfd_open(self.peer.pid)
+            }
+            told => told,
+        }
+    }
+
     /// When it must have said more.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.deadline

@@ -83,7 +83,6 @@ impl Host {
         self.directory.path()
     }
 
-
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }

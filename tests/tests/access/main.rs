@@ -3,6 +3,8 @@
 #![cfg(target_os = "linux")]
 
 mod host;
+mod matrix;
+mod multi_user;
 mod throw_away;
 
 mp::enable_in_tests!();
