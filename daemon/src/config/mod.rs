@@ -187,6 +187,7 @@ impl Config {
             decay_after: of.decay_after.value,
             kill_after: of.kill_after.value,
             operators: of.access.value.operator_uids(source.environment.uid),
+            ..Settings::default()
         };
         Self {
             preload: of.preload.value,

@@ -7,7 +7,9 @@ use super::pool::POOLS_MAX;
 use super::queue::Ticket;
 use super::sight::Sight;
 use super::timers::Timer;
+use super::workers::Owner;
 use mpserverd_proto::client::{Reply, WorkerRef};
+use mpserverd_proto::death::Cause;
 use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::{PoolId, RequestId, WorkerId};
 use mpserverd_proto::limits::{QUEUE_PER_SESSION_MAX, QUEUE_TOTAL_MAX};
@@ -69,7 +71,7 @@ impl Core {
         }
         match ask {
             Ask::Open(spec) => self.open(session, id, spec),
-            Ask::Lease { pool, wait } => self.lease(session, id, pool, wait),
+            Ask::Lease { pool, wait, task: _, trace: _ } => self.lease(session, id, pool, wait),
             Ask::Cancel(target) => self.cancel(session, id, target),
             Ask::PoolModules { pool, wait } => self.pool_modules(session, id, pool, wait),
             Ask::Status => {
@@ -83,6 +85,10 @@ impl Core {
             Ask::Modules => {
                 let report = self.modules_report(self.sight(session));
                 self.reply(session, id, Reply::Modules(report));
+            }
+            Ask::Deaths(query) => {
+                let viewer = asker.peer;
+                self.reply(session, id, Reply::Deaths(self.deaths_report(viewer, &query)));
             }
             Ask::Kill { worker, signal } => self.kill(session, id, worker, signal),
         }
@@ -218,6 +224,13 @@ impl Core {
         let found = self.find_worker(worker, self.sight(session));
         match found {
             Ok(worker) => {
+                if let Some(Peer { uid, pid, .. }) = self.sessions.get(&session).map(|s| s.peer) {
+                    // A client that may not signal a worker of another user has the daemon do it.
+                    let own = self.workers.get(&worker).map(|worker| worker.owner);
+                    let own = own == Some(Owner::Client { pid: Some(pid) });
+                    let cause = if own { Cause::Client } else { Cause::Operator { uid, pid } };
+                    self.accuse_by_signal(worker, cause, signal);
+                }
                 self.out.push(Action::Signal { worker, signal });
                 self.reply(session, id, Reply::Done);
             }

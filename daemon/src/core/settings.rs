@@ -33,6 +33,8 @@ pub struct Settings {
     pub kill_after: Duration,
     /// Users who see and control everything, beside root.
     pub operators: Vec<u32>,
+    /// Certificates of deaths that are kept.
+    pub deaths_kept: usize,
 }
 
 impl Default for Settings {
@@ -52,6 +54,7 @@ impl Default for Settings {
             decay_after: Duration::from_secs(5),
             kill_after: Duration::from_secs(2),
             operators: Vec::new(),
+            deaths_kept: 1000,
         }
     }
 }

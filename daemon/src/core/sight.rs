@@ -43,11 +43,13 @@ impl Sight {
 impl Core {
     /// What this session sees.
     pub(super) fn sight(&self, session: SessionId) -> Sight {
-        match self.sessions.get(&session).map(|session| session.peer.uid) {
-            Some(uid) if self.settings.is_operator(uid) => Sight::All,
-            Some(uid) => Sight::Of(uid),
-            None => Sight::Of(u32::MAX),
-        }
+        let uid = self.sessions.get(&session).map_or(u32::MAX, |session| session.peer.uid);
+        self.sight_of(uid)
+    }
+
+    /// What this user sees.
+    pub(super) fn sight_of(&self, uid: u32) -> Sight {
+        if self.settings.is_operator(uid) { Sight::All } else { Sight::Of(uid) }
     }
 
     /// Whether a pool is of a user who is no operator: it must not keep operators from anything.

@@ -48,6 +48,7 @@ impl Server<'_> {
             | Request::Status
             | Request::Processes
             | Request::Modules
+            | Request::Deaths(_)
             | Request::Kill { .. } => access.admit(client, own),
             Request::Reload | Request::Stop { .. } => access.admit_to_control(client, own),
         }

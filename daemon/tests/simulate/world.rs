@@ -26,6 +26,7 @@ pub(crate) const KINDS: &[&str] = &[
     "modules",
     "status",
     "processes",
+    "deaths",
     "done",
     "reloaded",
     "unknown worker",
@@ -87,6 +88,7 @@ fn kind_of_reply(reply: &Reply) -> &'static str {
         Reply::Modules(_) => "modules",
         Reply::Status(_) => "status",
         Reply::Processes(_) => "processes",
+        Reply::Deaths(_) => "deaths",
         Reply::Done => "done",
         Reply::Reloaded(_) => "reloaded",
         Reply::Refused(Refusal::NoSuchWorker(_)) => "unknown worker",
@@ -226,6 +228,7 @@ impl World {
         settings.workers_max = rng.u64(1..30);
         settings.templates_max = rng.usize(1..8);
         settings.operators = vec![1000];
+        settings.deaths_kept = rng.usize(..30);
         settings
     }
 
