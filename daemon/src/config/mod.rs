@@ -98,6 +98,8 @@ pub struct Config {
     pub hugepages: bool,
     /// How and where to log.
     pub log: LogConfig,
+    /// Where it is written who asked for what; absolute.
+    pub audit_log: Option<PathBuf>,
     /// Where to write the pid; absolute.
     pub pid_file: Option<PathBuf>,
     /// Whether to detach from the terminal.
@@ -209,6 +211,7 @@ impl Config {
                 format: of.log_format.value,
                 file: of.log_file.value,
             },
+            audit_log: of.audit_log.value,
             pid_file: of.pid_file.value,
             daemonize: of.daemonize.value,
             draft,

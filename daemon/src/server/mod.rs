@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | [`access`] | what a client may ask |
+//! | [`audit`] | the log of who asked for what |
 //! | [`poller`] | epoll and what a readiness belongs to |
 //! | [`activation`] | sockets that a supervisor passed in |
 //! | [`listener`] | the socket file, its lock, accepting |
@@ -29,6 +30,7 @@
 mod access;
 mod actions;
 mod activation;
+mod audit;
 mod command;
 mod exec;
 mod listener;
@@ -124,6 +126,7 @@ struct Server<'a> {
     command: Option<Command>,
     launch: &'a mut Launch,
     supervisor: Supervisor,
+    audit: Option<audit::AuditLog>,
     /// Set when the loop is to end.
     end: Option<Result<(), ServeError>>,
 }
@@ -190,6 +193,8 @@ impl<'a> Server<'a> {
         let core = Core::new(Time::default(), env!("CARGO_PKG_VERSION"), pid, &socket, 1)
             .with_first_worker(first_worker())
             .with_uid(nix::unistd::geteuid().as_raw());
+        let audit = config.audit_log.as_deref().map(audit::AuditLog::open).transpose();
+        let audit = audit.map_err(ServeError::system("audit_log"))?;
         info!(socket, pid, "listening");
         Ok(Self {
             config,
@@ -208,6 +213,7 @@ impl<'a> Server<'a> {
             command,
             launch,
             supervisor: Supervisor::of_environment(),
+            audit,
             end: None,
         })
     }
@@ -230,6 +236,7 @@ impl<'a> Server<'a> {
             }
             self.expire_sessions();
             self.tell_supervisor();
+            self.audit.iter_mut().for_each(audit::AuditLog::retry);
             self.events.push_back(Event::Tick);
         }
     }
@@ -256,7 +263,9 @@ impl<'a> Server<'a> {
         let retry = self.listener.as_ref().and_then(Listener::retry_at);
         let orphans = self.workers.retry_at();
         let supervisor = self.supervisor.due();
-        let next = [core, sessions, retry, orphans, supervisor].into_iter().flatten().min()?;
+        let audit = self.audit.as_ref().and_then(audit::AuditLog::due);
+        let next =
+            [core, sessions, retry, orphans, supervisor, audit].into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 

@@ -92,7 +92,8 @@ impl Server<'_> {
                 let room = if clients > limit { Err(room) } else { Ok(()) };
                 let admitted = self.config.access.admit(&session.client, own_uid());
                 if let Err(refusal) = admitted.and(room) {
-                    let _ = session.refuse(refusal);
+                    let _ = session.refuse(refusal.clone());
+                    self.audit_stranger(id, &refusal);
                     return;
                 }
                 self.events.push_back(Event::SessionOpened { session: id, peer });
@@ -171,6 +172,7 @@ impl Server<'_> {
 
     /// Answers, and drops a client that does not take it.
     pub(super) fn answer(&mut self, session: SessionId, id: RequestId, reply: Reply) {
+        self.audit_answer(session, id, &reply);
         let Some(client) = self.sessions.get_mut(&session) else { return };
         if let Err(fault) = client.answer(id, reply, &[]) {
             self.close_session(session, &fault);
@@ -183,6 +185,7 @@ impl Server<'_> {
 
     fn request(&mut self, session: SessionId, call: Call, fds: Vec<OwnedFd>) {
         let Call { id, request } = call;
+        self.note(session, id, &request);
         if let Err(refusal) = self.permit(session, &request) {
             self.answer(session, id, Reply::Refused(refusal));
             return;
@@ -241,7 +244,11 @@ impl Server<'_> {
 
     /// Reads the configuration again; the core builds beside the old, and switches or refuses.
     pub(super) fn reload(&mut self, origin: Origin) {
-        let why = match self.config.reload() {
+        let read = self.config.reload().map_err(|findings| findings.to_string());
+        let path = read.as_ref().map_or(self.config.audit_log.clone(), |c| c.audit_log.clone());
+        // It may have been moved away, whatever becomes of the rest.
+        let audit = self.open_audit(path.as_deref());
+        let why = match read.and_then(|config| audit.map(|()| config)) {
             _ if self.previous.is_some() => "a reload is already in progress".to_owned(),
             Ok(mut config) => {
                 info!("reloading");
@@ -254,7 +261,7 @@ impl Server<'_> {
                 self.events.push_back(Event::Configured { origin, settings, preload });
                 return;
             }
-            Err(findings) => findings.to_string(),
+            Err(why) => why,
         };
         warn!("reload refused, everything is as it was: {why}");
         if let Some((session, id)) = origin {
@@ -270,6 +277,9 @@ impl Server<'_> {
         if !switched {
             self.recipes.of_configuration(&previous);
             self.config = previous;
+            if let Err(why) = self.open_audit(self.config.audit_log.clone().as_deref()) {
+                warn!("{why}");
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 //! A session that is too slow, too greedy or makes no sense is closed with a reason; nobody else
 //! notices.
 
+use super::audit::Notes;
 use crate::access::Client;
 use crate::core::Peer;
 use mp::sys::scm;
@@ -77,6 +78,8 @@ pub(super) struct Session {
     pub(super) peer: Peer,
     /// The same for the policy, with all groups.
     pub(super) client: Client,
+    /// What it has asked and opened, for the audit log.
+    pub(super) notes: Notes,
     /// Whether writing is watched.
     pub(super) watched_writes: bool,
 }
@@ -93,6 +96,7 @@ impl Session {
             deadline: Some(Instant::now() + hello),
             peer,
             client,
+            notes: Notes::default(),
             watched_writes: false,
         }
     }

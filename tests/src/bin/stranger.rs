@@ -11,8 +11,13 @@ fn main() {}
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use mp::{Fallback, StartMethod};
+    use mp::daemon::Connection;
+    use mp::{DaemonError, Fallback, StartMethod};
+    use mpserverd_proto::client::{Reply, Request, Target, TemplateSpec};
+    use mpserverd_proto::ids::PoolId;
+    use mpserverd_proto::template::OnPreloadError;
     use std::io::Write;
+    use std::os::fd::{AsFd, BorrowedFd};
 
     /// What the kernel says about a worker.
     #[mp::task]
@@ -111,6 +116,46 @@ mod linux {
         victims.into_iter().flat_map(attack).collect()
     }
 
+    /// Asks for a template and its modules by hand; says what came of it.
+    fn open_template(target: Target, modules: &[&str], fds: &[BorrowedFd<'_>]) -> String {
+        let socket = std::env::var("MPSERVERD_SOCKET").unwrap();
+        let mut daemon = Connection::open(std::path::Path::new(&socket), None).unwrap();
+        let request = Request::OpenTemplate(TemplateSpec {
+            target,
+            modules: modules.iter().map(ToString::to_string).collect(),
+            on_error: OnPreloadError::Fail,
+            environment: Vec::new(),
+        });
+        let pool = match daemon.call(&request, fds, None) {
+            Ok((Reply::Opened(pool), _)) => pool,
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => return format!("refused: {error}"),
+        };
+        match daemon.call(&Request::TemplateModules { pool, wait_ms: 60_000 }, &[], None) {
+            Ok((Reply::Modules(report), _)) => {
+                let modules = report.templates.iter().flat_map(|template| &template.modules);
+                format!("loaded: {:?}", modules.map(|module| &module.name).collect::<Vec<_>>())
+            }
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => format!("failed: {error}"),
+        }
+    }
+
+    /// Asks for workers of pools, and for the end of workers, that others have.
+    fn steal() -> Vec<String> {
+        let socket = std::env::var("MPSERVERD_SOCKET").unwrap();
+        let mut daemon = Connection::open(std::path::Path::new(&socket), None).unwrap();
+        let mut stolen = Vec::new();
+        for pool in 0..64 {
+            let lease =
+                Request::Lease { pool: PoolId(pool), wait_ms: 1000, task: None, trace: None };
+            if !matches!(daemon.call(&lease, &[], None), Err(DaemonError::Refused(_))) {
+                stolen.push(format!("pool {pool}"));
+            }
+        }
+        stolen
+    }
+
     pub(super) fn main() {
         let arguments = std::env::args().skip(1).collect::<Vec<_>>();
         let ctx = mp::get_context(StartMethod::ForkServer).with_fallback(Fallback::Fail);
@@ -143,6 +188,17 @@ mod linux {
                 let process = ctx.process::<attack_from_worker>((victims,)).start().unwrap();
                 process.result().unwrap().iter().for_each(|line| println!("{line}"));
             }
+            ["modules", ref modules @ ..] => {
+                println!("{}", open_template(Target::Modules, modules, &[]));
+            }
+            ["execute", path] => {
+                use std::os::unix::fs::OpenOptionsExt;
+                let file =
+                    std::fs::File::options().read(true).custom_flags(libc::O_PATH).open(path);
+                let target = Target::Executable { path: path.as_bytes().to_vec() };
+                println!("{}", open_template(target, &[], &[file.unwrap().as_fd()]));
+            }
+            ["steal"] => steal().iter().for_each(|line| println!("{line}")),
             _ => panic!("unknown arguments {arguments:?}"),
         }
     }

@@ -33,6 +33,13 @@ impl Held {
     }
 }
 
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.client.kill();
+        let _ = self.client.wait();
+    }
+}
+
 /// The user of a process.
 fn uid_of(pid: u32) -> u32 {
     use std::os::unix::fs::MetadataExt;
@@ -58,6 +65,8 @@ fn nobody_reaches_another_users_processes() {
         let reached = program::output(&mut host.stranger(uid, uid, &arguments));
         assert_eq!(reached, "worker\n", "uid {uid}");
     }
+    let stolen = program::output(&mut host.stranger(BERT, BERT, &["steal"]));
+    assert_eq!(stolen, "", "leases of others");
     for held in held {
         assert!(proc::is_running(held.worker));
         assert_eq!(held.end(), "-15");
