@@ -129,6 +129,14 @@ pub enum Fault {
     /// The two sides do not understand each other.
     #[error("protocol violation: {0}")]
     Protocol(String),
+    /// Its user may not.
+    #[error("uid {uid} may not {what}")]
+    NotPermitted {
+        /// The user.
+        uid: u32,
+        /// What it may not.
+        what: String,
+    },
 }
 
 /// A module or executable that could not be preloaded.

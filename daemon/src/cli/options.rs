@@ -174,6 +174,10 @@ pub struct Options {
     #[arg(long, value_name = "PATH", help_heading = "Logging", value_hint = ValueHint::FilePath)]
     pub log_file: Option<PathBuf>,
 
+    /// Write who asked for what to this file, a line of JSON each
+    #[arg(long, value_name = "PATH", help_heading = "Logging", value_hint = ValueHint::FilePath)]
+    pub audit_log: Option<PathBuf>,
+
     /// Read options from this file; the command line has the last word
     #[arg(long, value_name = "FILE", help_heading = "Configuration",
           value_hint = ValueHint::FilePath)]
@@ -248,6 +252,7 @@ impl Options {
         draft.log_level.overlay(self.log_level.clone(), HERE);
         draft.log_format.overlay(self.log_format, HERE);
         draft.log_file.overlay(path(&self.log_file), HERE);
+        draft.audit_log.overlay(path(&self.audit_log), HERE);
         draft.daemonize.overlay(self.background.daemonize.then_some(true), HERE);
         draft.pid_file.overlay(path(&self.background.pid_file), HERE);
     }

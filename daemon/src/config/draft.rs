@@ -163,6 +163,8 @@ draft! {
         log_format: LogFormat = LogFormat::default(),
         /// Where to, if not to standard error.
         log_file: Option<PathBuf> = None,
+        /// Where it is written who asked for what.
+        audit_log: Option<PathBuf> = None,
     }
     "Background" {
         /// Whether to detach from the terminal.

@@ -105,6 +105,8 @@ pub struct Config {
     pub metrics_address: Option<SocketAddr>,
     /// Whether others than this machine may reach that.
     pub metrics_public: bool,
+    /// Where it is written who asked for what; absolute.
+    pub audit_log: Option<PathBuf>,
     /// Where to write the pid; absolute.
     pub pid_file: Option<PathBuf>,
     /// Whether to detach from the terminal.
@@ -193,6 +195,7 @@ impl Config {
             refill_delay: of.refill_delay.value,
             decay_after: of.decay_after.value,
             kill_after: of.kill_after.value,
+            operators: of.access.value.operator_uids(source.environment.uid),
             ..Settings::default()
         };
         Self {
@@ -217,6 +220,7 @@ impl Config {
             },
             metrics_address: of.metrics_address.value,
             metrics_public: of.metrics_public.value,
+            audit_log: of.audit_log.value,
             pid_file: of.pid_file.value,
             daemonize: of.daemonize.value,
             draft,

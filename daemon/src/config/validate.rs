@@ -145,10 +145,10 @@ impl Rules<'_> {
                 self.refuse(&draft.socket, reason);
             }
         }
-        for setting in [&draft.socket, &draft.pid_file, &draft.log_file] {
+        for setting in [&draft.socket, &draft.pid_file, &draft.log_file, &draft.audit_log] {
             self.names_a_file(setting);
         }
-        let all = [&draft.socket, &draft.pid_file, &draft.log_file];
+        let all = [&draft.socket, &draft.pid_file, &draft.log_file, &draft.audit_log];
         for (index, setting) in all.iter().enumerate().filter(|(_, s)| s.value.is_some()) {
             if let Some(other) = all[..index].iter().find(|other| other.value == setting.value) {
                 self.refuse(setting, format!("is the same path as `{}`", other.key));

@@ -60,6 +60,9 @@ pub struct PoolSpec {
     pub modules: Vec<String>,
     /// What to do about a module that fails.
     pub on_error: OnPreloadError,
+    /// Whose it is; `None` is everybody's who is served. That nobody else opens it the loop sees
+    /// to.
+    pub uid: Option<u32>,
 }
 
 /// What a session asks of the core (the loop answers the rest by itself).

@@ -23,6 +23,7 @@
 //! | [`measures`] | what is counted for metrics |
 //! | `deaths.rs` | who caused a death, and the certificates of the last ones |
 //! | `probe.rs` | the proof that the whole path works |
+//! | `sight.rs` | who sees what of it |
 //! | `report.rs` | `status`, `modules` |
 //! | `processes.rs` | `ps`, page by page |
 //! | `explain.rs`, `story.rs` | why somebody waits, and how that is said |
@@ -47,6 +48,7 @@ mod reload;
 mod report;
 mod sessions;
 mod settings;
+mod sight;
 mod spares;
 mod stop;
 mod story;

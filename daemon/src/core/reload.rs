@@ -151,7 +151,7 @@ impl Core {
         }
         let preload = specs.keys().copied().collect();
         for (&id, pool) in &self.pools {
-            if pool.active.is_some() && !pool.preloaded {
+            if pool.active.is_some() && !pool.preloaded && !self.is_users(pool) {
                 specs.entry(id).or_insert_with(|| pool.spec.clone());
             }
         }
@@ -180,7 +180,7 @@ impl Core {
 
     fn loaded_modules(&self) -> BTreeSet<String> {
         let mut loaded = BTreeSet::new();
-        for pool in self.pools.values() {
+        for pool in self.pools.values().filter(|pool| !self.is_users(pool)) {
             let Some(template) = pool.active.and_then(|id| self.templates.get(&id)) else {
                 continue;
             };
@@ -307,6 +307,7 @@ impl Core {
             self.switch(pool_id, candidate);
         }
         self.begin_again();
+        self.renew_users();
         self.rebound();
         tracing::info!(generation = self.generation, "reload done");
         self.out.push(Action::ReloadEnded { switched: true });
@@ -325,9 +326,13 @@ impl Core {
         if std::mem::replace(&mut reload.joined, true) {
             return;
         }
+        let Some(reload) = &self.reload else { return };
         let late = |(id, pool): &(&PoolId, &super::pool::Pool)| {
             // What is preloaded no more goes on as it is until it is idle.
-            pool.active.is_some() && !pool.preloaded && !reload.candidates.contains_key(id)
+            pool.active.is_some()
+                && !pool.preloaded
+                && !self.is_users(pool)
+                && !reload.candidates.contains_key(id)
         };
         let late: Vec<_> =
             self.pools.iter().filter(late).map(|(id, pool)| (*id, pool.spec.clone())).collect();
@@ -351,6 +356,21 @@ impl Core {
         for (pool_id, template) in building {
             self.depart(template, Leave::Stop);
             if let Err(refusal) = self.ensure_template(pool_id) {
+                self.refuse_all(pool_id, &refusal);
+            }
+            self.tidy(pool_id);
+        }
+    }
+
+    /// Replaces the templates of users, which no reload waits for: their modules might never be
+    /// ready. Who asks meanwhile waits for the next one.
+    fn renew_users(&mut self) {
+        let users = self.pools.iter().filter(|(_, pool)| self.is_users(pool));
+        for pool_id in users.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.drop_template(pool_id);
+            if self.pools.get(&pool_id).is_some_and(|pool| pool.openers > 0)
+                && let Err(refusal) = self.ensure_template(pool_id)
+            {
                 self.refuse_all(pool_id, &refusal);
             }
             self.tidy(pool_id);

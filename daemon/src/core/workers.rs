@@ -40,6 +40,8 @@ pub(super) struct Worker {
     pub(super) template_name: Arc<str>,
     pub(super) generation: u32,
     pub(super) owner: Owner,
+    /// Whose it is: its client's; of a spare, its pool's, if that is one user's.
+    pub(super) uid: Option<u32>,
     /// Since when it has had that owner.
     pub(super) since: Time,
     /// The user that leased it.
@@ -109,6 +111,7 @@ impl Core {
             template_name: template.name.clone(),
             generation: template.generation,
             owner,
+            uid: self.pools.get(&template.pool).and_then(|pool| pool.spec.uid),
             since: self.now,
             client_uid: None,
             trace: None,
@@ -130,6 +133,7 @@ impl Core {
     ) -> Option<(u32, TemplateId, u32)> {
         let worker = self.workers.get_mut(&id)?;
         worker.owner = Owner::Client { pid: client.map(|client| client.pid) };
+        worker.uid = client.map(|client| client.uid).or(worker.uid);
         worker.client_uid = client.map(|client| client.uid);
         worker.since = self.now;
         let told = (worker.pid, worker.template, worker.generation);

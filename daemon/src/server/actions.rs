@@ -63,6 +63,7 @@ impl Server<'_> {
 
     /// Gives a spare to a client. If the client is gone by now, the spare ends with its socket.
     fn hand_over(&mut self, session: SessionId, id: RequestId, grant: Grant) {
+        self.audit_grant(session, id, grant);
         let Some((spare, pidfd)) = self.workers.take_spare(grant.worker) else { return };
         let Some(client) = self.sessions.get_mut(&session) else { return };
         let fds = [spare.job.as_fd(), spare.status.as_fd(), pidfd];

@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | [`access`] | what a client may ask |
+//! | [`audit`] | the log of who asked for what |
 //! | [`poller`] | epoll and what a readiness belongs to |
 //! | [`activation`] | sockets that a supervisor passed in |
 //! | [`listener`] | the socket file, its lock, accepting |
@@ -11,6 +12,8 @@
 //! | [`logs`] | who reads and follows the log |
 //! | [`evidence`] | what workers say about themselves |
 //! | [`recipes`] | what pools are built from |
+//! | [`owners`] | whose pools are, and as whom their processes run |
+//! | [`rights`] | what a client may read and execute |
 //! | [`exec`] | starting a template's process |
 //! | [`templates`] | the templates' control sockets |
 //! | [`workers`] | the descriptors of spares and workers, and how orphans end |
@@ -30,15 +33,18 @@
 mod access;
 mod actions;
 mod activation;
+mod audit;
 mod command;
 mod evidence;
 mod exec;
 mod listener;
 mod logs;
 mod notify;
+mod owners;
 mod poller;
 mod recipes;
 mod requests;
+mod rights;
 mod scrape;
 mod session;
 mod signals;
@@ -148,6 +154,7 @@ struct Server<'a> {
     /// When the loop last woke up.
     woke: Instant,
     followers: Followers,
+    audit: Option<audit::AuditLog>,
     /// Set when the loop is to end.
     end: Option<Result<(), ServeError>>,
 }
@@ -225,6 +232,8 @@ impl<'a> Server<'a> {
         let core = Core::new(Time::default(), env!("CARGO_PKG_VERSION"), pid, &socket, 1)
             .with_first_worker(first_worker())
             .with_uid(nix::unistd::geteuid().as_raw());
+        let audit = config.audit_log.as_deref().map(audit::AuditLog::open).transpose();
+        let audit = audit.map_err(ServeError::system("audit_log"))?;
         info!(socket, pid, "listening");
         Ok(Self {
             config,
@@ -239,7 +248,7 @@ impl<'a> Server<'a> {
             next_session: 1,
             templates: HashMap::new(),
             workers: Workers::default(),
-            recipes: Recipes::default(),
+            recipes: Recipes::new(access::own_uid()),
             events: VecDeque::new(),
             command,
             launch,
@@ -247,6 +256,7 @@ impl<'a> Server<'a> {
             scrapes,
             woke: started,
             followers: Followers::default(),
+            audit,
             end: None,
         })
     }
@@ -272,6 +282,7 @@ impl<'a> Server<'a> {
             self.expire_sessions();
             self.expire_readers();
             self.tell_supervisor();
+            self.audit.iter_mut().for_each(audit::AuditLog::retry);
             self.events.push_back(Event::Tick);
         }
     }
@@ -304,7 +315,8 @@ impl<'a> Server<'a> {
         let supervisor = self.supervisor.due();
         let readers = self.scrapes.deadline();
         let followers = self.followers.deadline();
-        let next = [core, sessions, retry, orphans, supervisor, readers, followers];
+        let audit = self.audit.as_ref().and_then(audit::AuditLog::due);
+        let next = [core, sessions, retry, orphans, supervisor, readers, followers, audit];
         let next = next.into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }

@@ -63,6 +63,7 @@ fn any_spec(rng: &mut Rng) -> PoolSpec {
         name: ["alpha", "p", "q"][usize::from(key) % 3].into(),
         modules: vec!["alpha".into(), "beta".into()],
         on_error: rng.choice(policies).unwrap_or_default(),
+        uid: (key > 2).then_some(2000),
     }
 }
 
@@ -122,7 +123,10 @@ fn any_event(rng: &mut Rng, due: bool) -> Event {
     let (pid, memory, code) = (rng.u32(..50), Memory::default(), rng.i32(-20..3));
     let name = String::from(["alpha", "beta", "p", "?"][rng.usize(..4)]);
     match rng.u32(..1000) {
-        0..60 => Event::SessionOpened { session, peer: Peer { pid, uid: 1000, gid: 1000 } },
+        0..60 => Event::SessionOpened {
+            session,
+            peer: Peer { pid, uid: 1000 + 1000 * (pid % 2), gid: 1000 },
+        },
         60..70 => Event::SessionClosed { session },
         70..400 => Event::Asked { session, id: any_request(rng), ask: any_ask(rng) },
         400..420 => {

@@ -55,6 +55,8 @@ pub(crate) enum Owner {
 pub(crate) struct Worker {
     pub(crate) template: TemplateId,
     pub(crate) owner: Owner,
+    /// Whose it is, once a client has it.
+    pub(crate) uid: Option<u32>,
     /// Its end is scheduled.
     pub(crate) ending: bool,
 }
@@ -165,7 +167,12 @@ impl World {
                 process.in_flight -= spares.len() as u32;
                 process.sent += spares.len() as u32;
                 for &(id, _) in spares {
-                    let worker = Worker { template: *template, owner: Owner::Pool, ending: false };
+                    let worker = Worker {
+                        template: *template,
+                        owner: Owner::Pool,
+                        uid: None,
+                        ending: false,
+                    };
                     assert!(self.workers.insert(id, worker).is_none(), "a worker id came twice");
                 }
                 for (id, _) in spares.clone() {

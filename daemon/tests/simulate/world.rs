@@ -234,6 +234,7 @@ impl World {
         settings.spares_max = rng.u32(1..40);
         settings.workers_max = rng.u64(1..30);
         settings.templates_max = rng.usize(1..8);
+        settings.operators = vec![1000];
         settings.deaths_kept = rng.usize(..30);
         settings
     }
@@ -247,7 +248,8 @@ impl World {
             1 | 2 => OnPreloadError::Ignore,
             _ => OnPreloadError::Warn,
         };
-        PoolSpec { key: PoolKey(vec![key]), name: format!("pool-{key}"), modules, on_error }
+        let (name, uid) = (format!("pool-{key}"), (key > 3).then_some(2000));
+        PoolSpec { key: PoolKey(vec![key]), name, modules, on_error, uid }
     }
 
     pub(crate) fn any_preload(&mut self) -> Vec<PoolSpec> {

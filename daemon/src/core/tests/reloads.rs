@@ -163,7 +163,7 @@ fn a_lease_of_the_old_generation_stays_good() {
     let new = built(&reload(&mut bench, vec![warn("p")]))[0];
     bench.ready_with_spares(new);
     assert!(bench.core.workers.contains_key(&grant.worker));
-    let status = bench.core.status_report();
+    let status = bench.core.status_report(sight::Sight::All);
     let row = status.templates.iter().find(|row| row.template == old).expect("it is shown");
     assert_eq!((row.generation, row.workers, row.spares), (1, 1, 0));
     assert_eq!(row.state, mpserverd_proto::report::TemplateState::Retiring);
