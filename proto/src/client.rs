@@ -116,6 +116,14 @@ pub enum Request {
     Attach(Attach),
     /// Certificates of the workers that have died.
     Deaths(DeathsQuery),
+    /// A client is about to send a signal to a worker that it leased, or that its user did: nobody
+    /// else is to be blamed for what that does.
+    Signals {
+        /// Which.
+        worker: WorkerId,
+        /// Signal number.
+        signal: i32,
+    },
 }
 
 /// A request with its number.

@@ -27,7 +27,13 @@ pub(crate) fn lease(
         request.forget_descriptors();
         grow_up(theirs, closure)
     })?;
-    Ok(Lease { pid: copy.pid, job: copy.socket, pidfd: copy.pidfd, status: Status::Child })
+    Ok(Lease {
+        pid: copy.pid,
+        job: copy.socket,
+        pidfd: copy.pidfd,
+        status: Status::Child,
+        origin: None,
+    })
 }
 
 /// A copy of this process, as its parent sees it.

@@ -8,11 +8,13 @@
 //! | [`spawn`] | this program, executed anew |
 //! | [`forkserver`] | a spare of the daemon's template, or what the fallback policy says |
 //! | [`child`] | a started worker: its outcome, its end, its signals |
+//! | [`cause`] | why a worker ended |
 //! | [`inbox`] | the outcome, packet by packet |
 //! | [`request`] | the job that says who the worker is to be |
 //!
 //! What must never be in here: anything that knows the type of a task.
 
+pub(crate) mod cause;
 pub(crate) mod child;
 pub(crate) mod cradle;
 pub(crate) mod fork;
@@ -42,6 +44,8 @@ pub(crate) struct Lease {
     pub(crate) job: OwnedFd,
     pub(crate) pidfd: OwnedFd,
     pub(crate) status: Status,
+    /// The daemon that leased it; none where it is this process's own child.
+    pub(crate) origin: Option<cause::Origin>,
 }
 
 /// Waits until one of these is readable (or at its end); false if the time passes first.

@@ -181,7 +181,9 @@ impl Config {
             refill_delay: of.refill_delay.value,
             decay_after: of.decay_after.value,
             kill_after: of.kill_after.value,
-            ..Settings::default()
+            deaths_kept: usize::try_from(of.deaths_kept.value).unwrap_or(usize::MAX),
+            slow_log: of.slow_log.value,
+            poison: of.poison.value,
         };
         Self {
             preload: of.preload.value,

@@ -84,6 +84,7 @@ impl Core {
         self.audit_waiting()?;
         self.audit_blocked()?;
         self.deaths.check(self.settings.deaths_kept)?;
+        self.poison.audit()?;
         self.timers.armed().try_for_each(|timer| self.audit_timer(timer))
     }
 
@@ -224,7 +225,7 @@ impl Core {
                 self.sessions.get(&session).is_some_and(|s| s.waiting.contains_key(&id))
             }
             Timer::Template(id) | Timer::Fork(id) => self.templates.contains_key(&id),
-            Timer::Worker(id) => self.workers.contains_key(&id),
+            Timer::Worker(id) | Timer::Slow(id) => self.workers.contains_key(&id),
             Timer::Refill(id) | Timer::ForkRetry(id) => {
                 self.pools.get(&id).is_some_and(|pool| pool.active.is_some())
             }

@@ -21,6 +21,8 @@
 //! | `reload.rs` | configuration: the first, and later ones beside what serves |
 //! | `stop.rs` | going down |
 //! | `deaths.rs` | who caused a death, and the certificates of the last ones |
+//! | `poison.rs` | tasks that are refused for the deaths of their workers |
+//! | `slow.rs` | when to look at a worker whose task runs long |
 //! | `probe.rs` | the proof that the whole path works |
 //! | `report.rs` | `status`, `ps`, `modules` |
 //! | `audit.rs` | what must be true after every event |
@@ -34,6 +36,7 @@ mod build;
 mod deaths;
 mod event;
 mod lease;
+mod poison;
 mod pool;
 mod probe;
 mod queue;
@@ -41,6 +44,7 @@ mod reload;
 mod report;
 mod sessions;
 mod settings;
+mod slow;
 mod spares;
 mod stop;
 mod template;
@@ -51,7 +55,7 @@ mod workers;
 
 pub use event::{Action, Ask, Event, Origin, Peer, PoolKey, PoolSpec, SessionId, Time};
 pub use pool::POOLS_MAX;
-pub use settings::Settings;
+pub use settings::{PoisonRule, Settings};
 
 use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
 use pool::Pool;
@@ -120,6 +124,7 @@ pub struct Core {
     stop: Option<Stop>,
     totals: Totals,
     deaths: deaths::Deaths,
+    poison: poison::Poison,
     /// The time of day when the last end was told, milliseconds since the epoch.
     wall_ms: u64,
 }
@@ -156,6 +161,7 @@ impl Core {
             stop: None,
             totals: Totals::default(),
             deaths: deaths::Deaths::default(),
+            poison: poison::Poison::default(),
             wall_ms: 0,
         }
     }
@@ -249,6 +255,7 @@ impl Core {
             Event::WorkerEnded { worker, record, last, stderr } => {
                 self.worker_ended(worker, record, last, stderr);
             }
+            Event::NotSlow { worker, again } => self.not_slow(worker, again),
             Event::ProbeDue => self.probe_due(),
             Event::Tick => self.tick(),
         }
@@ -262,6 +269,7 @@ impl Core {
                 Timer::Template(template) => self.template_expired(template),
                 Timer::Fork(template) => self.fork_expired(template),
                 Timer::Worker(worker) => self.worker_expired(worker),
+                Timer::Slow(worker) => self.slow_due(worker),
                 Timer::Refill(pool) => self.refill_due(pool),
                 Timer::ForkRetry(pool) => self.refill_due(pool),
                 Timer::Decay(pool) => self.decay_due(pool),

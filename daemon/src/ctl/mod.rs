@@ -6,6 +6,7 @@
 //! | `connect` | finding the daemon |
 //! | `control` | `ping`, `kill`, `reload`, `stop` |
 //! | `status`, `ps`, `modules` | the reports |
+//! | `deaths` | why workers ended |
 //! | `proc` | what the kernel says about a worker |
 //! | `table`, `screen`, `units` | how all that looks |
 //! | `arguments` | arguments of tasks out of words |
@@ -25,6 +26,7 @@ mod arguments;
 mod bench;
 mod connect;
 mod control;
+mod deaths;
 pub mod error;
 mod install;
 mod locate;
@@ -52,6 +54,7 @@ pub fn main(parsed: Mpctl) -> ExitCode {
     let done = match &parsed.command {
         Command::Status => status::main(socket, &screen),
         Command::Ps(options) => ps::main(socket, &screen, options),
+        Command::Deaths(options) => deaths::main(socket, &screen, options),
         Command::Modules => modules::main(socket, &screen),
         Command::Run(options) => run::main(socket, &screen, options),
         Command::Map(options) => map::main(socket, &screen, options),

@@ -15,6 +15,7 @@
 //! | [`signals`] | signals as readable descriptors |
 //! | [`notify`] | telling the supervisor |
 //! | [`command`] | the command of `mpserverd run` |
+//! | [`slow`] | what a worker does whose task runs long |
 //! | [`sweep`] | leaving no process behind |
 //!
 //! # Invariants
@@ -34,6 +35,7 @@ mod recipes;
 mod requests;
 mod session;
 mod signals;
+mod slow;
 mod sweep;
 mod templates;
 mod workers;

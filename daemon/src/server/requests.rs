@@ -218,6 +218,7 @@ impl Server<'_> {
             Request::Processes => Ask::Processes,
             Request::Modules => Ask::Modules,
             Request::Deaths(query) => Ask::Deaths(query),
+            Request::Signals { worker, signal } => Ask::Signals { worker, signal },
             Request::Kill { worker, signal } => Ask::Kill { worker, signal },
         };
         self.events.push_back(Event::Asked { session, id, ask });

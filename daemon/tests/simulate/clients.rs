@@ -28,6 +28,11 @@ pub(crate) struct Client {
     pub(crate) last: u64,
 }
 
+/// What a worker is leased for, if the client says so.
+pub(crate) fn any_task(rng: &mut fastrand::Rng) -> Option<String> {
+    rng.choice(["", "good", "bad"]).filter(|task| !task.is_empty()).map(str::to_owned)
+}
+
 /// Some deaths.
 pub(crate) fn any_query(rng: &mut fastrand::Rng) -> DeathsQuery {
     DeathsQuery { after: rng.u64(..20), limit: rng.u32(..20), worker: None, cause: None }
@@ -112,11 +117,9 @@ impl World {
             if self.chance(5) {
                 self.ask(session, Asked::Other, Ask::PoolModules { pool, wait });
             } else {
-                self.ask(
-                    session,
-                    Asked::Lease(pool),
-                    Ask::Lease { pool, wait, task: None, trace: None },
-                );
+                let task = any_task(&mut self.rng);
+                let ask = Ask::Lease { pool, wait, task, trace: None };
+                self.ask(session, Asked::Lease(pool), ask);
             }
         }
     }
@@ -141,6 +144,11 @@ impl World {
         let Some(session) = self.some_session() else { return };
         let ask = match self.rng.u8(..4) {
             0 => Ask::Processes,
+            2 if self.rng.bool() => {
+                let worker = self.rng.choice(self.workers.keys().copied().collect::<Vec<_>>());
+                let worker = worker.unwrap_or(WorkerId(3));
+                Ask::Signals { worker, signal: self.rng.i32(-2..70) }
+            }
             2 => Ask::Deaths(any_query(&mut self.rng)),
             1 => Ask::Modules,
             _ => Ask::Status,

@@ -149,7 +149,8 @@ fn any_event(rng: &mut Rng, due: bool) -> Event {
             Event::Spares { template, spares }
         }
         850..870 => Event::ForkFailed { template, missing: rng.u16(..40), message: name },
-        870..950 => ended(worker, code),
+        870..930 => ended(worker, code),
+        930..950 => Event::NotSlow { worker, again: Duration::from_millis(rng.u64(..99)) },
         _ => Event::Tick,
     }
 }
