@@ -124,6 +124,8 @@ pub enum Request {
         /// Signal number.
         signal: i32,
     },
+    /// The daemon's numbers as OpenMetrics text.
+    Metrics,
 }
 
 /// A request with its number.
@@ -200,6 +202,8 @@ pub enum Reply {
     Refused(Refusal),
     /// Certificates.
     Deaths(DeathsReport),
+    /// OpenMetrics text.
+    Metrics(String),
 }
 
 /// A reply with the number of its request.

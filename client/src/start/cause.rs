@@ -1,14 +1,13 @@
 //! Why a worker ended, as far as its client can know: by what it did itself, or from the daemon,
 //! which is asked only after an end that was none of a task's.
 
+use super::Origin;
 use super::forkserver::{Session, check_in, check_out};
 use crate::daemon::Connection;
 use crate::error::{DaemonError, Ending};
 use crate::reactor::until;
 use mpserverd_proto::client::{Reply, Request};
 use mpserverd_proto::death::{Cause, DeathsQuery};
-use mpserverd_proto::ids::WorkerId;
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -19,14 +18,6 @@ const PATIENCE: Duration = Duration::from_millis(250);
 const PAUSE: Duration = Duration::from_millis(3);
 /// How long one question of somebody who must not be kept may take.
 const GLANCE: Duration = Duration::from_millis(20);
-
-/// Whose worker it is.
-#[derive(Clone, Debug)]
-pub(crate) struct Origin {
-    /// The daemon's socket.
-    pub(crate) socket: Arc<Path>,
-    pub(crate) worker: WorkerId,
-}
 
 /// What the daemon says of a worker's end.
 pub(crate) enum Said {

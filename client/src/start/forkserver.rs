@@ -4,8 +4,7 @@
 //! the next lease while the job of the last one runs, so that a start is one message to a process
 //! that waits already.
 
-use super::cause::Origin;
-use super::{Lease, Status, wait_readable};
+use super::{Lease, Origin, Status, wait_readable};
 use crate::daemon::Connection;
 use crate::error::DaemonError;
 use crate::sys::environ;
@@ -284,6 +283,6 @@ fn lease_of(socket: &Path, reply: &Reply, fds: Vec<OwnedFd>) -> Result<Lease, Da
     let [job, status, pidfd]: [OwnedFd; FDS_PER_LEASE] = fds
         .try_into()
         .map_err(|_| DaemonError::Protocol("a lease without its descriptors".to_owned()))?;
-    let origin = Some(Origin { socket: socket.into(), worker: grant.worker });
-    Ok(Lease { pid: grant.pid, job, pidfd, status: Status::Pipe(status), origin })
+    let origin = Some(Origin { socket: socket.to_owned(), worker: grant.worker });
+    Ok(Lease { pid: grant.pid, origin, job, pidfd, status: Status::Pipe(status) })
 }

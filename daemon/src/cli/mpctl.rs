@@ -100,6 +100,16 @@ const CAUSES: [&str; 14] = [
     "unknown",
 ];
 
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  mpctl doctor
+      Everything, the running daemon included.
+  mpctl doctor --host-only
+      Before one is installed: would it run well here?
+
+Exit codes: 0 usable, perhaps at a price; 1 something needed is missing. With --json, findings have
+an `id` and a `state` (ok, note, warn, fail) for programs; both are stable.";
+
 /// Talk to a running mpserverd: look, run tasks, reload, stop.
 #[derive(Parser, Clone, Debug, PartialEq, Eq)]
 #[command(name = "mpctl", version, after_help = EXAMPLES)]
@@ -135,6 +145,8 @@ pub enum Command {
     /// Run a task once for every input, on several workers
     #[command(after_help = MAP_EXAMPLES)]
     Map(Map),
+    /// Print the daemon's numbers as OpenMetrics text
+    Metrics,
     /// Send a signal to a worker
     Kill(Kill),
     /// Read the configuration again and switch to new templates; on any fault nothing changes
@@ -145,9 +157,15 @@ pub enum Command {
     Ping,
     /// Measure how fast workers start
     Bench(Bench),
+    /// Check kernel, limits, units and daemon: what is missing, what that costs, what to do
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(Doctor),
     /// Put systemd's units where they belong, or take them away
     #[command(after_help = INSTALL_EXAMPLES)]
     InstallUnits(InstallUnits),
+    /// Let systemd start the next daemon beside workers of the last one; for ExecStopPost=
+    #[command(hide = true)]
+    ReleaseGroup,
     /// Print completions for a shell
     Completions {
         /// Which shell
@@ -310,6 +328,14 @@ pub struct InstallUnits {
     /// Remove them; a configuration stays
     #[arg(long, conflicts_with = "force")]
     pub uninstall: bool,
+}
+
+/// `mpctl doctor`.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Doctor {
+    /// Look at the machine only, not for a daemon
+    #[arg(long)]
+    pub host_only: bool,
 }
 
 /// `mpctl bench`.

@@ -93,7 +93,12 @@ pub enum Ask {
     /// `modules`.
     Modules,
     /// `deaths`.
-    Deaths(DeathsQuery),
+    Deaths {
+        /// Which.
+        query: DeathsQuery,
+        /// Whether the asker sees those of other users, too.
+        all: bool,
+    },
     /// A client is about to send a signal to a worker by itself.
     Signals {
         /// Which.

@@ -20,6 +20,7 @@
 //! | `attach.rs` | templates and workers of an earlier daemon |
 //! | `reload.rs` | configuration: the first, and later ones beside what serves |
 //! | `stop.rs` | going down |
+//! | [`measures`] | what is counted for metrics |
 //! | `deaths.rs` | who caused a death, and the certificates of the last ones |
 //! | `poison.rs` | tasks that are refused for the deaths of their workers |
 //! | `slow.rs` | when to look at a worker whose task runs long |
@@ -36,6 +37,7 @@ mod build;
 mod deaths;
 mod event;
 mod lease;
+pub mod measures;
 mod poison;
 mod pool;
 mod probe;
@@ -121,6 +123,7 @@ pub struct Core {
     blocked: VecDeque<PoolId>,
     reload: Option<Reload>,
     probe: probe::Probe,
+    measures: measures::Measures,
     stop: Option<Stop>,
     totals: Totals,
     deaths: deaths::Deaths,
@@ -158,6 +161,7 @@ impl Core {
             blocked: VecDeque::new(),
             reload: None,
             probe: probe::Probe::default(),
+            measures: measures::Measures::default(),
             stop: None,
             totals: Totals::default(),
             deaths: deaths::Deaths::default(),
@@ -211,6 +215,12 @@ impl Core {
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.templates.is_empty() && self.workers.is_empty() && self.totals.waiting == 0
+    }
+
+    /// The generation of the configuration that serves.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.generation
     }
 
     /// The daemon in three numbers: templates, workers handed over, requests that wait.

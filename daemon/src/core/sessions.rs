@@ -78,9 +78,9 @@ impl Core {
             Ask::Status => self.reply(session, id, Reply::Status(self.status_report())),
             Ask::Processes => self.reply(session, id, Reply::Processes(self.processes_report())),
             Ask::Modules => self.reply(session, id, Reply::Modules(self.modules_report())),
-            Ask::Deaths(query) => {
-                let viewer = asker.peer;
-                self.reply(session, id, Reply::Deaths(self.deaths_report(viewer, &query)));
+            Ask::Deaths { query, all } => {
+                let whose = (!all).then_some(asker.peer.uid);
+                self.reply(session, id, Reply::Deaths(self.deaths_report(whose, &query)));
             }
             Ask::Signals { worker, signal } => {
                 let uid = asker.peer.uid;

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`error`] | why a command failed, and its exit code |
 //! | `connect` | finding the daemon |
-//! | `control` | `ping`, `kill`, `reload`, `stop` |
+//! | `control` | `ping`, `metrics`, `kill`, `reload`, `stop` |
 //! | `status`, `ps`, `modules` | the reports |
 //! | `deaths` | why workers ended |
 //! | `proc` | what the kernel says about a worker |
@@ -15,6 +15,8 @@
 //! | [`map`] | `map`: a task for every input, and the engine under it |
 //! | `bench` | `bench` |
 //! | `install` | `install-units` |
+//! | `doctor` | `doctor` |
+//! | `group` | `release-group`, for units |
 //!
 //! # Invariants
 //!
@@ -27,7 +29,9 @@ mod bench;
 mod connect;
 mod control;
 mod deaths;
+mod doctor;
 pub mod error;
+mod group;
 mod install;
 mod locate;
 pub mod map;
@@ -58,11 +62,14 @@ pub fn main(parsed: Mpctl) -> ExitCode {
         Command::Modules => modules::main(socket, &screen),
         Command::Run(options) => run::main(socket, &screen, options),
         Command::Map(options) => map::main(socket, &screen, options),
+        Command::Metrics => control::metrics(socket, &screen),
         Command::Kill(options) => control::kill(socket, &screen, options),
         Command::Reload => control::reload(socket, &screen),
         Command::Stop(options) => control::stop(socket, &screen, options),
         Command::Ping => control::ping(socket, &screen),
         Command::Bench(options) => bench::main(socket, &screen, options),
+        Command::Doctor(options) => doctor::main(socket, &screen, options),
+        Command::ReleaseGroup => group::main(&screen),
         Command::InstallUnits(options) => install::main(&screen, options),
         Command::Completions { shell } => return pages::print_completions::<Mpctl>(*shell),
         Command::Man { out } => return pages::print_man::<Mpctl>(out.as_deref()),

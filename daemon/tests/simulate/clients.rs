@@ -149,7 +149,7 @@ impl World {
                 let worker = worker.unwrap_or(WorkerId(3));
                 Ask::Signals { worker, signal: self.rng.i32(-2..70) }
             }
-            2 => Ask::Deaths(any_query(&mut self.rng)),
+            2 => Ask::Deaths { query: any_query(&mut self.rng), all: self.rng.bool() },
             1 => Ask::Modules,
             _ => Ask::Status,
         };
@@ -175,6 +175,7 @@ impl World {
             client.asked.insert(RequestId(client.last), Asked::Other);
             (session, RequestId(client.last))
         });
+        self.reloading.get_or_insert(settings.spares_min);
         self.tell(Event::Configured { origin, settings, preload });
     }
 
@@ -185,8 +186,7 @@ impl World {
         let pid = self.next_pid();
         let modules = pool.modules.iter().map(|name| module(name)).collect();
         // Which pool it is for the core does not tell; a fork that comes names it by a lease.
-        let process =
-            Process { pool: PoolId(0), ready: true, retired: false, hangs: false, in_flight: 0 };
+        let process = Process { ready: true, ..Process::new(PoolId(0), 0) };
         self.templates.insert(template, process);
         let known = self.keys.iter().find(|(_, key)| **key == pool.key).map(|(id, _)| *id);
         if let (Some(known), Some(process)) = (known, self.templates.get_mut(&template)) {

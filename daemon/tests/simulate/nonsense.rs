@@ -71,7 +71,7 @@ fn any_ask(rng: &mut Rng) -> Ask {
         3..7 => Ask::Lease { pool, wait, task: None, trace: None },
         7 => Ask::Cancel(any_request(rng)),
         8 => Ask::PoolModules { pool, wait: Duration::MAX },
-        9 if rng.bool() => Ask::Deaths(any_query(rng)),
+        9 if rng.bool() => Ask::Deaths { query: any_query(rng), all: rng.bool() },
         9 => rng.choice([Ask::Status, Ask::Processes, Ask::Modules]).unwrap_or(Ask::Status),
         10 => Ask::Kill { worker: WorkerRef::Pid(rng.u32(..50)), signal: rng.i32(..) },
         _ => Ask::Kill { worker: WorkerRef::Id(WorkerId(rng.u64(..50))), signal: 9 },
