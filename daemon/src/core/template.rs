@@ -5,6 +5,7 @@ use super::Core;
 use super::event::{Action, Time};
 use super::measures::ForkTimes;
 use super::timers::Timer;
+use mpserverd_proto::death::Cause;
 use mpserverd_proto::error::{Fault, PreloadError, Stage};
 use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
 use mpserverd_proto::template::{Memory, ModuleReport};
@@ -301,6 +302,10 @@ impl Core {
         match leave {
             Leave::Retire => self.leave(id, Phase::Retiring, Some(Action::Retire { template: id })),
             Leave::Stop => {
+                // It kills those that it still has.
+                let of = self.workers.iter().filter(|(_, worker)| worker.template == id);
+                let of: Vec<_> = of.map(|(worker, _)| *worker).collect();
+                of.into_iter().for_each(|worker| self.accuse(worker, Cause::DaemonStop));
                 self.leave(id, Phase::Stopping, Some(Action::StopTemplate { template: id }));
             }
             Leave::Exiting => self.leave(id, Phase::Stopping, None),

@@ -22,6 +22,7 @@
 //! | [`scrape`] | metrics over HTTP |
 //! | [`notify`] | telling the supervisor |
 //! | [`command`] | the command of `mpserverd run` |
+//! | [`slow`] | what a worker does whose task runs long |
 //! | [`sweep`] | leaving no process behind |
 //!
 //! # Invariants
@@ -48,6 +49,7 @@ mod rights;
 mod scrape;
 mod session;
 mod signals;
+mod slow;
 mod sweep;
 mod templates;
 mod workers;
