@@ -83,6 +83,9 @@ fn subscriber(
 ) -> Box<dyn Subscriber + Send + Sync> {
     let builder: SubscriberBuilder<_, _, _, _> = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::builder().parse_lossy(level.directives()))
+        // A log that cannot be written (a full disk, a closed pipe) is no reason to do anything else;
+        // the words about it would go to standard error, and fail in a panic where that is the log.
+        .log_internal_errors(false)
         .with_writer(writer);
     match style {
         Style::Text { colours } => Box::new(builder.with_ansi(colours).finish()),

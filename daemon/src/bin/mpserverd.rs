@@ -75,8 +75,16 @@ fn serve(
     launch: &mut Launch,
 ) -> Result<ExitCode, (u8, String)> {
     let pid_file = config.pid_file.as_deref().map(PidFile::create).transpose();
-    let _pid_file = pid_file.map_err(|error| (EXIT_SYSTEM, error.to_string()))?;
+    let (_pid_file, missing) = match pid_file {
+        Ok(pid_file) => (pid_file, None),
+        // Work is worth more than the note of who does it.
+        Err(error) if error.is_for_want_of_room() => (None, Some(error)),
+        Err(error) => return Err((EXIT_SYSTEM, error.to_string())),
+    };
     logging::init(&config.log).map_err(|error| (EXIT_SYSTEM, error.to_string()))?;
+    if let Some(error) = missing {
+        tracing::warn!("serving without a pid file: {error}");
+    }
     serve::run(config, command, launch).map_err(|error| (error.exit_code(), error.to_string()))
 }
 

@@ -69,6 +69,16 @@ Examples:
 Files that somebody changed are not overwritten without --force; a configuration never is. What to run
 next is printed, and nothing is started.";
 
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  mpctl doctor
+      Everything, the running daemon included.
+  mpctl doctor --host-only
+      Before one is installed: would it run well here?
+
+Exit codes: 0 usable, perhaps at a price; 1 something needed is missing. With --json, findings have
+an `id` and a `state` (ok, note, warn, fail) for programs; both are stable.";
+
 /// Talk to a running mpserverd: look, run tasks, reload, stop.
 #[derive(Parser, Clone, Debug, PartialEq, Eq)]
 #[command(name = "mpctl", version, after_help = EXAMPLES)]
@@ -113,9 +123,15 @@ pub enum Command {
     Ping,
     /// Measure how fast workers start
     Bench(Bench),
+    /// Check kernel, limits, units and daemon: what is missing, what that costs, what to do
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(Doctor),
     /// Put systemd's units where they belong, or take them away
     #[command(after_help = INSTALL_EXAMPLES)]
     InstallUnits(InstallUnits),
+    /// Let systemd start the next daemon beside workers of the last one; for ExecStopPost=
+    #[command(hide = true)]
+    ReleaseGroup,
     /// Print completions for a shell
     Completions {
         /// Which shell
@@ -258,6 +274,14 @@ pub struct InstallUnits {
     /// Remove them; a configuration stays
     #[arg(long, conflicts_with = "force")]
     pub uninstall: bool,
+}
+
+/// `mpctl doctor`.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Doctor {
+    /// Look at the machine only, not for a daemon
+    #[arg(long)]
+    pub host_only: bool,
 }
 
 /// `mpctl bench`.

@@ -16,9 +16,9 @@ fn the_definition_is_sound() {
 
 #[test]
 fn every_example_parses() {
-    let texts = [EXAMPLES, RUN_EXAMPLES, MAP_EXAMPLES];
+    let texts = [EXAMPLES, RUN_EXAMPLES, MAP_EXAMPLES, DOCTOR_EXAMPLES];
     let lines: Vec<_> = texts.into_iter().flat_map(examples).collect();
-    assert!(lines.len() >= 11, "{lines:?}");
+    assert!(lines.len() >= 13, "{lines:?}");
     for line in lines {
         assert!(parse(&line).is_ok(), "{line}: {}", parse(&line).expect_err("failed"));
     }

@@ -14,6 +14,8 @@
 //! | [`map`] | `map`: a task for every input, and the engine under it |
 //! | `bench` | `bench` |
 //! | `install` | `install-units` |
+//! | `doctor` | `doctor` |
+//! | `group` | `release-group`, for units |
 //!
 //! # Invariants
 //!
@@ -25,7 +27,9 @@ mod arguments;
 mod bench;
 mod connect;
 mod control;
+mod doctor;
 pub mod error;
+mod group;
 mod install;
 mod locate;
 pub mod map;
@@ -61,6 +65,8 @@ pub fn main(parsed: Mpctl) -> ExitCode {
         Command::Stop(options) => control::stop(socket, &screen, options),
         Command::Ping => control::ping(socket, &screen),
         Command::Bench(options) => bench::main(socket, &screen, options),
+        Command::Doctor(options) => doctor::main(socket, &screen, options),
+        Command::ReleaseGroup => group::main(&screen),
         Command::InstallUnits(options) => install::main(&screen, options),
         Command::Completions { shell } => return pages::print_completions::<Mpctl>(*shell),
         Command::Man { out } => return pages::print_man::<Mpctl>(out.as_deref()),

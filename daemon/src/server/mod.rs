@@ -2,6 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | [`access`] | what a client may ask |
 //! | [`poller`] | epoll and what a readiness belongs to |
 //! | [`activation`] | sockets that a supervisor passed in |
 //! | [`listener`] | the socket file, its lock, accepting |
@@ -24,6 +25,7 @@
 //! core's. It never forks (templates are executed by `posix_spawn`), never loads a module, and
 //! never sees a job. A peer's fault closes that peer's connection and nothing else.
 
+mod access;
 mod actions;
 mod activation;
 mod command;
@@ -40,7 +42,7 @@ mod sweep;
 mod templates;
 mod workers;
 
-use crate::cli::EXIT_SYSTEM;
+use crate::cli::{EXIT_SYSTEM, EXIT_USAGE};
 use crate::config::Config;
 use crate::core::{Core, Event, SessionId, Time};
 use crate::launch::Launch;
@@ -48,6 +50,7 @@ use command::Command;
 use listener::Listener;
 use mpserverd_proto::error::PreloadError;
 use mpserverd_proto::ids::{TemplateId, WorkerId};
+use nix::time::{ClockId, clock_gettime};
 use notify::Supervisor;
 use poller::{Poller, Source};
 use recipes::Recipes;
@@ -83,6 +86,12 @@ pub enum ServeError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The kernel, or a filter of its calls, has no pidfds for us.
+    #[error(
+        "cannot use pidfds: {0}; mpserverd needs Linux 5.10 or later, and a seccomp profile (of the \
+         container, of the unit) that allows pidfd_open and pidfd_send_signal; see `mpctl doctor`"
+    )]
+    Kernel(std::io::Error),
     /// The system refused.
     #[error("{call}: {source}")]
     System {
@@ -97,7 +106,11 @@ impl ServeError {
     /// The exit code for it.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        EXIT_SYSTEM
+        match self {
+            // The next attempt would fail the same way.
+            Self::Kernel(_) => EXIT_USAGE,
+            _ => EXIT_SYSTEM,
+        }
     }
 
     fn system(call: &'static str) -> impl Fn(std::io::Error) -> Self {
@@ -145,6 +158,7 @@ pub(crate) fn run(
     command: Option<Vec<OsString>>,
     launch: &mut Launch,
 ) -> Result<ExitCode, ServeError> {
+    check_kernel()?;
     prepare_process()?;
     let command = command.map(Command::new);
     let mut server = Server::new(config, command, launch)?;
@@ -153,6 +167,15 @@ pub(crate) fn run(
     let code = server.command.as_ref().and_then(Command::exit_code);
     server.clean_up();
     ended.map(|()| code.unwrap_or(ExitCode::SUCCESS))
+}
+
+/// Without pidfds the daemon could neither see that somebody ended nor send a signal to the right
+/// one. Asked once, so that the reason is told here and not by the first template that fails.
+fn check_kernel() -> Result<(), ServeError> {
+    use mp::sys::wait;
+    use std::os::fd::AsFd;
+    let own = wait::pidfd_open(std::process::id());
+    own.and_then(|own| wait::signal(own.as_fd(), 0)).map_err(ServeError::Kernel)
 }
 
 /// What the process must have before it opens anything.
@@ -181,7 +204,7 @@ impl<'a> Server<'a> {
         launch: &'a mut Launch,
     ) -> Result<Self, ServeError> {
         // First, while no descriptor of ours can have a number that a supervisor announced.
-        let listener = Listener::open(&config.socket)?;
+        let listener = Listener::open(&config.socket, config.access.is_shared())?;
         // Templates come back to where clients come.
         listener.path().clone_into(&mut config.socket);
         let poller = Poller::new().map_err(ServeError::system("epoll"))?;
@@ -339,7 +362,7 @@ impl<'a> Server<'a> {
     }
 }
 
-/// The time of day.
+/// The date, for people. Nothing is timed by it: it jumps.
 fn epoch_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     since.as_millis() as u64
@@ -347,8 +370,10 @@ fn epoch_ms() -> u64 {
 
 /// Where ids of workers begin: above those of any earlier daemon, whose workers may still live.
 fn first_worker() -> u64 {
+    // Workers do not outlive the machine; and this clock, unlike the date, never goes back.
+    let since = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
     // More than the earlier daemon can have given: it never made a thousand workers a millisecond.
-    epoch_ms() << 10
+    (since.as_millis() as u64) << 10
 }
 
 /// A worker's place in the tables, for messages.
