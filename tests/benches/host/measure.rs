@@ -123,7 +123,9 @@ fn with_workers(count: usize) -> Result<Vec<String>, String> {
     for worker in &workers {
         worker.kill().map_err(text)?;
     }
-    workers.iter().for_each(|worker| drop(worker.join()));
+    for worker in &workers {
+        worker.join();
+    }
     let resident = format!("{:.1} MiB", resident as f64 / 1024.0);
     Ok(vec![count.to_string(), status, ps, metrics, resident])
 }
