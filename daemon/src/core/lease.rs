@@ -250,11 +250,13 @@ impl Core {
         }
         template.in_flight += u32::from(count);
         template.forks.asked(self.now, count);
+        let generation = template.generation;
         let first = WorkerId(self.next.worker);
         self.next.worker = self.next.worker.saturating_add(u64::from(count));
         self.out.push(Action::Fork { template: id, first, count });
         if !self.timers.is_set(Timer::Fork(id)) {
-            self.timers.set(Timer::Fork(id), self.now, self.settings.handshake_timeout);
+            let limit = self.settings_of(generation).handshake_timeout;
+            self.timers.set(Timer::Fork(id), self.now, limit);
         }
     }
 
