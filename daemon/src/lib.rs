@@ -2,6 +2,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`access`] | who may use the daemon, and what of it |
 //! | [`cli`] | the command lines of both programs, completions, man pages |
 //! | [`config`] | options from file, environment and command line; names and files of modules |
 //! | [`logging`] | where log lines go and what they look like |
@@ -14,6 +15,7 @@
 //! | [`ctl`] | what the commands of `mpctl` do |
 //! | `tasks` | tasks that every host of modules has (Unix) |
 
+pub mod access;
 pub mod cli;
 pub mod config;
 pub mod core;

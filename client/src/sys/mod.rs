@@ -22,6 +22,7 @@
 //! | `halves` | the half of a 64-bit atomic that a futex watches |
 //! | `identity` | who a process is, whatever happens to its pid |
 //! | `mapping` | sealed shared memory, and views of what lies in it |
+//! | [`peer`] | who is at the other end of a socket |
 //! | `room` | huge pages for large messages |
 //! | `slice` | slices of bytes, seen through a type parameter |
 //!
@@ -47,6 +48,7 @@ pub(crate) mod lend;
 pub(crate) mod mapping;
 pub(crate) mod object;
 pub mod packet;
+pub mod peer;
 pub(crate) mod room;
 pub mod scm;
 pub(crate) mod slice;

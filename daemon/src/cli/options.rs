@@ -1,6 +1,7 @@
 //! Options of the daemon. Each is also a key of the configuration file, with `_` for `-`.
 
 use super::parsers::{LevelParser, choice};
+use crate::access::names::{self, Named};
 use crate::config::Environment;
 use crate::config::draft::Draft;
 use crate::config::finding::Origin;
@@ -117,6 +118,23 @@ pub struct Options {
           hide_short_help = true)]
     pub frame_timeout: Option<Duration>,
 
+    /// Give workers to this user, by name or number; may be given more than once
+    ///
+    /// These users come on top of those of the file. A daemon of root starts their templates as
+    /// themselves; any other daemon runs their workers as its own user.
+    #[arg(long, value_name = "USER", help_heading = "Access", value_parser = names::user,
+          value_hint = ValueHint::Username)]
+    pub allow_user: Vec<Named>,
+
+    /// Give workers to members of this group; may be given more than once
+    #[arg(long, value_name = "GROUP", help_heading = "Access", value_parser = names::group)]
+    pub allow_group: Vec<Named>,
+
+    /// Let this user see and control everything, in place of the daemon's own; root always does
+    #[arg(long, value_name = "USER", help_heading = "Access", value_parser = names::user,
+          value_hint = ValueHint::Username, hide_short_help = true)]
+    pub operator: Vec<Named>,
+
     /// What a stop does to workers that run [default: wait]
     #[arg(long, value_name = "POLICY", help_heading = "Stopping",
           value_parser = choice::<StopPolicy>())]
@@ -190,6 +208,7 @@ impl Options {
             folders.append(&mut draft.module_path.value);
             draft.module_path.overlay(Some(folders), HERE);
         }
+        self.overlay_access(draft);
         draft.on_preload_error.overlay(self.on_preload_error, HERE);
         draft.preload_timeout.overlay(self.preload_timeout, HERE);
         draft.handshake_timeout.overlay(self.handshake_timeout, HERE);
@@ -217,6 +236,20 @@ impl Options {
         draft.log_file.overlay(path(&self.log_file), HERE);
         draft.daemonize.overlay(self.background.daemonize.then_some(true), HERE);
         draft.pid_file.overlay(path(&self.background.pid_file), HERE);
+    }
+
+    /// Users and groups add up with those of the file; operators are replaced.
+    fn overlay_access(&self, draft: &mut Draft) {
+        if self.allow_user.is_empty() && self.allow_group.is_empty() && self.operator.is_empty() {
+            return;
+        }
+        let mut access = draft.access.value.clone();
+        access.users.extend(self.allow_user.iter().cloned());
+        access.groups.extend(self.allow_group.iter().cloned());
+        if !self.operator.is_empty() {
+            access.operators = Some(self.operator.clone());
+        }
+        draft.access.overlay(Some(access), Origin::CommandLine);
     }
 }
 

@@ -6,6 +6,7 @@
 use super::finding::{Finding, Origin};
 use super::toml_value::TomlValue;
 use super::values::{LogFormat, LogLevel, Spares};
+use crate::access::Access;
 use crate::core::Settings;
 use mpserverd_proto::client::StopPolicy;
 use mpserverd_proto::template::OnPreloadError;
@@ -135,6 +136,10 @@ draft! {
         hello_timeout: Duration = Duration::from_secs(5),
         /// How long a message may take from its first byte to its last.
         frame_timeout: Duration = Duration::from_secs(10),
+    }
+    "Access" {
+        /// Who may use the daemon, and what of it.
+        access: Access = Access::default(),
     }
     "Stopping" {
         /// What a stop does to workers.

@@ -5,6 +5,7 @@
 //! | [`draft`] | every option once, with its default and where its value came from |
 //! | [`values`] | how values are spelt, on the command line and in the file |
 //! | [`toml_value`] | how each type stands in the file |
+//! | `access` | how the table `[access]` stands in it |
 //! | `file` | reading the file, with every finding and its place |
 //! | `validate` | ranges, and the rules between options |
 //! | [`environment`] | environment variables, directory, default socket |
@@ -15,6 +16,7 @@
 //!
 //! Nothing here opens a socket, starts a process, logs, or keeps state between two loads.
 
+mod access;
 pub mod draft;
 pub mod elf;
 pub mod environment;
@@ -31,6 +33,7 @@ pub mod values;
 pub use environment::{Environment, default_socket};
 pub use finding::{Finding, Findings};
 
+use crate::access::Access;
 use crate::cli::options::Options;
 use crate::core::Settings;
 use draft::Draft;
@@ -79,6 +82,8 @@ pub struct Config {
     pub stop_policy: StopPolicy,
     /// How long it waits for them.
     pub stop_grace: Duration,
+    /// Who may use the daemon, and what of it.
+    pub access: Access,
     /// Clients at once.
     pub clients_max: usize,
     /// How long a client may take to say hello.
@@ -191,6 +196,7 @@ impl Config {
             settings,
             stop_policy: of.stop_policy.value,
             stop_grace: of.grace.value,
+            access: of.access.value,
             clients_max: usize::try_from(of.max_clients.value).unwrap_or(usize::MAX),
             hello_deadline: of.hello_timeout.value,
             frame_deadline: of.frame_timeout.value,

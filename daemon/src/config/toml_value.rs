@@ -25,7 +25,7 @@ pub trait TomlValue: Sized {
     fn write(&self) -> Option<String>;
 }
 
-fn text<'v>(value: &'v Spanned<DeValue<'_>>, what: &str) -> Result<&'v str, Misfit> {
+pub(super) fn text<'v>(value: &'v Spanned<DeValue<'_>>, what: &str) -> Result<&'v str, Misfit> {
     let found = value.get_ref();
     found.as_str().ok_or_else(|| {
         (value.span(), format!("takes {what} in quotes, this is a TOML {}", found.type_str()))
@@ -40,7 +40,7 @@ fn from_text<T>(
     parse(text(value, what)?).map_err(|reason| (value.span(), reason))
 }
 
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
@@ -53,7 +53,7 @@ fn path(value: &Spanned<DeValue<'_>>) -> Result<PathBuf, Misfit> {
     Err((value.span(), format!("`{}` is not an absolute path", path.display())))
 }
 
-fn list<T>(
+pub(super) fn list<T>(
     value: &Spanned<DeValue<'_>>,
     what: &str,
     item: impl Fn(&Spanned<DeValue<'_>>) -> Result<T, Misfit>,

@@ -2,6 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | [`access`] | what a client may ask |
 //! | [`poller`] | epoll and what a readiness belongs to |
 //! | [`activation`] | sockets that a supervisor passed in |
 //! | [`listener`] | the socket file, its lock, accepting |
@@ -23,6 +24,7 @@
 //! core's. It never forks (templates are executed by `posix_spawn`), never loads a module, and
 //! never sees a job. A peer's fault closes that peer's connection and nothing else.
 
+mod access;
 mod actions;
 mod activation;
 mod command;
@@ -191,7 +193,7 @@ impl<'a> Server<'a> {
         launch: &'a mut Launch,
     ) -> Result<Self, ServeError> {
         // First, while no descriptor of ours can have a number that a supervisor announced.
-        let listener = Listener::open(&config.socket)?;
+        let listener = Listener::open(&config.socket, config.access.is_shared())?;
         // Templates come back to where clients come.
         listener.path().clone_into(&mut config.socket);
         let poller = Poller::new().map_err(ServeError::system("epoll"))?;

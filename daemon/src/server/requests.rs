@@ -1,10 +1,11 @@
 //! Clients: accepting them, hearing them, and turning what they ask into events.
 
 use super::Server;
+use super::access::{identify, own_uid};
 use super::poller::{Readiness, Source};
 use super::session::{Fault, Session};
 use super::templates::TemplateProcess;
-use crate::core::{Ask, Event, Origin, Peer, PoolKey, SessionId};
+use crate::core::{Ask, Event, Origin, PoolKey, SessionId};
 use mp::sys::board::Board;
 use mpserverd_proto::client::{Call, Pong, Reply, Request};
 use mpserverd_proto::codec;
@@ -13,7 +14,6 @@ use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::RequestId;
 use mpserverd_proto::template::Attach;
 use nix::errno::Errno;
-use nix::sys::socket::{getsockopt, sockopt};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
@@ -61,9 +61,8 @@ impl Server<'_> {
     }
 
     fn welcome(&mut self, socket: OwnedFd) {
-        let Ok(peer) = getsockopt(&socket, sockopt::PeerCredentials) else { return };
-        let peer = Peer { pid: peer.pid() as u32, uid: peer.uid(), gid: peer.gid() };
-        let session = Session::new(socket, peer, self.config.hello_deadline);
+        let Ok((peer, client)) = identify(&socket) else { return };
+        let session = Session::new(socket, peer, client, self.config.hello_deadline);
         let id = SessionId(self.next_session);
         if self.poller.add(session.fd(), Source::Session(id), false).is_ok() {
             self.next_session += 1;
@@ -85,9 +84,11 @@ impl Server<'_> {
         match session.read(self.config.frame_deadline) {
             Ok(true) => {
                 let limit = self.config.clients_max;
-                if clients > limit {
-                    let limit = limit as u64;
-                    let _ = session.refuse(Refusal::TooManyClients { limit });
+                let room = Refusal::TooManyClients { limit: limit as u64 };
+                let room = if clients > limit { Err(room) } else { Ok(()) };
+                let admitted = self.config.access.admit(&session.client, own_uid());
+                if let Err(refusal) = admitted.and(room) {
+                    let _ = session.refuse(refusal);
                     return;
                 }
                 self.events.push_back(Event::SessionOpened { session: id, peer });
@@ -221,22 +222,6 @@ impl Server<'_> {
             Request::Kill { worker, signal } => Ask::Kill { worker, signal },
         };
         self.events.push_back(Event::Asked { session, id, ask });
-    }
-
-    /// Templates belong to one user: only that user gets workers. Root may also look and control.
-    fn permit(&self, session: SessionId, request: &Request) -> Result<(), Refusal> {
-        let own = nix::unistd::geteuid().as_raw();
-        let Some(client) = self.sessions.get(&session) else { return Ok(()) };
-        let uid = client.peer.uid;
-        let why = match request {
-            _ if uid == own => return Ok(()),
-            Request::OpenTemplate(_) | Request::Lease { .. } | Request::Attach(_) => {
-                format!("workers of this daemon run as uid {own}; start a daemon of your own")
-            }
-            _ if uid == 0 => return Ok(()),
-            _ => format!("this daemon belongs to uid {own}"),
-        };
-        Err(Refusal::NotPermitted { uid, why })
     }
 
     /// Reads the configuration again; the core builds beside the old, and switches or refuses.
