@@ -12,6 +12,7 @@
 //! | [`serve`] | from a configuration to a daemon that serves |
 //! | `server` | the loop and its I/O (Linux) |
 //! | [`core`] | the daemon's book, without I/O |
+//! | [`metrics`] | the daemon's numbers as OpenMetrics text |
 //! | [`ctl`] | what the commands of `mpctl` do |
 //! | `tasks` | tasks that every host of modules has (Unix) |
 
@@ -28,6 +29,7 @@ pub mod ctl;
 pub mod daemonize;
 pub mod launch;
 pub mod logging;
+pub mod metrics;
 pub mod pid_file;
 pub mod serve;
 #[cfg(target_os = "linux")]

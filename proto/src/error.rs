@@ -219,6 +219,9 @@ pub enum Refusal {
         /// What the system said.
         message: String,
     },
+    /// Nobody here has that number.
+    #[error("nothing is known about {0}: this daemon has no such worker, template or client")]
+    NothingKnown(String),
 }
 
 fn retry_hint(after_ms: Option<u64>) -> String {

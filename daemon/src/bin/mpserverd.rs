@@ -33,7 +33,7 @@ fn start(options: Options, purpose: Purpose, command: Option<Vec<OsString>>) -> 
         Err(findings) => return complain(EXIT_USAGE, &findings.to_string()),
     };
     if check {
-        return pages::print(config.show().as_bytes());
+        return show(&config);
     }
     let mut launch = Launch::foreground();
     #[cfg(unix)]
@@ -54,6 +54,18 @@ fn start(options: Options, purpose: Purpose, command: Option<Vec<OsString>>) -> 
         }
         Err((code, reason)) => complain(code, &reason),
     }
+}
+
+/// `--check`: the configuration in force, or what is wrong with the modules that it must have.
+fn show(config: &Config) -> ExitCode {
+    if let Err(findings) = config.check_modules() {
+        return complain(EXIT_USAGE, &findings.to_string());
+    }
+    for finding in config.module_findings() {
+        // The daemon would start without it.
+        let _ = writeln!(std::io::stderr(), "warning: {finding}");
+    }
+    pages::print(config.show().as_bytes())
 }
 
 /// What is left once the process is the one that stays.

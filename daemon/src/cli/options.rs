@@ -5,10 +5,11 @@ use crate::access::names::{self, Named};
 use crate::config::Environment;
 use crate::config::draft::Draft;
 use crate::config::finding::Origin;
-use crate::config::values::{LogFormat, LogLevel, Spares, duration};
+use crate::config::values::{LogFormat, LogLevel, Spares, address, duration};
 use clap::{Args, ValueHint};
 use mpserverd_proto::client::StopPolicy;
 use mpserverd_proto::template::OnPreloadError;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -135,6 +136,17 @@ pub struct Options {
           value_hint = ValueHint::Username, hide_short_help = true)]
     pub operator: Vec<Named>,
 
+    /// Let metrics be read over HTTP at this address
+    ///
+    /// For example 127.0.0.1:9273. `mpctl metrics` shows the same without it.
+    #[arg(long, value_name = "ADDRESS", help_heading = "Metrics", value_parser = address)]
+    pub metrics_address: Option<SocketAddr>,
+
+    /// Allow an address that others than this machine can reach [default: false]
+    #[arg(long, value_name = "BOOL", help_heading = "Metrics", num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", hide_short_help = true)]
+    pub metrics_public: Option<bool>,
+
     /// What a stop does to workers that run [default: wait]
     #[arg(long, value_name = "POLICY", help_heading = "Stopping",
           value_parser = choice::<StopPolicy>())]
@@ -228,6 +240,8 @@ impl Options {
         draft.socket.overlay(path(&self.socket), HERE);
         draft.hello_timeout.overlay(self.hello_timeout, HERE);
         draft.frame_timeout.overlay(self.frame_timeout, HERE);
+        draft.metrics_address.overlay(self.metrics_address.map(Some), HERE);
+        draft.metrics_public.overlay(self.metrics_public, HERE);
         draft.stop_policy.overlay(self.stop_policy, HERE);
         draft.grace.overlay(self.grace, HERE);
         draft.kill_after.overlay(self.kill_after, HERE);

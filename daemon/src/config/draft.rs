@@ -10,6 +10,7 @@ use crate::access::Access;
 use crate::core::Settings;
 use mpserverd_proto::client::StopPolicy;
 use mpserverd_proto::template::OnPreloadError;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -140,6 +141,12 @@ draft! {
     "Access" {
         /// Who may use the daemon, and what of it.
         access: Access = Access::default(),
+    }
+    "Metrics" {
+        /// Where metrics are read over HTTP.
+        metrics_address: Option<SocketAddr> = None,
+        /// Whether that may be an address that others than this machine reach.
+        metrics_public: bool = false,
     }
     "Stopping" {
         /// What a stop does to workers.

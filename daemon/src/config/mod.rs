@@ -7,6 +7,7 @@
 //! | [`toml_value`] | how each type stands in the file |
 //! | `access` | how the table `[access]` stands in it |
 //! | `file` | reading the file, with every finding and its place |
+//! | `checks` | what only a check or a reload looks at: modules, and what a reload cannot change |
 //! | `validate` | ranges, and the rules between options |
 //! | [`environment`] | environment variables, directory, default socket |
 //! | [`finding`] | what is wrong, where, and what is allowed |
@@ -17,6 +18,7 @@
 //! Nothing here opens a socket, starts a process, logs, or keeps state between two loads.
 
 mod access;
+mod checks;
 pub mod draft;
 pub mod elf;
 pub mod environment;
@@ -40,6 +42,7 @@ use draft::Draft;
 use finding::Origin;
 use mpserverd_proto::client::StopPolicy;
 use mpserverd_proto::template::OnPreloadError;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use values::{LogFormat, LogLevel};
@@ -98,6 +101,10 @@ pub struct Config {
     pub hugepages: bool,
     /// How and where to log.
     pub log: LogConfig,
+    /// Where metrics are read over HTTP, if anywhere.
+    pub metrics_address: Option<SocketAddr>,
+    /// Whether others than this machine may reach that.
+    pub metrics_public: bool,
     /// Where to write the pid; absolute.
     pub pid_file: Option<PathBuf>,
     /// Whether to detach from the terminal.
@@ -208,6 +215,8 @@ impl Config {
                 format: of.log_format.value,
                 file: of.log_file.value,
             },
+            metrics_address: of.metrics_address.value,
+            metrics_public: of.metrics_public.value,
             pid_file: of.pid_file.value,
             daemonize: of.daemonize.value,
             draft,

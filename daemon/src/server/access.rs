@@ -35,11 +35,15 @@ impl Server<'_> {
             | Request::Cancel(_)
             | Request::TemplateModules { .. }
             | Request::Status
-            | Request::Processes
+            | Request::Processes { .. }
+            | Request::Explain(_)
             | Request::Modules
             | Request::Kill { .. }
             | Request::Deaths(_) => access.admit(client, own),
-            Request::Reload | Request::Stop { .. } => access.admit_to_control(client, own),
+            // Metrics count what everybody does, and name it.
+            Request::Reload | Request::Stop { .. } | Request::Metrics | Request::Logs { .. } => {
+                access.admit_to_control(client, own)
+            }
         }
     }
 }

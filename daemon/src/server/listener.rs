@@ -70,8 +70,8 @@ impl Listener {
     pub(super) fn open(path: &Path, shared: bool) -> Result<Self, ListenError> {
         if let Some((socket, bound)) = activation::socket()? {
             let path = bound.unwrap_or_else(|| path.to_owned());
-            // It listens. To listen again would put our credentials in place of the supervisor's,
-            // which clients trust; they do not know a user that exists only while we do.
+            // It listens already. To listen again would make clients believe that the socket is the
+            // daemon's user's, whom they have no reason to trust, and not the supervisor's.
             let prepared = mp::sys::fd::set_nonblocking(socket.as_fd(), true);
             prepared.map_err(failed(&path, "use the socket that was passed in"))?;
             return Ok(Self { socket, path, lock: None, retry_at: None });

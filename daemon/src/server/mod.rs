@@ -8,12 +8,15 @@
 //! | [`listener`] | the socket file, its lock, accepting |
 //! | [`session`] | one client's connection: hello, frames, bounded output |
 //! | [`requests`] | what a client asks, turned into events |
+//! | [`logs`] | who reads and follows the log |
+//! | [`evidence`] | what workers say about themselves |
 //! | [`recipes`] | what pools are built from |
 //! | [`exec`] | starting a template's process |
 //! | [`templates`] | the templates' control sockets |
 //! | [`workers`] | the descriptors of spares and workers, and how orphans end |
 //! | [`actions`] | doing what the core wants done |
 //! | [`signals`] | signals as readable descriptors |
+//! | [`scrape`] | metrics over HTTP |
 //! | [`notify`] | telling the supervisor |
 //! | [`command`] | the command of `mpserverd run` |
 //! | [`sweep`] | leaving no process behind |
@@ -28,12 +31,15 @@ mod access;
 mod actions;
 mod activation;
 mod command;
+mod evidence;
 mod exec;
 mod listener;
+mod logs;
 mod notify;
 mod poller;
 mod recipes;
 mod requests;
+mod scrape;
 mod session;
 mod signals;
 mod sweep;
@@ -46,12 +52,14 @@ use crate::core::{Core, Event, SessionId, Time};
 use crate::launch::Launch;
 use command::Command;
 use listener::Listener;
+use logs::Followers;
 use mpserverd_proto::error::PreloadError;
 use mpserverd_proto::ids::{TemplateId, WorkerId};
 use nix::time::{ClockId, clock_gettime};
 use notify::Supervisor;
 use poller::{Poller, Source};
 use recipes::Recipes;
+use requests::Next;
 use session::Session;
 use signals::{Caught, Signals};
 use std::collections::{HashMap, VecDeque};
@@ -69,6 +77,9 @@ pub enum ServeError {
     /// The socket cannot be had.
     #[error(transparent)]
     Listen(#[from] listener::ListenError),
+    /// The address of metrics cannot be had.
+    #[error(transparent)]
+    Scrape(#[from] scrape::place::ScrapeError),
     /// A preloaded module failed under the policy `fail`.
     #[error("preload failed: {0}")]
     Preload(PreloadError),
@@ -115,8 +126,10 @@ impl ServeError {
 /// Everything that the loop has.
 struct Server<'a> {
     config: Config,
-    /// What to go back to, should the reload in progress fail.
-    previous: Option<Config>,
+    /// What serves once the reload in progress has succeeded.
+    next: Option<Next>,
+    /// What the answer to the reload that has just succeeded is to say too.
+    notes: Vec<String>,
     core: Core,
     started: Instant,
     poller: Poller,
@@ -131,6 +144,10 @@ struct Server<'a> {
     command: Option<Command>,
     launch: &'a mut Launch,
     supervisor: Supervisor,
+    scrapes: scrape::Scrapes,
+    /// When the loop last woke up.
+    woke: Instant,
+    followers: Followers,
     /// Set when the loop is to end.
     end: Option<Result<(), ServeError>>,
 }
@@ -201,6 +218,7 @@ impl<'a> Server<'a> {
         poller
             .add(listener.fd(), Source::Listener, false)
             .map_err(ServeError::system("epoll_ctl"))?;
+        let scrapes = scrape::Scrapes::open(&config, &poller)?;
         let started = Instant::now();
         let pid = std::process::id();
         let socket = config.socket.to_string_lossy().into_owned();
@@ -210,7 +228,8 @@ impl<'a> Server<'a> {
         info!(socket, pid, "listening");
         Ok(Self {
             config,
-            previous: None,
+            next: None,
+            notes: Vec::new(),
             core,
             started,
             poller,
@@ -225,6 +244,9 @@ impl<'a> Server<'a> {
             command,
             launch,
             supervisor: Supervisor::of_environment(),
+            scrapes,
+            woke: started,
+            followers: Followers::default(),
             end: None,
         })
     }
@@ -240,12 +262,15 @@ impl<'a> Server<'a> {
             if let Some(end) = self.end.take() {
                 return end;
             }
+            self.core.note_turn(self.woke.elapsed());
             let ready = self.poller.wait(self.timeout()).map_err(ServeError::system("epoll"))?;
+            self.woke = Instant::now();
             for (source, readiness) in ready {
                 self.dispatch(source, readiness);
                 self.settle();
             }
             self.expire_sessions();
+            self.expire_readers();
             self.tell_supervisor();
             self.events.push_back(Event::Tick);
         }
@@ -254,15 +279,19 @@ impl<'a> Server<'a> {
     /// Feeds the core all that happened, and does what it wants, until both are silent.
     fn settle(&mut self) {
         let mut actions = Vec::new();
-        while let Some(event) = self.events.pop_front() {
-            let now = self.now();
-            if matches!(event, Event::WorkerEnded { .. }) {
-                self.core.set_wall_clock(epoch_ms());
+        while !self.events.is_empty() {
+            while let Some(event) = self.events.pop_front() {
+                let now = self.now();
+                if matches!(event, Event::WorkerEnded { .. }) {
+                    self.core.set_wall_clock(epoch_ms());
+                }
+                self.core.handle(now, event, &mut actions);
+                for action in actions.drain(..) {
+                    self.act(action);
+                }
             }
-            self.core.handle(now, event, &mut actions);
-            for action in actions.drain(..) {
-                self.act(action);
-            }
+            // Last: all that was worth a record has happened. Who takes no answer is one more event.
+            self.tell_followers();
         }
     }
 
@@ -273,7 +302,10 @@ impl<'a> Server<'a> {
         let retry = self.listener.as_ref().and_then(Listener::retry_at);
         let orphans = self.workers.retry_at();
         let supervisor = self.supervisor.due();
-        let next = [core, sessions, retry, orphans, supervisor].into_iter().flatten().min()?;
+        let readers = self.scrapes.deadline();
+        let followers = self.followers.deadline();
+        let next = [core, sessions, retry, orphans, supervisor, readers, followers];
+        let next = next.into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
@@ -294,6 +326,8 @@ impl<'a> Server<'a> {
             Source::OrphanEnd(worker) => self.on_orphan_end(worker),
             Source::CommandEnd => self.on_command_end(),
             Source::Signal(caught) => self.on_signal(caught),
+            Source::Scrapes => self.accept_readers(),
+            Source::Scrape(id) => self.on_reader(id, readiness),
         }
     }
 
@@ -329,6 +363,7 @@ impl<'a> Server<'a> {
     /// What is left once the loop has ended, for whatever reason.
     fn clean_up(&mut self) {
         drop(self.listener.take());
+        self.tell_followers();
         self.sessions.clear();
         for template in self.templates.values() {
             template.kill();

@@ -2,9 +2,11 @@
 
 use super::Server;
 use super::access::{identify, own_uid};
+use super::logs::Wanted;
 use super::poller::{Readiness, Source};
 use super::session::{Fault, Session};
 use super::templates::TemplateProcess;
+use crate::config::Config;
 use crate::core::{Ask, Event, Origin, PoolKey, SessionId};
 use mp::sys::board::Board;
 use mpserverd_proto::client::{Call, Pong, Reply, Request};
@@ -17,6 +19,16 @@ use nix::errno::Errno;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
+
+/// A configuration that is being reloaded.
+#[derive(Debug)]
+pub(super) struct Next {
+    config: Config,
+    /// The generation that it will be.
+    generation: u32,
+    /// What is worth a warning to whoever asked.
+    notes: Vec<String>,
+}
 
 /// Connections accepted at one wake-up at most.
 const ACCEPTS: usize = 256;
@@ -88,6 +100,7 @@ impl Server<'_> {
                 let room = if clients > limit { Err(room) } else { Ok(()) };
                 let admitted = self.config.access.admit(&session.client, own_uid());
                 if let Err(refusal) = admitted.and(room) {
+                    self.core.note_refusal(&refusal);
                     let _ = session.refuse(refusal);
                     return;
                 }
@@ -112,6 +125,7 @@ impl Server<'_> {
                 Ok(None) => return,
                 Err(fault) => {
                     let why = Refusal::BadRequest(fault.to_string());
+                    self.core.note_refusal(&why);
                     let _ = session.refuse(why);
                     return;
                 }
@@ -120,6 +134,7 @@ impl Server<'_> {
                 Ok(call) => self.request(id, call, fds),
                 Err(error) => {
                     let why = Refusal::BadRequest(format!("malformed request: {error}"));
+                    self.core.note_refusal(&why);
                     let _ = session.refuse(why);
                     return;
                 }
@@ -149,6 +164,7 @@ impl Server<'_> {
                 debug!(pid = session.peer.pid, uid = session.peer.uid, "client dropped: {fault}")
             }
         }
+        self.followers.forget(id);
         self.events.push_back(Event::SessionClosed { session: id });
         self.resume_listener();
     }
@@ -168,6 +184,9 @@ impl Server<'_> {
     /// Answers, and drops a client that does not take it.
     pub(super) fn answer(&mut self, session: SessionId, id: RequestId, reply: Reply) {
         let Some(client) = self.sessions.get_mut(&session) else { return };
+        if let Reply::Refused(refusal) = &reply {
+            self.core.note_refusal(refusal);
+        }
         if let Err(fault) = client.answer(id, reply, &[]) {
             self.close_session(session, &fault);
             return;
@@ -211,35 +230,45 @@ impl Server<'_> {
                 let task = task.map(|task| short_task(&task).to_owned());
                 Ask::Lease { pool, wait: millis(wait_ms), task, trace }
             }
-            Request::Cancel(request) => Ask::Cancel(request),
+            Request::Cancel(request) => {
+                self.stop_following(session, request);
+                Ask::Cancel(request)
+            }
             Request::TemplateModules { pool, wait_ms } => {
                 Ask::PoolModules { pool, wait: millis(wait_ms) }
             }
+            Request::Metrics => {
+                let text = self.metrics_text();
+                return self.answer(session, id, Reply::Metrics(text));
+            }
             Request::Status => Ask::Status,
-            Request::Processes => Ask::Processes,
+            Request::Processes { after, limit, filter } => Ask::Processes { after, limit, filter },
             Request::Modules => Ask::Modules,
             Request::Deaths(query) => Ask::Deaths(query),
             Request::Kill { worker, signal } => Ask::Kill { worker, signal },
+            Request::Explain(subject) => Ask::Explain(subject),
+            Request::Logs { after, limit, level, wait_ms } => {
+                let wanted = Wanted { after, limit, level, wait: millis(wait_ms) };
+                return self.show_log(session, id, wanted);
+            }
         };
         self.events.push_back(Event::Asked { session, id, ask });
     }
 
     /// Reads the configuration again; the core builds beside the old, and switches or refuses.
     pub(super) fn reload(&mut self, origin: Origin) {
-        let why = match self.config.reload() {
-            _ if self.previous.is_some() => "a reload is already in progress".to_owned(),
-            Ok(mut config) => {
+        let why = match self.next_config() {
+            Ok((config, notes)) => {
                 info!("reloading");
-                // It is bound already, and templates come back to it.
-                self.config.socket.clone_into(&mut config.socket);
                 self.supervisor.reloading();
                 let preload = self.recipes.of_configuration(&config);
                 let settings = config.settings.clone();
-                self.previous = Some(std::mem::replace(&mut self.config, config));
+                let generation = self.core.generation() + 1;
+                self.next = Some(Next { config, generation, notes });
                 self.events.push_back(Event::Configured { origin, settings, preload });
                 return;
             }
-            Err(findings) => findings.to_string(),
+            Err(why) => why,
         };
         warn!("reload refused, everything is as it was: {why}");
         if let Some((session, id)) = origin {
@@ -247,13 +276,41 @@ impl Server<'_> {
         }
     }
 
+    /// What the file says now, with everything found that can be found without loading anything.
+    fn next_config(&mut self) -> Result<(Config, Vec<String>), String> {
+        if self.next.is_some() {
+            return Err("a reload is already in progress".to_owned());
+        }
+        let mut config = self.config.reload().map_err(|findings| findings.to_string())?;
+        config.check_modules().map_err(|findings| findings.to_string())?;
+        self.scrapes.prepare(&config).map_err(|error| error.to_string())?;
+        let kept = self.config.kept_by_reload(&config).into_iter();
+        let notes: Vec<_> =
+            kept.map(|key| format!("`{key}` has changed, which takes a restart")).collect();
+        notes.iter().for_each(|note| warn!("{note}"));
+        // It is bound already, and templates come back to it.
+        self.config.socket.clone_into(&mut config.socket);
+        Ok((config, notes))
+    }
+
+    /// What templates of a generation are built by.
+    pub(super) fn config_of(&self, generation: u32) -> &Config {
+        match &self.next {
+            Some(next) if generation >= next.generation => &next.config,
+            _ => &self.config,
+        }
+    }
+
     /// The reload in progress is over.
     pub(super) fn end_reload(&mut self, switched: bool) {
-        let Some(previous) = self.previous.take() else { return };
+        let Some(next) = self.next.take() else { return };
         self.supervisor.reloaded();
-        if !switched {
-            self.recipes.of_configuration(&previous);
-            self.config = previous;
+        self.scrapes.settle(switched, &self.poller);
+        if switched {
+            self.config = next.config;
+            self.notes = next.notes;
+        } else {
+            self.recipes.of_configuration(&self.config);
         }
     }
 

@@ -204,6 +204,8 @@ mod tests {
             workers_max: 4,
             queued: 0,
             starts: 1,
+            spare_hits: 1,
+            ends: 0,
             refused: 0,
             templates: Vec::new(),
         }
