@@ -1,5 +1,6 @@
 //! What a client asks of the daemon, and what it answers.
 
+use crate::bounds::Bounds;
 use crate::error::Refusal;
 use crate::ids::{PoolId, RequestId, TemplateId, WorkerId};
 use crate::report::{ModulesReport, ProcessesReport, StatusReport};
@@ -106,6 +107,16 @@ pub enum Request {
     },
     /// A template of an earlier daemon offers itself; one descriptor: its control socket.
     Attach(Attach),
+    /// Hand over a worker that is limited beyond what is configured; refused where it would be
+    /// limited less.
+    LeaseWith {
+        /// From a template of this pool.
+        pool: PoolId,
+        /// Wait for it so long at most, in milliseconds.
+        wait_ms: u32,
+        /// Its limits.
+        bounds: Bounds,
+    },
 }
 
 /// A request with its number.

@@ -1,12 +1,14 @@
 //! How a context gets a worker, on Linux: the daemon, the fallback, the spawned program.
 
 use super::{Context, Fallback, global};
+use crate::bounds::Limits;
 use crate::error::{DaemonError, StartError};
 use crate::logging::TARGET;
 use crate::start::forkserver::{self, Wanted};
 use crate::start::spawn::{self, Preload};
 use crate::start::{FOREVER, Lease};
 use crate::{current, transport};
+use mpserverd_proto::bounds::Bounds;
 use mpserverd_proto::error::Refusal;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -39,11 +41,16 @@ impl Context {
     }
 
     /// A worker by `forkserver`, or what the fallback says.
-    pub(crate) fn forkserver_lease(&self, timeout: Option<Duration>) -> Result<Lease, StartError> {
+    pub(crate) fn forkserver_lease(
+        &self,
+        timeout: Option<Duration>,
+        limits: &Limits,
+        bounds: &Bounds,
+    ) -> Result<Lease, StartError> {
         let timeout = timeout.unwrap_or(START_TIMEOUT).min(FOREVER);
         let deadline = Instant::now() + timeout;
         let wanted = self.wanted()?;
-        let error = match self.ask_daemons(&wanted, deadline) {
+        let error = match self.ask_daemons(&wanted, bounds, deadline) {
             Ok(lease) => return Ok(lease),
             Err(error) => error,
         };
@@ -53,12 +60,13 @@ impl Context {
                 Err(StartError::Timeout(timeout))
             }
             (error, Fallback::Spawn) if error.is_absence() => {
+                limits.without_daemon()?;
                 self.say_once(&error);
                 self.spawn_lease()
             }
             (error, Fallback::Autostart) if error.is_absence() => {
                 let path = self.autostart()?;
-                forkserver::lease(&path, &wanted, deadline).map_err(StartError::from)
+                forkserver::lease(&path, &wanted, bounds, deadline).map_err(StartError::from)
             }
             (error, _) => Err(error.into()),
         }
@@ -81,11 +89,16 @@ impl Context {
     }
 
     /// Asks each daemon that there may be, in order.
-    fn ask_daemons(&self, wanted: &Wanted, deadline: Instant) -> Result<Lease, DaemonError> {
+    fn ask_daemons(
+        &self,
+        wanted: &Wanted,
+        bounds: &Bounds,
+        deadline: Instant,
+    ) -> Result<Lease, DaemonError> {
         let chosen = self.socket();
         let mut first_error = None;
         for path in transport::candidates(chosen.as_deref()) {
-            match forkserver::lease(&path, wanted, deadline) {
+            match forkserver::lease(&path, wanted, bounds, deadline) {
                 Err(error) if error.is_absence() => {
                     first_error.get_or_insert(error);
                 }

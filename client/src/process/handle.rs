@@ -1,6 +1,7 @@
 //! A started process, as its starter sees it, on Linux.
 
 use super::{Options, Work};
+use crate::bounds::Limits;
 use crate::context::{Context, StartMethod};
 use crate::error::{Ending, ProcessError, StartError, TimeoutError};
 use crate::job_types::Outcome;
@@ -62,14 +63,23 @@ fn children() -> MutexGuard<'static, Vec<Handle>> {
 }
 
 /// Starts a process: the lease by the context's method, then the job.
-pub(crate) fn start(context: &Context, work: Work, options: Options) -> Result<Handle, StartError> {
+pub(crate) fn start(
+    context: &Context,
+    work: Work,
+    mut options: Options,
+) -> Result<Handle, StartError> {
     let method = context.method();
     if matches!(work, Work::Closure(..)) && method != StartMethod::Fork {
         return Err(StartError::ClosureNeedsFork { method: method.as_str() });
     }
     let (task, closure) = split(work)?;
     let (allow_threads, cradle) = (options.allow_threads, options.cradle.clone());
-    let timeout = options.start_timeout;
+    let (timeout, limits) = (options.start_timeout, options.limits);
+    let (asked, by_daemon) = (Limits::asked(&options), method == StartMethod::ForkServer);
+    if !by_daemon {
+        limits.without_daemon()?;
+    }
+    limits.add_to(&mut options, by_daemon);
     let socket = context.socket();
     let mut request = Request::prepare(task, options, method.as_str(), socket.as_deref())?;
     let lease = match method {
@@ -78,7 +88,7 @@ pub(crate) fn start(context: &Context, work: Work, options: Options) -> Result<H
             None => methods::fork::lease(closure, allow_threads, &mut request)?,
         },
         StartMethod::Spawn => context.spawn_lease()?,
-        StartMethod::ForkServer => context.forkserver_lease(timeout)?,
+        StartMethod::ForkServer => context.forkserver_lease(timeout, &limits, &asked)?,
     };
     register_exit_handler();
     let handle = give(lease, &request)?;

@@ -6,6 +6,7 @@
 use super::load::Loaded;
 use super::worker;
 use crate::sys::{attributes, fd, fork, wait};
+use mpserverd_proto::bounds::Birth;
 use mpserverd_proto::ids::WorkerId;
 use mpserverd_proto::status::Reporter;
 use mpserverd_proto::template::{Ended, Spare};
@@ -40,14 +41,21 @@ pub(crate) struct Nursery {
     base: RawFd,
     /// Signals that a child sets back.
     signals: Vec<Signal>,
+    /// What a child limits itself by.
+    birth: Birth,
     children: HashMap<u32, Child>,
     pub(crate) last_fork: Duration,
 }
 
 impl Nursery {
-    pub(crate) fn new(loaded: &'static Loaded, base: RawFd, last_fork: Duration) -> Self {
+    pub(crate) fn new(
+        loaded: &'static Loaded,
+        base: RawFd,
+        last_fork: Duration,
+        birth: Birth,
+    ) -> Self {
         let signals = attributes::changed_signals();
-        Self { loaded, base, signals, children: HashMap::new(), last_fork }
+        Self { loaded, base, signals, birth, children: HashMap::new(), last_fork }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -101,6 +109,7 @@ impl Nursery {
         // whose owners this process never touches again: `serve` does not return.
         unsafe { worker::close_inherited(self.base, job.as_fd()) };
         attributes::reset_signals(&self.signals);
+        super::birth::limit(&self.birth);
         worker::serve(job, self.loaded, None)
     }
 

@@ -8,6 +8,7 @@ use super::{Lease, Status, wait_readable};
 use crate::daemon::Connection;
 use crate::error::DaemonError;
 use crate::sys::environ;
+use mpserverd_proto::bounds::Bounds;
 use mpserverd_proto::client::{Reply, Request, Target, TemplateSpec};
 use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::{PoolId, RequestId};
@@ -93,9 +94,14 @@ pub(crate) fn look_ahead() {
 /// Leases a worker from the daemon at `path`.
 ///
 /// A connection that broke is replaced once: the daemon may have been restarted in between.
-pub(crate) fn lease(path: &Path, wanted: &Wanted, deadline: Instant) -> Result<Lease, DaemonError> {
+pub(crate) fn lease(
+    path: &Path,
+    wanted: &Wanted,
+    bounds: &Bounds,
+    deadline: Instant,
+) -> Result<Lease, DaemonError> {
     if let Some(session) = check_out(path) {
-        match use_session(session, wanted, deadline) {
+        match use_session(session, wanted, bounds, deadline) {
             Err(error) if error.is_absence() => {}
             other => return other,
         }
@@ -107,7 +113,7 @@ pub(crate) fn lease(path: &Path, wanted: &Wanted, deadline: Instant) -> Result<L
         last_start: None,
         next: None,
     };
-    use_session(session, wanted, deadline)
+    use_session(session, wanted, bounds, deadline)
 }
 
 /// How long a daemon may take to say hello.
@@ -116,9 +122,10 @@ const HELLO: Duration = Duration::from_secs(5);
 fn use_session(
     mut session: Session,
     wanted: &Wanted,
+    bounds: &Bounds,
     deadline: Instant,
 ) -> Result<Lease, DaemonError> {
-    let leased = session.lease(wanted, deadline);
+    let leased = session.lease(wanted, bounds, deadline);
     match &leased {
         Ok(_) | Err(DaemonError::Refused(_)) => {
             if leased.is_ok() {
@@ -133,14 +140,23 @@ fn use_session(
 }
 
 impl Session {
-    fn lease(&mut self, wanted: &Wanted, deadline: Instant) -> Result<Lease, DaemonError> {
+    fn lease(
+        &mut self,
+        wanted: &Wanted,
+        bounds: &Bounds,
+        deadline: Instant,
+    ) -> Result<Lease, DaemonError> {
         let mut reopened = false;
         for _ in 0..ATTEMPTS {
             let pool = self.pool(wanted, deadline)?;
-            let ahead = self.take_ahead(pool)?;
+            // One in advance was asked for without limits.
+            let ahead = if bounds.is_empty() { self.take_ahead(pool)? } else { None };
             let granted = match ahead {
                 Some(id) => self.connection.wait(id, Some(deadline)),
-                None => self.connection.call(&lease_request(pool, deadline), &[], Some(deadline)),
+                None => {
+                    let request = lease_request(pool, bounds, deadline);
+                    self.connection.call(&request, &[], Some(deadline))
+                }
             };
             let (reply, fds) = match granted {
                 Err(DaemonError::Refused(Refusal::UnknownPool)) if !reopened => {
@@ -182,7 +198,7 @@ impl Session {
     /// Asks for a lease in advance.
     fn look_ahead(&mut self, pool: PoolId) {
         let now = Instant::now();
-        let request = lease_request(pool, now + AHEAD * 60);
+        let request = lease_request(pool, &Bounds::default(), now + AHEAD * 60);
         if let Ok(id) = self.connection.post(&request, &[], Some(now)) {
             self.ahead = Some((pool, id, now));
         }
@@ -223,9 +239,13 @@ impl Session {
     }
 }
 
-fn lease_request(pool: PoolId, deadline: Instant) -> Request {
+fn lease_request(pool: PoolId, bounds: &Bounds, deadline: Instant) -> Request {
     let wait = deadline.saturating_duration_since(Instant::now()).as_millis();
-    Request::Lease { pool, wait_ms: u32::try_from(wait).unwrap_or(u32::MAX) }
+    let wait_ms = u32::try_from(wait).unwrap_or(u32::MAX);
+    if bounds.is_empty() {
+        return Request::Lease { pool, wait_ms };
+    }
+    Request::LeaseWith { pool, wait_ms, bounds: *bounds }
 }
 
 fn lease_of(reply: &Reply, fds: Vec<OwnedFd>) -> Result<Lease, DaemonError> {

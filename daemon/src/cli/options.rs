@@ -4,6 +4,7 @@ use super::parsers::{LevelParser, choice};
 use crate::config::Environment;
 use crate::config::draft::Draft;
 use crate::config::finding::Origin;
+use crate::config::limits::LimitOption;
 use crate::config::values::{LogFormat, LogLevel, Spares, duration};
 use clap::{Args, ValueHint};
 use mpserverd_proto::client::StopPolicy;
@@ -99,6 +100,13 @@ pub struct Options {
     #[arg(long, value_name = "TIME", help_heading = "Limits", value_parser = duration,
           hide_short_help = true)]
     pub backoff_reset: Option<Duration>,
+
+    /// Limit workers; may be given more than once, as a key and value of [limits].
+    ///
+    /// For example memory=512M, wall-time=10m, cpu-time=1m, pids=100, workers=8,
+    /// starts-per-second=50. See the configuration file for all of them.
+    #[arg(long, value_name = "KEY=VALUE", help_heading = "Limits")]
+    pub limits: Vec<LimitOption>,
 
     /// Where clients connect.
     ///
@@ -206,6 +214,10 @@ impl Options {
         draft.backoff_min.overlay(self.backoff_min, HERE);
         draft.backoff_max.overlay(self.backoff_max, HERE);
         draft.backoff_reset.overlay(self.backoff_reset, HERE);
+        for option in &self.limits {
+            draft.limits.value.overlay(option);
+            draft.limits.origin = HERE;
+        }
         draft.socket.overlay(path(&self.socket), HERE);
         draft.hello_timeout.overlay(self.hello_timeout, HERE);
         draft.frame_timeout.overlay(self.frame_timeout, HERE);

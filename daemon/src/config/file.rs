@@ -77,7 +77,7 @@ pub(super) fn read(file: &Path, text: &str, draft: &mut Draft) -> Vec<Finding> {
 }
 
 /// What to say of a key that does not exist.
-fn unknown(name: &str, keys: &[&str]) -> String {
+pub(super) fn unknown(name: &str, keys: &[&str]) -> String {
     let dashes = name.replace('-', "_");
     let near = keys
         .iter()
@@ -101,9 +101,18 @@ impl Visitor for Reader<'_> {
     fn visit<T: TomlValue>(&mut self, setting: &mut Setting<T>) {
         self.keys.push(setting.key);
         let Some(value) = self.table.get(setting.key) else { return };
-        match T::read(value) {
-            Ok(read) => setting.overlay(Some(read), locate(self.text, value.span().start)),
-            Err((span, reason)) => self.misfits.push((span.start, setting.key, reason)),
+        match T::read_all(value) {
+            Ok(mut read) => {
+                read.place(&|offset| match locate(self.text, offset) {
+                    Origin::File { line, .. } => line,
+                    _ => 0,
+                });
+                setting.overlay(Some(read), locate(self.text, value.span().start));
+            }
+            Err(misfits) => {
+                let found = misfits.into_iter().map(|(span, why)| (span.start, setting.key, why));
+                self.misfits.extend(found);
+            }
         }
     }
 }

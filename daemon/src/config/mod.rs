@@ -6,6 +6,7 @@
 //! | [`values`] | how values are spelt, on the command line and in the file |
 //! | [`toml_value`] | how each type stands in the file |
 //! | `file` | reading the file, with every finding and its place |
+//! | [`limits`] | the table `[limits]` and those below it |
 //! | `validate` | ranges, and the rules between options |
 //! | [`environment`] | environment variables, directory, default socket |
 //! | [`finding`] | what is wrong, where, and what is allowed |
@@ -20,6 +21,7 @@ pub mod elf;
 pub mod environment;
 mod file;
 pub mod finding;
+pub mod limits;
 pub mod modules;
 mod show;
 #[cfg(test)]
@@ -35,6 +37,7 @@ use crate::cli::options::Options;
 use crate::core::Settings;
 use draft::Draft;
 use finding::Origin;
+use limits::Cgroup;
 use mpserverd_proto::client::StopPolicy;
 use mpserverd_proto::template::OnPreloadError;
 use std::path::PathBuf;
@@ -91,6 +94,8 @@ pub struct Config {
     pub canary_timeout: Duration,
     /// Whether templates put their heap on huge pages (`GLIBC_TUNABLES`).
     pub hugepages: bool,
+    /// Where control groups for limited workers are made.
+    pub cgroup: Cgroup,
     /// How and where to log.
     pub log: LogConfig,
     /// Where to write the pid; absolute.
@@ -181,6 +186,7 @@ impl Config {
             refill_delay: of.refill_delay.value,
             decay_after: of.decay_after.value,
             kill_after: of.kill_after.value,
+            limits: of.limits.value.to_core(source.file.as_deref()),
         };
         Self {
             preload: of.preload.value,
@@ -196,6 +202,7 @@ impl Config {
             orphan_grace: of.orphan_grace.value,
             canary_timeout: of.canary_timeout.value,
             hugepages: of.hugepages.value,
+            cgroup: of.limits.value.cgroup(),
             log: LogConfig {
                 level: of.log_level.value,
                 format: of.log_format.value,

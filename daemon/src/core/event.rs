@@ -1,6 +1,9 @@
 //! What the core is told and what it wants done. No descriptors, no clocks: the loop keeps those.
 
+use super::watch::{Measure, Sample};
+use mpserverd_proto::bounds::{Birth, Bounds};
 use mpserverd_proto::client::{Grant, Reply, StopPolicy, WorkerRef};
+use mpserverd_proto::death::Cause;
 use mpserverd_proto::error::{PreloadError, Stage};
 use mpserverd_proto::ids::{PoolId, RequestId, TemplateId, WorkerId};
 use mpserverd_proto::template::{Memory, ModuleReport, OnPreloadError};
@@ -91,6 +94,15 @@ pub enum Ask {
         worker: WorkerRef,
         /// Signal number.
         signal: i32,
+    },
+    /// Hand over a worker that is limited beyond what is configured.
+    LeaseWith {
+        /// From this pool.
+        pool: PoolId,
+        /// Wait so long at most.
+        wait: Duration,
+        /// Its limits.
+        bounds: Bounds,
     },
 }
 
@@ -244,6 +256,25 @@ pub enum Event {
         /// Exit code or minus the signal.
         code: i32,
     },
+    /// What a worker used was measured, as [`Action::Measure`] asked.
+    Measured {
+        /// Which.
+        worker: WorkerId,
+        /// What it used; `None` if that cannot be known, because it ends just now.
+        sample: Option<Sample>,
+    },
+    /// The kernel does not hold the limits of a worker after all.
+    NotHeld {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// The loop saw who causes the end of a worker; told before its end is.
+    Blamed {
+        /// Which.
+        worker: WorkerId,
+        /// Who.
+        cause: Cause,
+    },
     /// A supervisor wants to know whether workers can be had: answered with [`Action::Proven`].
     ProbeDue,
     /// The time that `Core::next_deadline` named has come (or any other time: always harmless).
@@ -283,6 +314,8 @@ pub enum Action {
         generation: u32,
         /// Modules to leave out, because they made an earlier attempt fail.
         without: Vec<String>,
+        /// What its workers limit themselves by.
+        birth: Birth,
     },
     /// Tell a template to fork.
     Fork {
@@ -319,6 +352,40 @@ pub enum Action {
         worker: WorkerId,
         /// Signal number.
         signal: i32,
+    },
+    /// Put a worker into a group of its own, with these limits; one that has a group gets the
+    /// limits.
+    Limit {
+        /// Which.
+        worker: WorkerId,
+        /// Its limits.
+        bounds: Bounds,
+    },
+    /// Measure a worker and its descendants; answered with [`Event::Measured`].
+    Measure {
+        /// Which.
+        worker: WorkerId,
+        /// What.
+        what: Measure,
+    },
+    /// Send a worker a signal that asks it to end for a limit.
+    AskToEnd {
+        /// Which.
+        worker: WorkerId,
+        /// Signal number.
+        signal: i32,
+    },
+    /// Kill a worker and all its descendants.
+    KillTree {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// A worker that was limited has ended: remove its group.
+    Unlimit {
+        /// Which.
+        worker: WorkerId,
+        /// Kill who is left in it.
+        kill: bool,
     },
     /// Nobody needs this pool any more; forget how it is built.
     ForgetPool {

@@ -3,9 +3,11 @@
 
 use super::Core;
 use super::event::{Action, SessionId};
+use super::quota::Scopes;
 use super::sessions::Waiting;
 use super::spares::Stock;
 use super::timers::Timer;
+use mpserverd_proto::bounds::Bounds;
 use mpserverd_proto::client::Grant;
 use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::{PoolId, RequestId, TemplateId, WorkerId};
@@ -25,20 +27,25 @@ impl Core {
         id: RequestId,
         pool_id: PoolId,
         wait: Duration,
+        bounds: Bounds,
     ) {
-        if let Err(refusal) = self.may_lease(session, pool_id) {
+        let may = self.may_lease(session, pool_id);
+        if let Err(refusal) = may.and_then(|()| self.may_limit(session, pool_id, &bounds)) {
             return self.refuse(session, id, refusal);
         }
-        if let Some(spare) = self.spare_at_once(pool_id) {
-            self.grant(session, id, spare, true);
+        let scopes = self.scopes(self.uid_of(session), pool_id);
+        if let Some(spare) = self.spare_at_once(pool_id).filter(|_| self.room(&scopes) > 0) {
+            self.grant(session, id, spare, true, scopes, &bounds);
             return self.advance_after(pool_id, true);
         }
-        if let Err(refusal) = self.may_wait(session) {
+        if let Err(refusal) = self.may_wait(session).and_then(|()| self.may_queue(&scopes)) {
             return self.refuse(session, id, refusal);
         }
         let Some(pool) = self.pools.get_mut(&pool_id) else { return };
-        let ticket = pool.queue.push(session, id);
-        let waiting = Waiting::Lease { pool: pool_id, ticket, since: self.now };
+        let uid = self.sessions.get(&session).map_or(0, |session| session.peer.uid);
+        let ticket = pool.queue.push(uid, session, id);
+        let (since, bounds) = (self.now, Box::new(bounds));
+        let waiting = Waiting::Lease { pool: pool_id, ticket, since, scopes, bounds };
         self.add_waiting(session, id, waiting, Some(wait));
         match self.ensure_template(pool_id) {
             Ok(()) => {
@@ -73,12 +80,21 @@ impl Core {
         self.settings.workers_max.saturating_sub(self.totals.leased)
     }
 
-    fn grant(&mut self, session: SessionId, id: RequestId, worker: WorkerId, spare_hit: bool) {
+    fn grant(
+        &mut self,
+        session: SessionId,
+        id: RequestId,
+        worker: WorkerId,
+        spare_hit: bool,
+        scopes: Scopes,
+        bounds: &Bounds,
+    ) {
         let client_pid = self.sessions.get(&session).map(|s| s.peer.pid);
         let Some((pid, template, generation)) = self.hand_over(worker, client_pid, spare_hit)
         else {
             return;
         };
+        self.limit_started(worker, self.uid_of(session), scopes, bounds);
         let grant = Grant { worker, pid, template, generation, spare_hit };
         self.out.push(Action::Grant { session, id, grant });
     }
@@ -114,25 +130,38 @@ impl Core {
                 self.block(pool_id);
                 return served > 0;
             }
+            let Some(uid) = self.next_uid(pool_id) else {
+                self.block(pool_id);
+                self.await_starts(pool_id);
+                return served > 0;
+            };
+            let Some(pool) = self.pools.get(&pool_id) else { return served > 0 };
             let active = pool.active.and_then(|active| self.templates.get(&active));
             let Some(spare) = active.and_then(|t| t.idle.first().copied()) else {
                 return served > 0;
             };
-            let next = self.pools.get_mut(&pool_id).and_then(|pool| pool.queue.pop());
+            let next = self.pools.get_mut(&pool_id).and_then(|pool| pool.queue.pop_of(uid));
             let Some((session, id)) = next else { return served > 0 };
-            self.strike(session, id);
-            self.grant(session, id, spare, false);
+            if let Some(Waiting::Lease { scopes, bounds, .. }) = self.strike(session, id) {
+                self.grant(session, id, spare, false, scopes, &bounds);
+            }
         }
         limit > 0
     }
 
     /// The number of workers has fallen, or may be higher: pools that wait for it get one each.
     pub(super) fn unblock(&mut self) {
-        while self.capacity() > 0 {
+        // Set again below, if somebody still waits for it.
+        self.timers.cancel(Timer::Starts);
+        // Pools in a row that a limit of their own still keeps waiting.
+        let mut kept = 0;
+        while self.capacity() > 0 && kept < self.blocked.len() {
             let Some(pool_id) = self.blocked.pop_front() else { return };
             let Some(pool) = self.pools.get_mut(&pool_id) else { continue };
             pool.blocked = false;
             let granted = self.serve(pool_id, 1);
+            let again = self.pools.get(&pool_id).is_some_and(|pool| pool.blocked);
+            kept = if granted { 0 } else { kept + usize::from(again) };
             if granted && self.has_waiting(pool_id) {
                 self.block(pool_id);
             } else if !granted {
@@ -158,7 +187,7 @@ impl Core {
         let pool = self.pools.get(&pool_id)?;
         let active = pool.active?;
         let template = self.templates.get(&active)?;
-        let waiting = self.capacity().min(pool.queue.len() as u64);
+        let waiting = self.servable(pool_id);
         let stock = Stock {
             idle: u32::try_from(template.idle.len()).unwrap_or(u32::MAX),
             in_flight: template.in_flight,

@@ -21,6 +21,9 @@
 //! | `reload.rs` | configuration: the first, and later ones beside what serves |
 //! | `stop.rs` | going down |
 //! | `probe.rs` | the proof that the whole path works |
+//! | `limits.rs` | the configured limits, and which one counts |
+//! | `quota.rs` | what many workers may have together |
+//! | `watch.rs` | workers that are looked after as long as they run |
 //! | `report.rs` | `status`, `ps`, `modules` |
 //! | `audit.rs` | what must be true after every event |
 
@@ -32,9 +35,11 @@ mod backoff;
 mod build;
 mod event;
 mod lease;
+mod limits;
 mod pool;
 mod probe;
 mod queue;
+mod quota;
 mod reload;
 mod report;
 mod sessions;
@@ -45,11 +50,14 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod watch;
 mod workers;
 
 pub use event::{Action, Ask, Event, Origin, Peer, PoolKey, PoolSpec, SessionId, Time};
+pub use limits::{Held, Limits, Rule, Section};
 pub use pool::POOLS_MAX;
 pub use settings::Settings;
+pub use watch::{Measure, Sample};
 
 use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
 use pool::Pool;
@@ -67,6 +75,7 @@ struct Identity {
     version: String,
     pid: u32,
     socket: String,
+    uid: u32,
     started: Time,
 }
 
@@ -114,6 +123,9 @@ pub struct Core {
     blocked: VecDeque<PoolId>,
     reload: Option<Reload>,
     probe: probe::Probe,
+    quota: quota::Quota,
+    watches: watch::Watches,
+    held: Held,
     stop: Option<Stop>,
     totals: Totals,
 }
@@ -129,6 +141,7 @@ impl Core {
                 version: version.into(),
                 pid,
                 socket: socket.into(),
+                uid: 0,
                 started: now,
             },
             settings: Settings::default(),
@@ -146,6 +159,9 @@ impl Core {
             blocked: VecDeque::new(),
             reload: None,
             probe: probe::Probe::default(),
+            quota: quota::Quota::default(),
+            watches: watch::Watches::default(),
+            held: Held::default(),
             stop: None,
             totals: Totals::default(),
         }
@@ -156,6 +172,14 @@ impl Core {
     #[must_use]
     pub fn with_first_worker(mut self, first: u64) -> Self {
         self.next.worker = first;
+        self
+    }
+
+    /// The same, as this user, with what the kernel holds for it.
+    #[must_use]
+    pub fn with_held(mut self, uid: u32, held: Held) -> Self {
+        self.identity.uid = uid;
+        self.held = held;
         self
     }
 
@@ -231,6 +255,9 @@ impl Core {
                 self.fork_failed(template, missing, message);
             }
             Event::WorkerEnded { worker, code } => self.worker_ended(worker, code),
+            Event::Measured { worker, sample } => self.measured(worker, sample),
+            Event::NotHeld { worker } => self.not_held(worker),
+            Event::Blamed { worker, cause } => self.accuse(worker, cause),
             Event::ProbeDue => self.probe_due(),
             Event::Tick => self.tick(),
         }
@@ -249,6 +276,8 @@ impl Core {
                 Timer::Decay(pool) => self.decay_due(pool),
                 Timer::Retry(pool) => self.retry_due(pool),
                 Timer::Idle(pool) => self.idle_due(pool),
+                Timer::Limit(worker) => self.limit_due(worker),
+                Timer::Starts => self.unblock(),
                 Timer::Stop => self.stop_due(),
             }
         }

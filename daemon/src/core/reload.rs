@@ -5,7 +5,7 @@ use super::build::{is_tolerated, log_excluded};
 use super::event::{Action, Origin, PoolSpec};
 use super::sessions::Waiting;
 use super::template::{Leave, Phase};
-use super::{Core, Settings};
+use super::{Core, Limits, Settings};
 use mpserverd_proto::client::{Reloaded, Reply};
 use mpserverd_proto::error::{PreloadError, Refusal};
 use mpserverd_proto::ids::{PoolId, TemplateId};
@@ -142,6 +142,9 @@ impl Core {
         if let Some((session, id)) = origin {
             self.add_waiting(session, id, Waiting::Reload, None);
         }
+        // First, because the new templates are built by the new limits.
+        let candidates = BTreeMap::new();
+        self.reload = Some(Reload { origin, settings, preload, loaded, candidates });
         let mut candidates = BTreeMap::new();
         for (pool_id, spec) in specs {
             let template = self.start_candidate(pool_id, Vec::new());
@@ -149,7 +152,9 @@ impl Core {
             candidates.insert(pool_id, Candidate { template, spec, excluded, ready: false });
             self.tidy(pool_id);
         }
-        self.reload = Some(Reload { origin, settings, preload, loaded, candidates });
+        if let Some(reload) = &mut self.reload {
+            reload.candidates = candidates;
+        }
         self.commit_if_ready();
     }
 
@@ -159,6 +164,12 @@ impl Core {
             pool.candidate = Some(template);
         }
         template
+    }
+
+    /// The limits that a template of this generation is built by.
+    pub(super) fn limits_of(&self, generation: u32) -> &Limits {
+        let next = self.reload.as_ref().filter(|_| generation > self.generation);
+        next.map_or(&self.settings.limits, |reload| &reload.settings.limits)
     }
 
     fn loaded_modules(&self) -> BTreeSet<String> {

@@ -5,7 +5,9 @@ use super::Core;
 use super::event::{Action, Ask, Peer, PoolSpec, SessionId, Time};
 use super::pool::POOLS_MAX;
 use super::queue::Ticket;
+use super::quota::Scopes;
 use super::timers::Timer;
+use mpserverd_proto::bounds::Bounds;
 use mpserverd_proto::client::{Reply, WorkerRef};
 use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::{PoolId, RequestId, WorkerId};
@@ -20,7 +22,7 @@ const SIGNAL_MAX: i32 = 64;
 #[derive(Debug)]
 pub(super) enum Waiting {
     /// A worker.
-    Lease { pool: PoolId, ticket: Ticket, since: Time },
+    Lease { pool: PoolId, ticket: Ticket, since: Time, scopes: Scopes, bounds: Box<Bounds> },
     /// The list of a pool's modules.
     Modules { pool: PoolId, since: Time },
     /// The end of a reload.
@@ -68,7 +70,8 @@ impl Core {
         }
         match ask {
             Ask::Open(spec) => self.open(session, id, spec),
-            Ask::Lease { pool, wait } => self.lease(session, id, pool, wait),
+            Ask::Lease { pool, wait } => self.lease(session, id, pool, wait, Bounds::default()),
+            Ask::LeaseWith { pool, wait, bounds } => self.lease(session, id, pool, wait, bounds),
             Ask::Cancel(target) => self.cancel(session, id, target),
             Ask::PoolModules { pool, wait } => self.pool_modules(session, id, pool, wait),
             Ask::Status => self.reply(session, id, Reply::Status(self.status_report())),
@@ -143,6 +146,9 @@ impl Core {
         let Some(asker) = self.sessions.get_mut(&session) else { return };
         self.totals.waiting += 1;
         self.totals.queued += usize::from(matches!(waiting, Waiting::Lease { .. }));
+        if let Waiting::Lease { scopes, .. } = &waiting {
+            self.quota.count_queued(scopes);
+        }
         asker.waiting.insert(id, waiting);
         if let Some(wait) = wait {
             self.timers.set(Timer::Request(session, id), self.now, wait);
@@ -155,13 +161,16 @@ impl Core {
         self.timers.cancel(Timer::Request(session, id));
         self.totals.waiting -= 1;
         self.totals.queued -= usize::from(matches!(waiting, Waiting::Lease { .. }));
+        if let Waiting::Lease { scopes, .. } = &waiting {
+            self.quota.count_unqueued(scopes, self.now);
+        }
         Some(waiting)
     }
 
     /// Forgets a waiting request wherever it stands; tells since when it waited.
     fn forget_waiting(&mut self, session: SessionId, id: RequestId) -> Option<Time> {
         match self.strike(session, id)? {
-            Waiting::Lease { pool: pool_id, ticket, since } => {
+            Waiting::Lease { pool: pool_id, ticket, since, .. } => {
                 if let Some(pool) = self.pools.get_mut(&pool_id) {
                     pool.queue.remove(session, ticket);
                 }
@@ -193,9 +202,16 @@ impl Core {
     }
 
     pub(super) fn request_expired(&mut self, session: SessionId, id: RequestId) {
+        let waiting = self.sessions.get(&session).and_then(|s| s.waiting.get(&id));
+        let limit = match waiting {
+            Some(Waiting::Lease { scopes, since, .. }) => {
+                self.limit_in_the_way(scopes, super::report::millis(self.now.since(*since)))
+            }
+            Some(Waiting::Modules { .. } | Waiting::Reload) | None => None,
+        };
         if let Some(since) = self.forget_waiting(session, id) {
             let waited_ms = super::report::millis(self.now.since(since));
-            self.refuse(session, id, Refusal::Deadline { waited_ms });
+            self.refuse(session, id, limit.unwrap_or(Refusal::Deadline { waited_ms }));
         }
     }
 

@@ -32,6 +32,10 @@ pub(super) enum Timer {
     Retry(PoolId),
     /// An unused template is dropped.
     Idle(PoolId),
+    /// A limit of a worker: a deadline, a measurement, or the end of its grace.
+    Limit(WorkerId),
+    /// A rate of starts allows another one.
+    Starts,
     /// The next step of a stop.
     Stop,
 }
@@ -63,6 +67,11 @@ impl Timers {
     /// Whether a timer is armed.
     pub(super) fn is_set(&self, timer: Timer) -> bool {
         self.at.contains_key(&timer)
+    }
+
+    /// When a timer is due, if it is armed.
+    pub(super) fn at(&self, timer: Timer) -> Option<Time> {
+        self.at.get(&timer).copied()
     }
 
     /// The nearest deadline.

@@ -75,6 +75,7 @@ impl Core {
         let welcome = asked && matches!(template.phase, Phase::Ready { .. });
         template.idle.insert(worker);
         self.enter(id, worker, pid, Owner::Pool);
+        self.limit_spare(worker);
         if !welcome {
             self.release(worker);
         }
@@ -154,6 +155,7 @@ impl Core {
     }
 
     pub(super) fn worker_ended(&mut self, id: WorkerId, code: i32) {
+        self.limit_ended(id, code);
         let Some(worker) = self.strike_worker(id) else {
             return tracing::debug!(worker = %id, code, "end of an unknown worker");
         };
@@ -171,6 +173,7 @@ impl Core {
     /// Takes a worker out of the book and all counters.
     pub(super) fn strike_worker(&mut self, id: WorkerId) -> Option<Worker> {
         let worker = self.workers.remove(&id)?;
+        self.unwatch(id);
         self.timers.cancel(Timer::Worker(id));
         if self.pids.get(&worker.pid) == Some(&id) {
             self.pids.remove(&worker.pid);

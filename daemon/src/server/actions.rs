@@ -5,6 +5,7 @@ use super::recipes::{self, Recipe};
 use super::templates::TemplateProcess;
 use super::{ServeError, Server};
 use crate::core::{Action, Event, PoolKey, SessionId};
+use mpserverd_proto::bounds::Birth;
 use mpserverd_proto::client::{Grant, Reply};
 use mpserverd_proto::codec;
 use mpserverd_proto::error::{Fault, PreloadError, Stage};
@@ -20,8 +21,9 @@ impl Server<'_> {
         match action {
             Action::Reply { session, id, reply } => self.answer(session, id, reply),
             Action::Grant { session, id, grant } => self.hand_over(session, id, grant),
-            Action::Build { template, pool, key, generation, without } => {
-                if let Err(error) = self.build(template, pool, &key, generation, &without) {
+            Action::Build { template, pool, key, generation, without, birth } => {
+                let started = self.build(template, pool, &key, generation, &without, birth);
+                if let Err(error) = started {
                     self.events.push_back(Event::TemplateNotStarted { template, error });
                 }
             }
@@ -37,6 +39,11 @@ impl Server<'_> {
             }
             Action::ReleaseSpare { worker } => self.workers.release(worker),
             Action::Signal { worker, signal } => self.workers.signal(worker, signal),
+            Action::Limit { worker, bounds } => self.limit(worker, &bounds),
+            Action::Measure { worker, what } => self.measure(worker, what),
+            Action::AskToEnd { worker, signal } => self.ask_to_end(worker, signal),
+            Action::KillTree { worker } => self.kill_tree(worker),
+            Action::Unlimit { worker, kill } => self.unlimit(worker, kill),
             Action::ForgetPool { key } => self.recipes.forget(&key),
             Action::Settled { failed } => self.settled(&failed),
             Action::StartFailed { error } => self.fail(ServeError::Preload(error)),
@@ -73,6 +80,7 @@ impl Server<'_> {
         key: &PoolKey,
         generation: u32,
         without: &[String],
+        birth: Birth,
     ) -> Result<(), PreloadError> {
         let Some(recipe) = self.recipes.get(key) else {
             return Err(PreloadError {
@@ -83,7 +91,8 @@ impl Server<'_> {
         };
         let modules = recipes::find_modules(recipe, without, &self.config.module_path)?;
         let Started { pid, control, pidfd } = exec::start(recipe, self.config.hugepages)?;
-        let boot = self.boot(template, pool, key, generation, recipe, modules);
+        let mut boot = self.boot(template, pool, key, generation, recipe, modules);
+        boot.birth = birth;
         let process = TemplateProcess::new(pid, recipe.name.clone(), control, pidfd);
         let system = |error: &dyn std::fmt::Display| PreloadError {
             module: boot.name.clone(),
@@ -117,6 +126,7 @@ impl Server<'_> {
             socket: self.config.socket.as_os_str().as_bytes().to_vec(),
             orphan_grace_ms: self.config.orphan_grace.as_millis() as u64,
             canary_ms: self.config.canary_timeout.as_millis() as u64,
+            birth: Birth::default(),
         }
     }
 

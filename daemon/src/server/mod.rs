@@ -11,6 +11,10 @@
 //! | [`exec`] | starting a template's process |
 //! | [`templates`] | the templates' control sockets |
 //! | [`workers`] | the descriptors of spares and workers, and how orphans end |
+//! | [`limiter`] | holding workers to their limits |
+//! | [`cgroup`] | control groups, of the daemon and of limited workers |
+//! | [`tree`] | a process and its descendants, where there are no control groups |
+//! | [`sampler`] | the thread that measures them |
 //! | [`actions`] | doing what the core wants done |
 //! | [`signals`] | signals as readable descriptors |
 //! | [`notify`] | telling the supervisor |
@@ -25,17 +29,21 @@
 
 mod actions;
 mod activation;
+mod cgroup;
 mod command;
 mod exec;
+mod limiter;
 mod listener;
 mod notify;
 mod poller;
 mod recipes;
 mod requests;
+mod sampler;
 mod session;
 mod signals;
 mod sweep;
 mod templates;
+mod tree;
 mod workers;
 
 use crate::cli::EXIT_SYSTEM;
@@ -43,6 +51,7 @@ use crate::config::Config;
 use crate::core::{Core, Event, SessionId, Time};
 use crate::launch::Launch;
 use command::Command;
+use limiter::Limiter;
 use listener::Listener;
 use mpserverd_proto::error::PreloadError;
 use mpserverd_proto::ids::{TemplateId, WorkerId};
@@ -113,6 +122,7 @@ struct Server<'a> {
     next_session: u64,
     templates: HashMap<TemplateId, TemplateProcess>,
     workers: Workers,
+    limiter: Limiter,
     recipes: Recipes,
     events: VecDeque<Event>,
     command: Option<Command>,
@@ -178,11 +188,14 @@ impl<'a> Server<'a> {
         poller
             .add(listener.fd(), Source::Listener, false)
             .map_err(ServeError::system("epoll_ctl"))?;
+        // Before templates are started, which are born where the daemon is.
+        let limiter = Limiter::start(&config);
         let started = Instant::now();
         let pid = std::process::id();
         let socket = config.socket.to_string_lossy().into_owned();
         let core = Core::new(Time::default(), env!("CARGO_PKG_VERSION"), pid, &socket, 1)
-            .with_first_worker(first_worker());
+            .with_first_worker(first_worker())
+            .with_held(nix::unistd::geteuid().as_raw(), limiter.held());
         info!(socket, pid, "listening");
         Ok(Self {
             config,
@@ -196,6 +209,7 @@ impl<'a> Server<'a> {
             next_session: 1,
             templates: HashMap::new(),
             workers: Workers::default(),
+            limiter,
             recipes: Recipes::default(),
             events: VecDeque::new(),
             command,
@@ -266,6 +280,7 @@ impl<'a> Server<'a> {
             Source::TemplateEnd(template) => self.on_template_end(template),
             Source::OrphanEnd(worker) => self.on_orphan_end(worker),
             Source::CommandEnd => self.on_command_end(),
+            Source::Samples => self.take_samples(),
             Source::Signal(caught) => self.on_signal(caught),
         }
     }
@@ -275,7 +290,7 @@ impl<'a> Server<'a> {
             return;
         }
         match caught {
-            Caught::Child => self.reap_strangers(),
+            Caught::Child => self.on_child(),
             Caught::Hangup => self.reload(None),
             Caught::Interrupt | Caught::Terminate if self.command_runs() => {
                 // The terminal has told the command already; a supervisor has not.
@@ -308,7 +323,7 @@ impl<'a> Server<'a> {
         }
         self.workers.kill_all();
         self.templates.clear();
-        sweep::leave_no_process();
+        self.close_limiter();
         info!("stopped");
     }
 }

@@ -21,6 +21,8 @@ pub(super) enum Source {
     TemplateEnd(TemplateId),
     OrphanEnd(WorkerId),
     CommandEnd,
+    /// Measurements came.
+    Samples,
     Signal(Caught),
 }
 
@@ -44,6 +46,7 @@ impl Source {
             Self::OrphanEnd(id) => (4, id.0),
             Self::CommandEnd => (5, 0),
             Self::Signal(caught) => (6, caught as u64),
+            Self::Samples => (7, 0),
         };
         (kind << SHIFT) | (id & ((1 << SHIFT) - 1))
     }
@@ -58,6 +61,7 @@ impl Source {
             4 => Self::OrphanEnd(WorkerId(id)),
             5 => Self::CommandEnd,
             6 => Self::Signal(Caught::from_number(id)?),
+            7 => Self::Samples,
             _ => return None,
         })
     }
@@ -140,6 +144,7 @@ mod tests {
             Source::TemplateEnd(TemplateId(7)),
             Source::OrphanEnd(WorkerId(large)),
             Source::CommandEnd,
+            Source::Samples,
             Source::Signal(Caught::Hangup),
         ] {
             assert_eq!(Source::decode(source.encode()), Some(source));

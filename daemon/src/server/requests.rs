@@ -205,6 +205,9 @@ impl Server<'_> {
                 Err(refusal) => return self.answer(session, id, Reply::Refused(refusal)),
             },
             Request::Lease { pool, wait_ms } => Ask::Lease { pool, wait: millis(wait_ms) },
+            Request::LeaseWith { pool, wait_ms, bounds } => {
+                Ask::LeaseWith { pool, wait: millis(wait_ms), bounds }
+            }
             Request::Cancel(request) => Ask::Cancel(request),
             Request::TemplateModules { pool, wait_ms } => {
                 Ask::PoolModules { pool, wait: millis(wait_ms) }
@@ -224,7 +227,10 @@ impl Server<'_> {
         let uid = client.peer.uid;
         let why = match request {
             _ if uid == own => return Ok(()),
-            Request::OpenTemplate(_) | Request::Lease { .. } | Request::Attach(_) => {
+            Request::OpenTemplate(_)
+            | Request::Lease { .. }
+            | Request::LeaseWith { .. }
+            | Request::Attach(_) => {
                 format!("workers of this daemon run as uid {own}; start a daemon of your own")
             }
             _ if uid == 0 => return Ok(()),
@@ -244,6 +250,7 @@ impl Server<'_> {
                 self.supervisor.reloading();
                 let preload = self.recipes.of_configuration(&config);
                 let settings = config.settings.clone();
+                self.limiter.warn_of_unheld(&config);
                 self.previous = Some(std::mem::replace(&mut self.config, config));
                 self.events.push_back(Event::Configured { origin, settings, preload });
                 return;

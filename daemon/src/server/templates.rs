@@ -156,6 +156,7 @@ impl Server<'_> {
             }
             FromTemplate::Ended(ended) => {
                 for ended in ended {
+                    self.examine(ended.worker, ended.record.code);
                     if let Some(code) = self.workers.end(ended.worker, ended.record.code) {
                         self.events.push_back(Event::WorkerEnded { worker: ended.worker, code });
                     }

@@ -87,6 +87,12 @@ impl Workers {
         }
     }
 
+    /// The process of a worker that has not been reported ended.
+    pub(super) fn process(&self, id: WorkerId) -> Option<(u32, BorrowedFd<'_>)> {
+        let worker = self.by_id.get(&id)?;
+        Some((worker.pid, worker.pidfd.as_fd()))
+    }
+
     pub(super) fn signal(&self, id: WorkerId, number: i32) {
         if let Some(worker) = self.by_id.get(&id)
             && let Err(error) = wait::signal(worker.pidfd.as_fd(), number)
@@ -153,6 +159,7 @@ impl Server<'_> {
         // A client that is gone does not need it.
         let _ = nix::unistd::write(&orphan.status_write, &record.encode());
         let _ = wait::ended(wait::Whom::Pidfd(pidfd), true, Reporter::Daemon);
+        self.examine(worker, record.code);
         debug!(%worker, code = record.code, "orphan ended");
         self.workers.end(worker, record.code);
         self.events.push_back(Event::WorkerEnded { worker, code: record.code });

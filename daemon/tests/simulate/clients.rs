@@ -74,7 +74,8 @@ impl World {
         self.last_session += 1;
         let (session, pid) = (SessionId(self.last_session), self.next_pid());
         self.clients.insert(session, Client::default());
-        self.tell(Event::SessionOpened { session, peer: Peer { pid, uid: 1000, gid: 1000 } });
+        let uid = self.rng.u32(1000..1003);
+        self.tell(Event::SessionOpened { session, peer: Peer { pid, uid, gid: 1000 } });
     }
 
     fn hang_up(&mut self) {
@@ -105,6 +106,9 @@ impl World {
             let wait = self.some_ms(400);
             if self.chance(5) {
                 self.ask(session, Asked::Other, Ask::PoolModules { pool, wait });
+            } else if self.chance(20) {
+                let bounds = crate::limits::any_bounds(&mut self.rng);
+                self.ask(session, Asked::Lease(pool), Ask::LeaseWith { pool, wait, bounds });
             } else {
                 self.ask(session, Asked::Lease(pool), Ask::Lease { pool, wait });
             }

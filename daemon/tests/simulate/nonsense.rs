@@ -4,9 +4,10 @@
 use crate::templates::{broken, module};
 use fastrand::Rng;
 use mpserverd::core::{
-    Action, Ask, Core, Event, Origin, Peer, PoolKey, PoolSpec, SessionId, Settings, Time,
+    Action, Ask, Core, Event, Held, Origin, Peer, PoolKey, PoolSpec, SessionId, Settings, Time,
 };
 use mpserverd_proto::client::{StopPolicy, WorkerRef};
+use mpserverd_proto::death::Cause;
 use mpserverd_proto::error::Stage;
 use mpserverd_proto::ids::{PoolId, RequestId, TemplateId, WorkerId};
 use mpserverd_proto::template::{Memory, OnPreloadError};
@@ -15,7 +16,8 @@ use std::time::Duration;
 /// Feeds a core so many events.
 pub(crate) fn feed(seed: u64, events: u32) {
     let mut rng = Rng::with_seed(seed);
-    let mut core = Core::new(Time::default(), "1", 1, "/s", 1);
+    let held = Held { groups: rng.bool(), ..Held::default() };
+    let mut core = Core::new(Time::default(), "1", 1, "/s", 1).with_held(1, held);
     let mut now = Duration::ZERO;
     let mut actions: Vec<Action> = Vec::new();
     for _ in 0..events {
@@ -67,7 +69,8 @@ fn any_ask(rng: &mut Rng) -> Ask {
     let (pool, wait) = (PoolId(rng.u64(..9)), Duration::from_millis(rng.u64(..500)));
     match rng.u8(..12) {
         0..3 => Ask::Open(any_spec(rng)),
-        3..7 => Ask::Lease { pool, wait },
+        3 => Ask::LeaseWith { pool, wait, bounds: crate::limits::any_bounds(rng) },
+        4..7 => Ask::Lease { pool, wait },
         7 => Ask::Cancel(any_request(rng)),
         8 => Ask::PoolModules { pool, wait: Duration::MAX },
         9 => rng.choice([Ask::Status, Ask::Processes, Ask::Modules]).unwrap_or(Ask::Status),
@@ -97,6 +100,7 @@ fn any_settings(rng: &mut Rng) -> Settings {
     settings.spares_max = rng.choice([0, 1, 8, u32::MAX]).unwrap_or(0);
     settings.workers_max = rng.choice([0, 1, 9, u64::MAX]).unwrap_or(0);
     settings.templates_max = rng.usize(..6);
+    settings.limits = crate::limits::any_limits(rng);
     settings
 }
 
@@ -113,7 +117,7 @@ fn any_event(rng: &mut Rng, due: bool) -> Event {
     let (pid, memory, code) = (rng.u32(..50), Memory::default(), rng.i32(-20..3));
     let name = String::from(["alpha", "beta", "p", "?"][rng.usize(..4)]);
     match rng.u32(..1000) {
-        0..60 => Event::SessionOpened { session, peer: Peer { pid, uid: 1000, gid: 1000 } },
+        0..60 => Event::SessionOpened { session, peer: Peer { pid, uid: pid % 3, gid: 1000 } },
         60..70 => Event::SessionClosed { session },
         70..400 => Event::Asked { session, id: any_request(rng), ask: any_ask(rng) },
         400..420 => {
@@ -147,7 +151,10 @@ fn any_event(rng: &mut Rng, due: bool) -> Event {
             Event::Spares { template, spares }
         }
         850..870 => Event::ForkFailed { template, missing: rng.u16(..40), message: name },
-        870..950 => Event::WorkerEnded { worker, code },
+        870..940 => Event::WorkerEnded { worker, code },
+        940..945 => Event::NotHeld { worker },
+        945..960 => Event::Measured { worker, sample: crate::limits::any_sample(rng) },
+        960..965 => Event::Blamed { worker, cause: Cause::Oom },
         _ => Event::Tick,
     }
 }

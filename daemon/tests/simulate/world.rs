@@ -4,7 +4,7 @@
 use crate::clients::Client;
 use crate::templates::{Process, Worker};
 use fastrand::Rng;
-use mpserverd::core::{Action, Core, Event, PoolKey, PoolSpec, SessionId, Settings, Time};
+use mpserverd::core::{Action, Core, Event, Held, PoolKey, PoolSpec, SessionId, Settings, Time};
 use mpserverd_proto::client::Reply;
 use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
@@ -53,6 +53,14 @@ pub(crate) const KINDS: &[&str] = &[
     "switched",
     "rolled back",
     "proven",
+    "limit reached",
+    "limit loosened",
+    "limit unsupported",
+    "limit",
+    "measure",
+    "ask to end",
+    "kill tree",
+    "unlimit",
     "stop listening",
     "finished",
 ];
@@ -70,6 +78,11 @@ fn kind(action: &Action) -> &'static str {
         Action::KillTemplate { .. } => "kill template",
         Action::ReleaseSpare { .. } => "release",
         Action::Signal { .. } => "signal",
+        Action::Limit { .. } => "limit",
+        Action::Measure { .. } => "measure",
+        Action::AskToEnd { .. } => "ask to end",
+        Action::KillTree { .. } => "kill tree",
+        Action::Unlimit { .. } => "unlimit",
         Action::ForgetPool { .. } => "forget",
         Action::Settled { .. } => "settled",
         Action::Proven => "proven",
@@ -98,6 +111,9 @@ fn kind_of_reply(reply: &Reply) -> &'static str {
         Reply::Refused(Refusal::ForkFailed { .. }) => "fork failed",
         Reply::Refused(Refusal::ReloadFailed(_)) => "reload failed",
         Reply::Refused(Refusal::System { .. }) => "no room",
+        Reply::Refused(Refusal::LimitReached { .. }) => "limit reached",
+        Reply::Refused(Refusal::LimitLoosened { .. }) => "limit loosened",
+        Reply::Refused(Refusal::LimitUnsupported { .. }) => "limit unsupported",
         other => panic!("the core does not say {other:?}"),
     }
 }
@@ -130,6 +146,8 @@ pub(crate) struct World {
     pub(crate) spares_max: u32,
     pub(crate) templates: BTreeMap<TemplateId, Process>,
     pub(crate) workers: BTreeMap<WorkerId, Worker>,
+    /// Workers that have a group.
+    pub(crate) groups: BTreeSet<WorkerId>,
     pub(crate) clients: BTreeMap<SessionId, Client>,
     pub(crate) keys: BTreeMap<PoolId, PoolKey>,
     pub(crate) known_keys: BTreeSet<PoolKey>,
@@ -159,7 +177,10 @@ impl World {
             spare_dies: odd(10),
             chaos: odd(20),
         };
+        let groups = rng.bool();
+        let held = Held { groups, memory: groups, cpu: true, pids: groups && rng.bool(), cpus: 2 };
         let core = Core::new(Time::default(), "1.2.3", 42, "/run/sock", FIRST_ID);
+        let core = core.with_held(1000, held);
         let mut world = Self {
             rng,
             core,
@@ -171,6 +192,7 @@ impl World {
             spares_max: 0,
             templates: BTreeMap::new(),
             workers: BTreeMap::new(),
+            groups: BTreeSet::new(),
             clients: BTreeMap::new(),
             keys: BTreeMap::new(),
             known_keys: BTreeSet::new(),
@@ -225,6 +247,7 @@ impl World {
         settings.spares_max = rng.u32(1..40);
         settings.workers_max = rng.u64(1..30);
         settings.templates_max = rng.usize(1..8);
+        settings.limits = crate::limits::any_limits(rng);
         settings
     }
 
@@ -336,6 +359,11 @@ impl World {
             Action::KillTemplate { template } => self.kill_template(template),
             Action::ReleaseSpare { worker } => self.release(worker),
             Action::Signal { worker, signal } => self.signal(worker, signal),
+            Action::Limit { worker, .. } => self.limit(worker),
+            Action::Measure { worker, .. } => self.measure(worker),
+            Action::AskToEnd { worker, signal } => self.signal(worker, signal),
+            Action::KillTree { worker } => self.kill_tree(worker),
+            Action::Unlimit { worker, .. } => self.unlimit(worker),
             Action::ForgetPool { key } => self.forget(&key),
             Action::Settled { .. } | Action::StartFailed { .. } => {
                 self.settled += 1;
