@@ -4,11 +4,10 @@ use super::{Context, Fallback, global};
 use crate::bounds::Limits;
 use crate::error::{DaemonError, StartError};
 use crate::logging::TARGET;
-use crate::start::forkserver::{self, Wanted};
+use crate::start::forkserver::{self, Purpose, Wanted};
 use crate::start::spawn::{self, Preload};
 use crate::start::{FOREVER, Lease};
 use crate::{current, transport};
-use mpserverd_proto::bounds::Bounds;
 use mpserverd_proto::error::Refusal;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -43,14 +42,14 @@ impl Context {
     /// A worker by `forkserver`, or what the fallback says.
     pub(crate) fn forkserver_lease(
         &self,
+        purpose: Purpose<'_>,
         timeout: Option<Duration>,
         limits: &Limits,
-        bounds: &Bounds,
     ) -> Result<Lease, StartError> {
         let timeout = timeout.unwrap_or(START_TIMEOUT).min(FOREVER);
         let deadline = Instant::now() + timeout;
         let wanted = self.wanted()?;
-        let error = match self.ask_daemons(&wanted, bounds, deadline) {
+        let error = match self.ask_daemons(&wanted, purpose, deadline) {
             Ok(lease) => return Ok(lease),
             Err(error) => error,
         };
@@ -66,7 +65,7 @@ impl Context {
             }
             (error, Fallback::Autostart) if error.is_absence() => {
                 let path = self.autostart()?;
-                forkserver::lease(&path, &wanted, bounds, deadline).map_err(StartError::from)
+                forkserver::lease(&path, &wanted, purpose, deadline).map_err(StartError::from)
             }
             (error, _) => Err(error.into()),
         }
@@ -92,13 +91,13 @@ impl Context {
     fn ask_daemons(
         &self,
         wanted: &Wanted,
-        bounds: &Bounds,
+        purpose: Purpose<'_>,
         deadline: Instant,
     ) -> Result<Lease, DaemonError> {
         let chosen = self.socket();
         let mut first_error = None;
         for path in transport::candidates(chosen.as_deref()) {
-            match forkserver::lease(&path, wanted, bounds, deadline) {
+            match forkserver::lease(&path, wanted, purpose, deadline) {
                 Err(error) if error.is_absence() => {
                     first_error.get_or_insert(error);
                 }

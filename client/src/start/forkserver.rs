@@ -14,6 +14,7 @@ use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::{PoolId, RequestId};
 use mpserverd_proto::limits::FDS_PER_LEASE;
 use mpserverd_proto::template::OnPreloadError;
+use mpserverd_proto::trace::TraceId;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -36,6 +37,15 @@ pub(crate) struct Wanted {
     pub(crate) executable: Option<PathBuf>,
     pub(crate) modules: Vec<String>,
     pub(crate) on_error: OnPreloadError,
+}
+
+/// What the daemon is told of a start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Purpose<'a> {
+    pub(crate) task: &'a str,
+    pub(crate) trace: TraceId,
+    /// Limits beyond the configured ones.
+    pub(crate) bounds: &'a Bounds,
 }
 
 /// A connection with what is known on it.
@@ -70,6 +80,12 @@ fn check_in(session: Session) {
     }
 }
 
+/// Keeps the idle connections as they are for as long as the guard lives: a fork amid a change by
+/// another thread would find them locked for ever.
+pub(super) fn hold_connections() -> impl Sized {
+    IDLE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Drops all idle connections, in a fork.
 pub(crate) fn forget_connections() {
     if let Ok(mut idle) = IDLE.try_lock() {
@@ -97,11 +113,11 @@ pub(crate) fn look_ahead() {
 pub(crate) fn lease(
     path: &Path,
     wanted: &Wanted,
-    bounds: &Bounds,
+    purpose: Purpose<'_>,
     deadline: Instant,
 ) -> Result<Lease, DaemonError> {
     if let Some(session) = check_out(path) {
-        match use_session(session, wanted, bounds, deadline) {
+        match use_session(session, wanted, purpose, deadline) {
             Err(error) if error.is_absence() => {}
             other => return other,
         }
@@ -113,19 +129,21 @@ pub(crate) fn lease(
         last_start: None,
         next: None,
     };
-    use_session(session, wanted, bounds, deadline)
+    use_session(session, wanted, purpose, deadline)
 }
 
+/// How long a daemon may take to say that a wait was in vain.
+const SAY: Duration = Duration::from_millis(250);
 /// How long a daemon may take to say hello.
 const HELLO: Duration = Duration::from_secs(5);
 
 fn use_session(
     mut session: Session,
     wanted: &Wanted,
-    bounds: &Bounds,
+    purpose: Purpose<'_>,
     deadline: Instant,
 ) -> Result<Lease, DaemonError> {
-    let leased = session.lease(wanted, bounds, deadline);
+    let leased = session.lease(wanted, purpose, deadline);
     match &leased {
         Ok(_) | Err(DaemonError::Refused(_)) => {
             if leased.is_ok() {
@@ -143,20 +161,24 @@ impl Session {
     fn lease(
         &mut self,
         wanted: &Wanted,
-        bounds: &Bounds,
+        purpose: Purpose<'_>,
         deadline: Instant,
     ) -> Result<Lease, DaemonError> {
         let mut reopened = false;
         for _ in 0..ATTEMPTS {
             let pool = self.pool(wanted, deadline)?;
             // One in advance was asked for without limits.
-            let ahead = if bounds.is_empty() { self.take_ahead(pool)? } else { None };
+            let ahead = if purpose.bounds.is_empty() { self.take_ahead(pool)? } else { None };
             let granted = match ahead {
-                Some(id) => self.connection.wait(id, Some(deadline)),
-                None => {
-                    let request = lease_request(pool, bounds, deadline);
-                    self.connection.call(&request, &[], Some(deadline))
-                }
+                None => self.ask(pool, purpose, deadline),
+                Some(id) => match self.connection.wait(id, Some(deadline)) {
+                    Err(DaemonError::Timeout(_)) => {
+                        // Asked anew, without waiting, it says what this one waited for.
+                        self.connection.abandon(id)?;
+                        self.ask(pool, purpose, Instant::now())
+                    }
+                    other => other,
+                },
             };
             let (reply, fds) = match granted {
                 Err(DaemonError::Refused(Refusal::UnknownPool)) if !reopened => {
@@ -175,6 +197,18 @@ impl Session {
             }
         }
         Err(DaemonError::Protocol(format!("{ATTEMPTS} workers in a row were dead on arrival")))
+    }
+
+    /// Asks for a lease. The daemon keeps the time, because only it knows why it was in vain; one
+    /// that says nothing is given up a little later.
+    fn ask(
+        &mut self,
+        pool: PoolId,
+        purpose: Purpose<'_>,
+        deadline: Instant,
+    ) -> Result<(Reply, Vec<OwnedFd>), DaemonError> {
+        let request = lease_request(pool, Some(purpose), deadline);
+        self.connection.call(&request, &[], Some(deadline + SAY))
     }
 
     /// The id of a lease that was asked for in advance, if it is for this pool and fresh.
@@ -198,7 +232,7 @@ impl Session {
     /// Asks for a lease in advance.
     fn look_ahead(&mut self, pool: PoolId) {
         let now = Instant::now();
-        let request = lease_request(pool, &Bounds::default(), now + AHEAD * 60);
+        let request = lease_request(pool, None, now + AHEAD * 60);
         if let Ok(id) = self.connection.post(&request, &[], Some(now)) {
             self.ahead = Some((pool, id, now));
         }
@@ -239,13 +273,15 @@ impl Session {
     }
 }
 
-fn lease_request(pool: PoolId, bounds: &Bounds, deadline: Instant) -> Request {
+fn lease_request(pool: PoolId, purpose: Option<Purpose<'_>>, deadline: Instant) -> Request {
     let wait = deadline.saturating_duration_since(Instant::now()).as_millis();
     let wait_ms = u32::try_from(wait).unwrap_or(u32::MAX);
-    if bounds.is_empty() {
-        return Request::Lease { pool, wait_ms };
+    let task = purpose.map(|purpose| purpose.task.to_owned());
+    let trace = purpose.map(|purpose| purpose.trace);
+    match purpose.map(|purpose| purpose.bounds).filter(|bounds| !bounds.is_empty()) {
+        Some(bounds) => Request::LeaseWith { pool, wait_ms, bounds: *bounds, task, trace },
+        None => Request::Lease { pool, wait_ms, task, trace },
     }
-    Request::LeaseWith { pool, wait_ms, bounds: *bounds }
 }
 
 fn lease_of(reply: &Reply, fds: Vec<OwnedFd>) -> Result<Lease, DaemonError> {

@@ -187,6 +187,7 @@ impl Config {
             decay_after: of.decay_after.value,
             kill_after: of.kill_after.value,
             limits: of.limits.value.to_core(source.file.as_deref()),
+            ..Settings::default()
         };
         Self {
             preload: of.preload.value,

@@ -3,10 +3,12 @@
 use super::watch::{Measure, Sample};
 use mpserverd_proto::bounds::{Birth, Bounds};
 use mpserverd_proto::client::{Grant, Reply, StopPolicy, WorkerRef};
-use mpserverd_proto::death::Cause;
+use mpserverd_proto::death::{Cause, DeathsQuery, LastWords};
 use mpserverd_proto::error::{PreloadError, Stage};
 use mpserverd_proto::ids::{PoolId, RequestId, TemplateId, WorkerId};
+use mpserverd_proto::status::ExitRecord;
 use mpserverd_proto::template::{Memory, ModuleReport, OnPreloadError};
+use mpserverd_proto::trace::TraceId;
 use std::time::Duration;
 
 /// Time since the daemon started. The only clock the core knows is the one it is told.
@@ -71,6 +73,10 @@ pub enum Ask {
         pool: PoolId,
         /// Wait so long at most.
         wait: Duration,
+        /// The task that it is for, if that is known.
+        task: Option<String>,
+        /// The trace of the start, if that is known.
+        trace: Option<TraceId>,
     },
     /// Take a waiting request of the same session back; the request is answered `Cancelled`, then
     /// this one `Done`.
@@ -88,6 +94,8 @@ pub enum Ask {
     Processes,
     /// `modules`.
     Modules,
+    /// `deaths`.
+    Deaths(DeathsQuery),
     /// Send a signal to a worker.
     Kill {
         /// Which.
@@ -103,6 +111,10 @@ pub enum Ask {
         wait: Duration,
         /// Its limits.
         bounds: Bounds,
+        /// As for [`Ask::Lease`].
+        task: Option<String>,
+        /// As for [`Ask::Lease`].
+        trace: Option<TraceId>,
     },
 }
 
@@ -253,8 +265,12 @@ pub enum Event {
     WorkerEnded {
         /// Which.
         worker: WorkerId,
-        /// Exit code or minus the signal.
-        code: i32,
+        /// How.
+        record: ExitRecord,
+        /// What stood on its board.
+        last: Option<LastWords>,
+        /// The last lines that it wrote to standard error, where they can be seen.
+        stderr: Vec<String>,
     },
     /// What a worker used was measured, as [`Action::Measure`] asked.
     Measured {

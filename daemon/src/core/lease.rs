@@ -89,9 +89,8 @@ impl Core {
         scopes: Scopes,
         bounds: &Bounds,
     ) {
-        let client_pid = self.sessions.get(&session).map(|s| s.peer.pid);
-        let Some((pid, template, generation)) = self.hand_over(worker, client_pid, spare_hit)
-        else {
+        let client = self.sessions.get(&session).map(|s| s.peer);
+        let Some((pid, template, generation)) = self.hand_over(worker, client, spare_hit) else {
             return;
         };
         self.limit_started(worker, self.uid_of(session), scopes, bounds);

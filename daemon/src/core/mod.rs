@@ -20,6 +20,7 @@
 //! | `attach.rs` | templates and workers of an earlier daemon |
 //! | `reload.rs` | configuration: the first, and later ones beside what serves |
 //! | `stop.rs` | going down |
+//! | `deaths.rs` | who caused a death, and the certificates of the last ones |
 //! | `probe.rs` | the proof that the whole path works |
 //! | `limits.rs` | the configured limits, and which one counts |
 //! | `quota.rs` | what many workers may have together |
@@ -33,6 +34,7 @@ mod attach;
 mod audit;
 mod backoff;
 mod build;
+mod deaths;
 mod event;
 mod lease;
 mod limits;
@@ -74,8 +76,8 @@ use workers::Worker;
 struct Identity {
     version: String,
     pid: u32,
-    socket: String,
     uid: u32,
+    socket: String,
     started: Time,
 }
 
@@ -128,6 +130,9 @@ pub struct Core {
     held: Held,
     stop: Option<Stop>,
     totals: Totals,
+    deaths: deaths::Deaths,
+    /// The time of day when the last end was told, milliseconds since the epoch.
+    wall_ms: u64,
 }
 
 impl Core {
@@ -140,8 +145,8 @@ impl Core {
             identity: Identity {
                 version: version.into(),
                 pid,
-                socket: socket.into(),
                 uid: 0,
+                socket: socket.into(),
                 started: now,
             },
             settings: Settings::default(),
@@ -164,6 +169,8 @@ impl Core {
             held: Held::default(),
             stop: None,
             totals: Totals::default(),
+            deaths: deaths::Deaths::default(),
+            wall_ms: 0,
         }
     }
 
@@ -175,10 +182,16 @@ impl Core {
         self
     }
 
-    /// The same, as this user, with what the kernel holds for it.
+    /// The same, but it knows as whom it runs.
     #[must_use]
-    pub fn with_held(mut self, uid: u32, held: Held) -> Self {
+    pub fn with_uid(mut self, uid: u32) -> Self {
         self.identity.uid = uid;
+        self
+    }
+
+    /// The same, but the kernel holds something for it.
+    #[must_use]
+    pub fn with_held(mut self, held: Held) -> Self {
         self.held = held;
         self
     }
@@ -254,10 +267,12 @@ impl Core {
             Event::ForkFailed { template, missing, message } => {
                 self.fork_failed(template, missing, message);
             }
-            Event::WorkerEnded { worker, code } => self.worker_ended(worker, code),
+            Event::WorkerEnded { worker, record, last, stderr } => {
+                self.worker_ended(worker, record, last, stderr);
+            }
             Event::Measured { worker, sample } => self.measured(worker, sample),
             Event::NotHeld { worker } => self.not_held(worker),
-            Event::Blamed { worker, cause } => self.accuse(worker, cause),
+            Event::Blamed { worker, cause } => self.blamed(worker, cause),
             Event::ProbeDue => self.probe_due(),
             Event::Tick => self.tick(),
         }

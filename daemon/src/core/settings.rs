@@ -34,6 +34,8 @@ pub struct Settings {
     pub kill_after: Duration,
     /// Limits of workers, and for workers together.
     pub limits: Limits,
+    /// Certificates of deaths that are kept.
+    pub deaths_kept: usize,
 }
 
 impl Default for Settings {
@@ -53,6 +55,7 @@ impl Default for Settings {
             decay_after: Duration::from_secs(5),
             kill_after: Duration::from_secs(2),
             limits: Limits::default(),
+            deaths_kept: 1000,
         }
     }
 }

@@ -7,6 +7,7 @@ use super::limits;
 use super::quota::Scopes;
 use super::stop::SIGTERM;
 use super::timers::Timer;
+use super::workers::SIGKILL;
 use mpserverd_proto::bounds::{Birth, Bound, Bounds};
 use mpserverd_proto::death::{Cause, LimitKind};
 use mpserverd_proto::error::Refusal;
@@ -16,8 +17,6 @@ use std::time::Duration;
 
 /// Time on the CPU is over.
 const SIGXCPU: i32 = 24;
-/// A file would become larger than it may.
-const SIGXFSZ: i32 = 25;
 /// Time on the CPU is not looked at more often.
 const CPU_PAUSE_MIN: Duration = Duration::from_millis(10);
 /// Of the time, looking at memory may take one part in so many.
@@ -282,6 +281,7 @@ impl Core {
     /// A worker is beyond a limit: asked to end where time ran out, killed at once where more of
     /// it is more harm.
     fn break_limit(&mut self, id: WorkerId, kind: LimitKind) {
+        tracing::warn!(worker = %id, %kind, "a worker is beyond a limit");
         self.accuse(id, Cause::Limit(kind));
         let signal = match kind {
             LimitKind::WallTime => SIGTERM,
@@ -306,16 +306,11 @@ impl Core {
     }
 
     /// A worker has ended: who was beyond a limit takes its descendants along.
-    pub(super) fn limit_ended(&mut self, id: WorkerId, code: i32) {
+    pub(super) fn limit_ended(&mut self, id: WorkerId) {
         let watch = self.watches.by_id.get(&id);
-        let condemned = watch.is_some_and(|watch| watch.stage != Stage::Running);
-        match code.checked_neg() {
-            Some(SIGXFSZ) => self.accuse(id, Cause::Limit(LimitKind::FileSize)),
-            Some(SIGXCPU) if !condemned => self.accuse(id, Cause::Limit(LimitKind::CpuTime)),
-            _ => {}
-        }
-        if condemned || self.watches.grouped.contains(&id) {
-            self.out.push(Action::Unlimit { worker: id, kill: condemned });
+        let kill = watch.is_some_and(|watch| watch.stage != Stage::Running);
+        if kill || self.watches.grouped.contains(&id) {
+            self.out.push(Action::Unlimit { worker: id, kill });
         }
     }
 
@@ -327,9 +322,8 @@ impl Core {
         self.count_end(id);
     }
 
-    /// Says who is to blame for a death, before it happens; the first to say so is right.
-    pub(super) fn accuse(&mut self, worker: WorkerId, cause: Cause) {
-        let Some(entry) = self.workers.get(&worker) else { return };
-        tracing::warn!(%worker, pid = entry.pid, %cause, "a worker is ended");
+    /// The loop saw in the kernel's counts who killed a worker.
+    pub(super) fn blamed(&mut self, id: WorkerId, cause: Cause) {
+        self.accuse_by_signal(id, cause, SIGKILL);
     }
 }

@@ -8,7 +8,7 @@ use super::{Server, sweep};
 use crate::config::Config;
 use crate::core::{Event, Held, Measure, Sample};
 use mpserverd_proto::bounds::{Bound, Bounds};
-use mpserverd_proto::death::{Cause, LimitKind};
+use mpserverd_proto::death::{Cause, LastWords, LimitKind};
 use mpserverd_proto::ids::WorkerId;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -212,7 +212,7 @@ impl Server<'_> {
     }
 
     /// Looks why a worker ended, before its group is gone.
-    pub(super) fn examine(&mut self, worker: WorkerId, code: i32) {
+    pub(super) fn examine(&mut self, worker: WorkerId, code: i32, last: Option<&LastWords>) {
         if code != -libc::SIGKILL {
             if self.limiter.looked.elapsed() > LOOK_PAUSE {
                 self.limiter.machine_killed();
@@ -221,7 +221,9 @@ impl Server<'_> {
         }
         let events = self.limiter.groups.as_ref().map(|groups| groups.events(worker));
         let events = events.unwrap_or_default();
-        let machine = self.limiter.machine_killed();
+        // Somebody was killed on this machine: it, unless it said why it would end.
+        let is_silent = last.is_none_or(|last| last.foreseen.is_none());
+        let machine = self.limiter.machine_killed() && is_silent;
         let cause = if events.oom_kill && events.own_limit {
             Cause::Limit(LimitKind::Memory)
         } else if events.oom_kill || machine {

@@ -1,7 +1,8 @@
 //! Events in no sensible order, about ids that mostly exist: a peer or a bug may send anything.
 //! Nothing may panic, and the book must stay right.
 
-use crate::templates::{broken, module};
+use crate::clients::any_query;
+use crate::templates::{broken, ended, module};
 use fastrand::Rng;
 use mpserverd::core::{
     Action, Ask, Core, Event, Held, Origin, Peer, PoolKey, PoolSpec, SessionId, Settings, Time,
@@ -17,7 +18,7 @@ use std::time::Duration;
 pub(crate) fn feed(seed: u64, events: u32) {
     let mut rng = Rng::with_seed(seed);
     let held = Held { groups: rng.bool(), ..Held::default() };
-    let mut core = Core::new(Time::default(), "1", 1, "/s", 1).with_held(1, held);
+    let mut core = Core::new(Time::default(), "1", 1, "/s", 1).with_held(held);
     let mut now = Duration::ZERO;
     let mut actions: Vec<Action> = Vec::new();
     for _ in 0..events {
@@ -69,10 +70,14 @@ fn any_ask(rng: &mut Rng) -> Ask {
     let (pool, wait) = (PoolId(rng.u64(..9)), Duration::from_millis(rng.u64(..500)));
     match rng.u8(..12) {
         0..3 => Ask::Open(any_spec(rng)),
-        3 => Ask::LeaseWith { pool, wait, bounds: crate::limits::any_bounds(rng) },
-        4..7 => Ask::Lease { pool, wait },
+        3 => {
+            let bounds = crate::limits::any_bounds(rng);
+            Ask::LeaseWith { pool, wait, bounds, task: None, trace: None }
+        }
+        4..7 => Ask::Lease { pool, wait, task: None, trace: None },
         7 => Ask::Cancel(any_request(rng)),
         8 => Ask::PoolModules { pool, wait: Duration::MAX },
+        9 if rng.bool() => Ask::Deaths(any_query(rng)),
         9 => rng.choice([Ask::Status, Ask::Processes, Ask::Modules]).unwrap_or(Ask::Status),
         10 => Ask::Kill { worker: WorkerRef::Pid(rng.u32(..50)), signal: rng.i32(..) },
         _ => Ask::Kill { worker: WorkerRef::Id(WorkerId(rng.u64(..50))), signal: 9 },
@@ -151,7 +156,7 @@ fn any_event(rng: &mut Rng, due: bool) -> Event {
             Event::Spares { template, spares }
         }
         850..870 => Event::ForkFailed { template, missing: rng.u16(..40), message: name },
-        870..940 => Event::WorkerEnded { worker, code },
+        870..940 => ended(worker, code),
         940..945 => Event::NotHeld { worker },
         945..960 => Event::Measured { worker, sample: crate::limits::any_sample(rng) },
         960..965 => Event::Blamed { worker, cause: Cause::Oom },

@@ -26,6 +26,7 @@ pub(crate) const KINDS: &[&str] = &[
     "modules",
     "status",
     "processes",
+    "deaths",
     "done",
     "reloaded",
     "unknown worker",
@@ -100,6 +101,7 @@ fn kind_of_reply(reply: &Reply) -> &'static str {
         Reply::Modules(_) => "modules",
         Reply::Status(_) => "status",
         Reply::Processes(_) => "processes",
+        Reply::Deaths(_) => "deaths",
         Reply::Done => "done",
         Reply::Reloaded(_) => "reloaded",
         Reply::Refused(Refusal::NoSuchWorker(_)) => "unknown worker",
@@ -180,7 +182,7 @@ impl World {
         let groups = rng.bool();
         let held = Held { groups, memory: groups, cpu: true, pids: groups && rng.bool(), cpus: 2 };
         let core = Core::new(Time::default(), "1.2.3", 42, "/run/sock", FIRST_ID);
-        let core = core.with_held(1000, held);
+        let core = core.with_uid(1000).with_held(held);
         let mut world = Self {
             rng,
             core,
@@ -248,6 +250,7 @@ impl World {
         settings.workers_max = rng.u64(1..30);
         settings.templates_max = rng.usize(1..8);
         settings.limits = crate::limits::any_limits(rng);
+        settings.deaths_kept = rng.usize(..30);
         settings
     }
 
