@@ -98,3 +98,65 @@ fn what_is_used_and_what_is_missing_is_said_at_the_start() {
         assert!(log.contains(part), "{part}\n{log}");
     }
 }
+
+/// Groups with this controller, or why not.
+fn with_controller(name: &str) -> Result<Groups, String> {
+    let groups = groups()?;
+    let offered = std::fs::read_to_string(groups.path.join("cgroup.controllers"));
+    match offered.unwrap_or_default().split_ascii_whitespace().any(|found| found == name) {
+        true => Ok(groups),
+        false => Err(format!("the {name} controller is not there for control groups of version 2")),
+    }
+}
+
+#[test]
+fn the_kernel_holds_memory() {
+    let groups = match with_controller("memory") {
+        Ok(groups) => groups,
+        Err(why) => return skip(&why),
+    };
+    let daemon = daemon(&groups, &["memory=64M"]);
+    let ctx = daemon.context();
+    for limits in [Limits::new(), Limits::new().memory(48 << 20)] {
+        let greedy = ctx.process::<super::kinds::hoard>((400,)).limits(limits).start().unwrap();
+        assert_eq!(death(&greedy), -libc::SIGKILL);
+        assert_eq!(cause(&daemon, greedy.pid()), Cause::Limit(LimitKind::Memory));
+    }
+    let modest = ctx.process::<super::kinds::hoard>((4,)).start().unwrap();
+    assert_eq!(modest.join_timeout(Duration::from_millis(500)), None, "it is within");
+    modest.kill().unwrap();
+    assert_eq!(modest.join(), -libc::SIGKILL);
+    assert_ne!(cause(&daemon, modest.pid()), Cause::Limit(LimitKind::Memory));
+}
+
+#[test]
+fn the_kernel_holds_processes_and_threads() {
+    #[mp::task]
+    fn threads(count: usize) -> usize {
+        let sleep = || std::thread::sleep(PATIENCE);
+        let made = (0..count).map_while(|_| std::thread::Builder::new().spawn(sleep).ok());
+        made.collect::<Vec<_>>().len()
+    }
+    let groups = match with_controller("pids") {
+        Ok(groups) => groups,
+        Err(why) => return skip(&why),
+    };
+    let daemon = daemon(&groups, &["pids=10"]);
+    let made = mpserverd_tests::suite::value(daemon.context().process::<threads>((50,)));
+    assert!((1..10).contains(&made), "{made}");
+}
+
+#[test]
+fn the_kernel_holds_weight_and_quota() {
+    let groups = match with_controller("cpu") {
+        Ok(groups) => groups,
+        Err(why) => return skip(&why),
+    };
+    let daemon = daemon(&groups, &["cpu-quota=50%", "cpu-weight=20"]);
+    let limits = Limits::new().cpu_quota(25);
+    let process = daemon.context().process::<sleep_for_ever>(()).limits(limits).start().unwrap();
+    let group = groups.path.join(group_of(&groups, process.pid()).expect("a group of its own"));
+    let read = |file: &str| std::fs::read_to_string(group.join(file)).unwrap();
+    assert_eq!((&*read("cpu.max"), &*read("cpu.weight")), ("25000 100000\n", "20\n"));
+    process.kill().unwrap();
+}

@@ -13,7 +13,7 @@ const MIB: usize = 1 << 20;
 
 /// Takes so much memory bit by bit, then sleeps.
 #[mp::task]
-fn hoard(mebibytes: usize) {
+pub(super) fn hoard(mebibytes: usize) {
     let mut all = Vec::new();
     for _ in 0..mebibytes {
         all.push(std::hint::black_box(vec![1u8; MIB]));
