@@ -2,6 +2,7 @@
 
 mod builds;
 mod leases;
+mod limits;
 mod reloads;
 mod reports;
 mod stops;
