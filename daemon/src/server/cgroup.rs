@@ -51,26 +51,36 @@ impl Groups {
             Cgroup::Path(path) => {
                 let text = |error| format!("{}: {error}", path.display());
                 make(path).map_err(text)?;
-                Self::at(path, pid).map_err(text)
+                Self::at(path, pid, true).map_err(text)
             }
             Cgroup::Auto => {
-                let base = delegated(pid)?;
-                Self::at(&base, pid).map_err(|error| format!("{}: {error}", base.display()))
+                let (base, in_subgroup) = delegated(pid)?;
+                // systemd tells every service who it is by this variable.
+                let is_service = std::env::var_os("INVOCATION_ID").is_some();
+                let controllers = in_subgroup || !is_service;
+                Self::at(&base, pid, controllers)
+                    .map_err(|error| format!("{}: {error}", base.display()))
             }
         }
     }
 
-    /// The groups in this one: moves the daemon into its own, and asks for the controllers.
+    /// The groups in this one: moves the daemon into its own, and asks for the controllers if
+    /// that is wanted.
+    ///
+    /// With controllers, no process can be put into the group itself any more. systemd does just
+    /// that when it starts a service again, unless the service has a group below it
+    /// (`DelegateSubgroup=`, since 254): with workers left over from a crash, it would fail.
     ///
     /// # Errors
     /// As the kernel says; then nothing is changed.
-    pub(super) fn at(base: &Path, pid: u32) -> io::Result<Self> {
+    pub(super) fn at(base: &Path, pid: u32, controllers: bool) -> io::Result<Self> {
         let own = base.join(OWN);
         make(&own)?;
         fs::write(own.join("cgroup.procs"), pid.to_string())?;
         let mut held = Held { groups: true, ..Held::default() };
         let offered = read(&base.join("cgroup.controllers"));
-        for name in CONTROLLERS.iter().filter(|name| has_word(&offered, name)) {
+        let wanted = CONTROLLERS.iter().filter(|name| controllers && has_word(&offered, name));
+        for name in wanted {
             // Refused while processes of others are in it: then the rest works without.
             let _ = fs::write(base.join("cgroup.subtree_control"), format!("+{name}"));
         }
@@ -259,13 +269,14 @@ fn kill_group(group: &Path) -> bool {
     true
 }
 
-/// The folder of this process's group, if the group is the daemon's alone.
-fn delegated(pid: u32) -> Result<PathBuf, String> {
+/// The folder in which groups can be made, if it is the daemon's alone; and whether somebody has put
+/// this process into the daemon's own group in it.
+fn delegated(pid: u32) -> Result<(PathBuf, bool), String> {
     let mounts = read(Path::new("/proc/self/mountinfo"));
     let own = read(Path::new("/proc/self/cgroup"));
     let folder = locate(&mounts, &own)?;
-    let is_own = folder.file_name().is_some_and(|name| name == OWN);
-    let (base, alone) = match folder.parent().filter(|_| is_own) {
+    let in_subgroup = folder.file_name().is_some_and(|name| name == OWN);
+    let (base, alone) = match folder.parent().filter(|_| in_subgroup) {
         // A supervisor, or this daemon before it executed itself anew, has put it there.
         Some(parent) => (parent.to_owned(), ""),
         None => (folder.clone(), &*pid.to_string()),
@@ -278,7 +289,7 @@ fn delegated(pid: u32) -> Result<PathBuf, String> {
     }
     let writable = nix::unistd::access(&base.join("cgroup.procs"), nix::unistd::AccessFlags::W_OK);
     match writable {
-        Ok(()) => Ok(base),
+        Ok(()) => Ok((base, in_subgroup)),
         Err(error) => Err(format!("{} is not delegated: {error}", base.display())),
     }
 }

@@ -29,13 +29,17 @@ const W: WorkerId = WorkerId(7);
 fn the_daemon_moves_into_a_group_of_its_own_and_asks_for_what_is_offered() {
     let base = folder("cpuset memory pids");
     // A plain file keeps the last word that was written to it.
-    let groups = Groups::at(base.path(), 42).expect("groups");
+    let groups = Groups::at(base.path(), 42, true).expect("groups");
     assert_eq!(read(&base.path().join("daemon/cgroup.procs")), "42");
     assert_eq!(read(&base.path().join("cgroup.subtree_control")), "+pids");
     assert!(groups.held().groups && !groups.held().cpu);
+    fs::remove_file(base.path().join("cgroup.subtree_control")).expect("file");
+    let groups = Groups::at(base.path(), 42, false).expect("groups");
+    assert!(!base.path().join("cgroup.subtree_control").exists(), "nothing was asked for");
+    assert!(groups.held().groups && !groups.held().memory);
     fs::write(base.path().join("cgroup.controllers"), "").expect("file");
     fs::write(base.path().join("cgroup.subtree_control"), "memory pids").expect("file");
-    let held = Groups::at(base.path(), 42).expect("groups").held();
+    let held = Groups::at(base.path(), 42, true).expect("groups").held();
     assert_eq!((held.memory, held.cpu, held.pids), (true, false, true));
 }
 
@@ -43,7 +47,7 @@ fn the_daemon_moves_into_a_group_of_its_own_and_asks_for_what_is_offered() {
 fn a_worker_has_its_limits_before_it_is_moved_in() {
     let base = folder("");
     fs::write(base.path().join("cgroup.subtree_control"), "memory pids cpu").expect("file");
-    let mut groups = Groups::at(base.path(), 42).expect("groups");
+    let mut groups = Groups::at(base.path(), 42, true).expect("groups");
     let limits = bounds(&[
         (Bound::Memory, 1 << 30),
         (Bound::MemoryHigh, 1 << 29),
@@ -74,7 +78,7 @@ fn a_worker_has_its_limits_before_it_is_moved_in() {
 #[test]
 fn without_a_controller_its_files_are_not_touched() {
     let base = folder("hugetlb");
-    let mut groups = Groups::at(base.path(), 42).expect("groups");
+    let mut groups = Groups::at(base.path(), 42, true).expect("groups");
     groups.hold(W, 77, &bounds(&[(Bound::Memory, 1 << 30), (Bound::Pids, 9)])).expect("held");
     let group = base.path().join("w-7");
     let files: Vec<_> = fs::read_dir(&group).expect("group").flatten().collect();
@@ -91,7 +95,7 @@ fn groups_of_an_earlier_daemon_are_removed_or_adopted() {
     }
     let full = base.path().join("w-2");
     fs::write(full.join("pids.max"), "3\n").expect("file");
-    let mut groups = Groups::at(base.path(), 42).expect("groups");
+    let mut groups = Groups::at(base.path(), 42, true).expect("groups");
     assert!(!base.path().join("w-1").exists(), "empty");
     assert!(full.exists() && base.path().join("w-x").exists());
     // What its client had asked for is tighter than what is configured now.
@@ -103,7 +107,7 @@ fn groups_of_an_earlier_daemon_are_removed_or_adopted() {
 #[test]
 fn a_group_goes_when_its_last_process_has_ended() {
     let base = folder("");
-    let mut groups = Groups::at(base.path(), 42).expect("groups");
+    let mut groups = Groups::at(base.path(), 42, true).expect("groups");
     groups.hold(W, 77, &Bounds::default()).expect("held");
     groups.remove(W);
     assert!(groups.has(W), "somebody is in it");
@@ -119,7 +123,7 @@ fn a_group_goes_when_its_last_process_has_ended() {
 #[test]
 fn what_the_kernel_counts_is_read() {
     let base = folder("");
-    let mut groups = Groups::at(base.path(), 42).expect("groups");
+    let mut groups = Groups::at(base.path(), 42, true).expect("groups");
     groups.hold(W, 77, &Bounds::default()).expect("held");
     assert_eq!(groups.events(W), Events::default());
     assert_eq!(groups.cpu(W), None);

@@ -42,7 +42,7 @@ fn certificate(daemon: &Daemon, pid: u32) -> Certificate {
         let (reply, _) = daemon.connect().call(&Request::Deaths(query), &[], None).unwrap();
         let Reply::Deaths(report) = reply else { panic!("{reply:?}") };
         let rows = report.rows.into_iter().map(|death| death.certificate);
-        found = rows.filter(|certificate| certificate.pid == pid).last();
+        found = rows.filter(|certificate| certificate.pid == pid).next_back();
         found.is_some()
     });
     assert!(told, "no certificate of {pid}");
