@@ -219,6 +219,9 @@ pub enum Refusal {
         /// What the system said.
         message: String,
     },
+    /// Nobody here has that number.
+    #[error("nothing is known about {0}: this daemon has no such worker, template or client")]
+    NothingKnown(String),
     /// A limit for many workers together is reached, and the request did not, or may not, wait
     /// any longer.
     #[error("the limit `{limit} = {value}`, set in {set_in}, is reached{}", waited_hint(*.waited_ms))]

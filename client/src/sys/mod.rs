@@ -7,6 +7,7 @@
 //! | [`packet`] | packets with a header over `SOCK_SEQPACKET`, bodies inline or in a memfd |
 //! | `fork` | the one `fork` of the project |
 //! | [`wait`] | pidfds, `waitid`, exit records |
+//! | [`features`] | whether the kernel lets this process use a feature |
 //! | `environ` | replacing the whole environment |
 //! | [`attributes`] | what a process is: signals, limits, nice, affinity, names |
 //! | [`board`] | what the workers of a template say about themselves |
@@ -21,6 +22,7 @@
 //! | `halves` | the half of a 64-bit atomic that a futex watches |
 //! | `identity` | who a process is, whatever happens to its pid |
 //! | `mapping` | sealed shared memory, and views of what lies in it |
+//! | [`peer`] | who is at the other end of a socket |
 //! | `room` | huge pages for large messages |
 //! | `slice` | slices of bytes, seen through a type parameter |
 //!
@@ -36,6 +38,7 @@ pub(crate) mod early;
 pub(crate) mod environ;
 pub(crate) mod export;
 pub mod fd;
+pub mod features;
 pub(crate) mod flock;
 pub(crate) mod fork;
 pub(crate) mod futex;
@@ -45,6 +48,7 @@ pub(crate) mod lend;
 pub(crate) mod mapping;
 pub(crate) mod object;
 pub mod packet;
+pub mod peer;
 pub(crate) mod room;
 pub mod scm;
 pub(crate) mod slice;

@@ -5,7 +5,9 @@ use mpserverd_proto::bounds::{Birth, Bounds};
 use mpserverd_proto::client::{Grant, Reply, StopPolicy, WorkerRef};
 use mpserverd_proto::death::{Cause, DeathsQuery, LastWords};
 use mpserverd_proto::error::{PreloadError, Stage};
+use mpserverd_proto::explain::Subject;
 use mpserverd_proto::ids::{PoolId, RequestId, TemplateId, WorkerId};
+use mpserverd_proto::report::{ProcessFilter, ProcessesReport};
 use mpserverd_proto::status::ExitRecord;
 use mpserverd_proto::template::{Memory, ModuleReport, OnPreloadError};
 use mpserverd_proto::trace::TraceId;
@@ -90,8 +92,15 @@ pub enum Ask {
     },
     /// `status`.
     Status,
-    /// `ps`.
-    Processes,
+    /// `ps`: answered by [`Action::Processes`].
+    Processes {
+        /// Only workers after this one.
+        after: Option<WorkerId>,
+        /// So many at most.
+        limit: u32,
+        /// Only those that it admits.
+        filter: ProcessFilter,
+    },
     /// `modules`.
     Modules,
     /// `deaths`.
@@ -116,6 +125,8 @@ pub enum Ask {
         /// As for [`Ask::Lease`].
         trace: Option<TraceId>,
     },
+    /// `explain`.
+    Explain(Subject),
 }
 
 /// Who asked for a reload or a stop: a session's request, or a signal.
@@ -332,6 +343,18 @@ pub enum Action {
         without: Vec<String>,
         /// What its workers limit themselves by.
         birth: Birth,
+    },
+    /// Answer with these workers, once it is known which tasks they run; the filter decides about
+    /// those.
+    Processes {
+        /// Who asked.
+        session: SessionId,
+        /// Number of the request.
+        id: RequestId,
+        /// Whom the filter admits so far.
+        report: ProcessesReport,
+        /// The filter.
+        filter: ProcessFilter,
     },
     /// Tell a template to fork.
     Fork {

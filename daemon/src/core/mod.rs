@@ -20,12 +20,15 @@
 //! | `attach.rs` | templates and workers of an earlier daemon |
 //! | `reload.rs` | configuration: the first, and later ones beside what serves |
 //! | `stop.rs` | going down |
+//! | [`measures`] | what is counted for metrics |
 //! | `deaths.rs` | who caused a death, and the certificates of the last ones |
 //! | `probe.rs` | the proof that the whole path works |
 //! | `limits.rs` | the configured limits, and which one counts |
 //! | `quota.rs` | what many workers may have together |
 //! | `watch.rs` | workers that are looked after as long as they run |
-//! | `report.rs` | `status`, `ps`, `modules` |
+//! | `report.rs` | `status`, `modules` |
+//! | `processes.rs` | `ps`, page by page |
+//! | `explain.rs`, `story.rs` | why somebody waits, and how that is said |
 //! | `audit.rs` | what must be true after every event |
 
 #![forbid(unsafe_code)]
@@ -36,10 +39,13 @@ mod backoff;
 mod build;
 mod deaths;
 mod event;
+mod explain;
 mod lease;
 mod limits;
+pub mod measures;
 mod pool;
 mod probe;
+mod processes;
 mod queue;
 mod quota;
 mod reload;
@@ -48,6 +54,7 @@ mod sessions;
 mod settings;
 mod spares;
 mod stop;
+mod story;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -99,6 +106,8 @@ struct Totals {
     /// Workers handed over now.
     leased: u64,
     starts: u64,
+    spare_hits: u64,
+    ends: u64,
     refused: u64,
 }
 
@@ -128,6 +137,7 @@ pub struct Core {
     quota: quota::Quota,
     watches: watch::Watches,
     held: Held,
+    measures: measures::Measures,
     stop: Option<Stop>,
     totals: Totals,
     deaths: deaths::Deaths,
@@ -167,6 +177,7 @@ impl Core {
             quota: quota::Quota::default(),
             watches: watch::Watches::default(),
             held: Held::default(),
+            measures: measures::Measures::default(),
             stop: None,
             totals: Totals::default(),
             deaths: deaths::Deaths::default(),
@@ -226,6 +237,12 @@ impl Core {
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.templates.is_empty() && self.workers.is_empty() && self.totals.waiting == 0
+    }
+
+    /// The generation of the configuration that serves.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.generation
     }
 
     /// The daemon in three numbers: templates, workers handed over, requests that wait.

@@ -1,27 +1,23 @@
-//! `status`, `ps` and `modules`. Every number of `status` is a counter; nothing here walks a
+//! `status` and `modules`. Every number of `status` is a counter; nothing here walks a
 //! queue. Reports are cut so that they fit a frame.
 
 use super::Core;
-use super::event::Time;
 use super::pool::{Failure, Pool};
 use super::template::{Phase, Role, Template};
-use super::workers::{Owner, Worker};
 use mpserverd_proto::error::PreloadError;
-use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
+use mpserverd_proto::ids::{PoolId, TemplateId};
 use mpserverd_proto::limits::FRAME_BYTES_MAX;
 use mpserverd_proto::report::{
-    ModulesReport, ProcessRow, ProcessesReport, StatusReport, TemplateModules, TemplateRow,
-    TemplateState,
+    ModulesReport, StatusReport, TemplateModules, TemplateRow, TemplateState,
 };
 use mpserverd_proto::template::{Memory, ModuleReport};
 use std::time::Duration;
 
 /// Bytes that rows may take: a frame, less what stands around them.
-const REPORT_BYTES_MAX: usize = FRAME_BYTES_MAX - 4096;
+pub(super) const REPORT_BYTES_MAX: usize = FRAME_BYTES_MAX - 4096;
 
-/// Bytes of a row of `ps` without its name, and of any other part without its texts; an upper
-/// bound, whatever the encoding.
-const ROW_BYTES: usize = 128;
+/// Bytes of a part without its texts; an upper bound, whatever the encoding.
+pub(super) const ROW_BYTES: usize = 128;
 
 /// Bytes of an error in a row of `status`.
 const ERROR_BYTES_MAX: usize = 1024;
@@ -123,12 +119,14 @@ impl Core {
             workers_max: self.settings.workers_max,
             queued: self.totals.queued as u64,
             starts: self.totals.starts,
+            spare_hits: self.totals.spare_hits,
+            ends: self.totals.ends,
             refused: self.totals.refused,
             templates: rows.chain(failed.map(|(pool, why)| self.failed_row(pool, why))).collect(),
         }
     }
 
-    fn template_row(&self, id: TemplateId, template: &Template) -> TemplateRow {
+    pub(super) fn template_row(&self, id: TemplateId, template: &Template) -> TemplateRow {
         let mut row = TemplateRow {
             template: id,
             name: template.name.to_string(),
@@ -158,7 +156,7 @@ impl Core {
         row
     }
 
-    fn failed_row(&self, pool: &Pool, failure: &Failure) -> TemplateRow {
+    pub(super) fn failed_row(&self, pool: &Pool, failure: &Failure) -> TemplateRow {
         TemplateRow {
             template: failure.template,
             name: pool.spec.name.clone(),
@@ -175,20 +173,6 @@ impl Core {
             age_ms: 0,
             error: Some(error_text(&failure.error)),
         }
-    }
-
-    pub(super) fn processes_report(&self) -> ProcessesReport {
-        let mut report = ProcessesReport::default();
-        let mut bytes = 0;
-        for (&id, worker) in &self.workers {
-            bytes += ROW_BYTES + worker.template_name.len();
-            if bytes > REPORT_BYTES_MAX {
-                report.left_out += 1;
-            } else {
-                report.rows.push(process_row(id, worker, self.now));
-            }
-        }
-        report
     }
 
     pub(super) fn modules_report(&self) -> ModulesReport {
@@ -226,22 +210,5 @@ impl Core {
         let mut report = ModulesReport { templates: row.into_iter().collect() };
         cut(&mut report);
         report
-    }
-}
-
-fn process_row(id: WorkerId, worker: &Worker, now: Time) -> ProcessRow {
-    let client_pid = match worker.owner {
-        Owner::Client { pid } => pid,
-        Owner::Pool | Owner::Nobody => None,
-    };
-    ProcessRow {
-        worker: id,
-        pid: worker.pid,
-        template: worker.template,
-        template_name: worker.template_name.to_string(),
-        spare: !matches!(worker.owner, Owner::Client { .. }),
-        age_ms: millis(now.since(worker.since)),
-        client_pid,
-        generation: worker.generation,
     }
 }

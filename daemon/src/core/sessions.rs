@@ -80,13 +80,17 @@ impl Core {
             Ask::Cancel(target) => self.cancel(session, id, target),
             Ask::PoolModules { pool, wait } => self.pool_modules(session, id, pool, wait),
             Ask::Status => self.reply(session, id, Reply::Status(self.status_report())),
-            Ask::Processes => self.reply(session, id, Reply::Processes(self.processes_report())),
+            Ask::Processes { after, limit, filter } => {
+                let report = self.processes_report(after, limit, &filter);
+                self.out.push(Action::Processes { session, id, report, filter });
+            }
             Ask::Modules => self.reply(session, id, Reply::Modules(self.modules_report())),
             Ask::Deaths(query) => {
                 let viewer = asker.peer;
                 self.reply(session, id, Reply::Deaths(self.deaths_report(viewer, &query)));
             }
             Ask::Kill { worker, signal } => self.kill(session, id, worker, signal),
+            Ask::Explain(subject) => self.explain(session, id, subject),
         }
     }
 

@@ -153,7 +153,8 @@ impl Core {
     fn configured_bounds(&self, worker: WorkerId, uid: u32) -> Bounds {
         let pool = self.workers.get(&worker).and_then(|worker| self.pools.get(&worker.pool));
         let names = pool.map(|pool| limits::names(&pool.spec)).unwrap_or_default();
-        limits::values(&self.settings.limits.of_worker(uid, &names))
+        let generation = self.workers.get(&worker).map_or(0, |worker| worker.generation);
+        limits::values(&self.limits_of(generation).of_worker(uid, &names))
     }
 
     /// What the workers of a new template of this pool limit themselves by.

@@ -65,6 +65,8 @@ impl Core {
             pool.marks.arrived();
             self.round_came(pool_id);
             self.probe_saw_spare(pool_id);
+        } else if pool.candidate == Some(id) {
+            self.candidate_stocked(pool_id, id);
         }
     }
 
@@ -84,6 +86,7 @@ impl Core {
         template.in_flight = template.in_flight.saturating_sub(1);
         let welcome = asked && matches!(template.phase, Phase::Ready { .. });
         template.idle.insert(worker);
+        self.note_fork(id, true);
         self.enter(id, worker, pid, Owner::Pool);
         self.limit_spare(worker);
         if !welcome {
@@ -141,9 +144,13 @@ impl Core {
             pool.starts += 1;
             pool.spare_hits += u64::from(spare_hit);
             pool.crashes = 0;
+            let counts = self.measures.slots.counts(pool.slot);
+            counts.starts += 1;
+            counts.spare_hits += u64::from(spare_hit);
         }
         self.totals.leased += 1;
         self.totals.starts += 1;
+        self.totals.spare_hits += u64::from(spare_hit);
         Some(told)
     }
 
@@ -180,10 +187,14 @@ impl Core {
         let Some(worker) = self.strike_worker(id) else {
             return tracing::debug!(worker = %id, code, "end of an unknown worker");
         };
+        self.note_end(&worker, code);
         self.certify(id, &worker, record, last, stderr);
         match worker.owner {
             Owner::Pool => self.spare_died(&worker, code),
-            Owner::Client { .. } => self.unblock(),
+            Owner::Client { .. } => {
+                self.totals.ends += 1;
+                self.unblock();
+            }
             Owner::Nobody => {}
         }
         self.probe_saw_end(id);
@@ -217,6 +228,9 @@ impl Core {
     /// A spare died in the park. One is replaced in time; a series is the template's fault.
     fn spare_died(&mut self, worker: &Worker, code: i32) {
         let Some(pool) = self.pools.get_mut(&worker.pool) else { return };
+        if pool.candidate == Some(worker.template) {
+            return self.candidate_unsound(worker, code);
+        }
         if pool.active != Some(worker.template) {
             return;
         }

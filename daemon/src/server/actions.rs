@@ -20,7 +20,13 @@ use tracing::{info, warn};
 impl Server<'_> {
     pub(super) fn act(&mut self, action: Action) {
         match action {
-            Action::Reply { session, id, reply } => self.answer(session, id, reply),
+            Action::Reply { session, id, reply } => {
+                let reply = self.completed(reply);
+                self.answer(session, id, reply);
+            }
+            Action::Processes { session, id, report, filter } => {
+                self.list(session, id, report, &filter);
+            }
             Action::Grant { session, id, grant } => self.hand_over(session, id, grant),
             Action::Build { template, pool, key, generation, without, birth } => {
                 let started = self.build(template, pool, &key, generation, &without, birth);
@@ -90,8 +96,9 @@ impl Server<'_> {
                 fault: Fault::NotFound { searched: Vec::new() },
             });
         };
-        let modules = recipes::find_modules(recipe, without, &self.config.module_path)?;
-        let Started { pid, control, pidfd } = exec::start(recipe, self.config.hugepages)?;
+        let config = self.config_of(generation);
+        let modules = recipes::find_modules(recipe, without, &config.module_path)?;
+        let Started { pid, control, pidfd } = exec::start(recipe, config.hugepages)?;
         let mut boot = self.boot(template, pool, key, generation, recipe, modules);
         boot.birth = birth;
         let board = self.new_board();
@@ -134,6 +141,7 @@ impl Server<'_> {
         recipe: &Recipe,
         modules: Vec<ModulePath>,
     ) -> TemplateBoot {
+        let config = self.config_of(generation);
         TemplateBoot {
             template,
             pool,
@@ -141,9 +149,9 @@ impl Server<'_> {
             generation,
             name: recipe.name.clone(),
             modules,
-            socket: self.config.socket.as_os_str().as_bytes().to_vec(),
-            orphan_grace_ms: self.config.orphan_grace.as_millis() as u64,
-            canary_ms: self.config.canary_timeout.as_millis() as u64,
+            socket: config.socket.as_os_str().as_bytes().to_vec(),
+            orphan_grace_ms: config.orphan_grace.as_millis() as u64,
+            canary_ms: config.canary_timeout.as_millis() as u64,
             birth: Birth::default(),
         }
     }

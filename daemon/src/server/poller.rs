@@ -24,6 +24,10 @@ pub(super) enum Source {
     /// Measurements came.
     Samples,
     Signal(Caught),
+    /// Where readers of metrics connect.
+    Scrapes,
+    /// One of them.
+    Scrape(u64),
 }
 
 /// What the kernel said about it.
@@ -47,6 +51,8 @@ impl Source {
             Self::CommandEnd => (5, 0),
             Self::Signal(caught) => (6, caught as u64),
             Self::Samples => (7, 0),
+            Self::Scrapes => (20, 0),
+            Self::Scrape(id) => (21, id),
         };
         (kind << SHIFT) | (id & ((1 << SHIFT) - 1))
     }
@@ -62,6 +68,8 @@ impl Source {
             5 => Self::CommandEnd,
             6 => Self::Signal(Caught::from_number(id)?),
             7 => Self::Samples,
+            20 => Self::Scrapes,
+            21 => Self::Scrape(id),
             _ => return None,
         })
     }
@@ -95,6 +103,12 @@ impl Poller {
         writes: bool,
     ) -> io::Result<()> {
         let mut event = EpollEvent::new(flags(writes), source.encode());
+        Ok(self.epoll.modify(fd, &mut event)?)
+    }
+
+    /// Watches it for writing alone: what it has to say must wait.
+    pub(super) fn only_writes(&self, fd: BorrowedFd<'_>, source: Source) -> io::Result<()> {
+        let mut event = EpollEvent::new(EpollFlags::EPOLLOUT, source.encode());
         Ok(self.epoll.modify(fd, &mut event)?)
     }
 
@@ -146,6 +160,8 @@ mod tests {
             Source::CommandEnd,
             Source::Samples,
             Source::Signal(Caught::Hangup),
+            Source::Scrapes,
+            Source::Scrape(large),
         ] {
             assert_eq!(Source::decode(source.encode()), Some(source));
         }

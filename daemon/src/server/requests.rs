@@ -1,10 +1,13 @@
 //! Clients: accepting them, hearing them, and turning what they ask into events.
 
 use super::Server;
+use super::access::{identify, own_uid};
+use super::logs::Wanted;
 use super::poller::{Readiness, Source};
 use super::session::{Fault, Session};
 use super::templates::TemplateProcess;
-use crate::core::{Ask, Event, Origin, Peer, PoolKey, SessionId};
+use crate::config::Config;
+use crate::core::{Ask, Event, Origin, PoolKey, SessionId};
 use mp::sys::board::Board;
 use mpserverd_proto::client::{Call, Pong, Reply, Request};
 use mpserverd_proto::codec;
@@ -13,10 +16,19 @@ use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::RequestId;
 use mpserverd_proto::template::Attach;
 use nix::errno::Errno;
-use nix::sys::socket::{getsockopt, sockopt};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
+
+/// A configuration that is being reloaded.
+#[derive(Debug)]
+pub(super) struct Next {
+    config: Config,
+    /// The generation that it will be.
+    generation: u32,
+    /// What is worth a warning to whoever asked.
+    notes: Vec<String>,
+}
 
 /// Connections accepted at one wake-up at most.
 const ACCEPTS: usize = 256;
@@ -61,9 +73,8 @@ impl Server<'_> {
     }
 
     fn welcome(&mut self, socket: OwnedFd) {
-        let Ok(peer) = getsockopt(&socket, sockopt::PeerCredentials) else { return };
-        let peer = Peer { pid: peer.pid() as u32, uid: peer.uid(), gid: peer.gid() };
-        let session = Session::new(socket, peer, self.config.hello_deadline);
+        let Ok((peer, client)) = identify(&socket) else { return };
+        let session = Session::new(socket, peer, client, self.config.hello_deadline);
         let id = SessionId(self.next_session);
         if self.poller.add(session.fd(), Source::Session(id), false).is_ok() {
             self.next_session += 1;
@@ -85,9 +96,12 @@ impl Server<'_> {
         match session.read(self.config.frame_deadline) {
             Ok(true) => {
                 let limit = self.config.clients_max;
-                if clients > limit {
-                    let limit = limit as u64;
-                    let _ = session.refuse(Refusal::TooManyClients { limit });
+                let room = Refusal::TooManyClients { limit: limit as u64 };
+                let room = if clients > limit { Err(room) } else { Ok(()) };
+                let admitted = self.config.access.admit(&session.client, own_uid());
+                if let Err(refusal) = admitted.and(room) {
+                    self.core.note_refusal(&refusal);
+                    let _ = session.refuse(refusal);
                     return;
                 }
                 self.events.push_back(Event::SessionOpened { session: id, peer });
@@ -111,6 +125,7 @@ impl Server<'_> {
                 Ok(None) => return,
                 Err(fault) => {
                     let why = Refusal::BadRequest(fault.to_string());
+                    self.core.note_refusal(&why);
                     let _ = session.refuse(why);
                     return;
                 }
@@ -119,6 +134,7 @@ impl Server<'_> {
                 Ok(call) => self.request(id, call, fds),
                 Err(error) => {
                     let why = Refusal::BadRequest(format!("malformed request: {error}"));
+                    self.core.note_refusal(&why);
                     let _ = session.refuse(why);
                     return;
                 }
@@ -148,6 +164,7 @@ impl Server<'_> {
                 debug!(pid = session.peer.pid, uid = session.peer.uid, "client dropped: {fault}")
             }
         }
+        self.followers.forget(id);
         self.events.push_back(Event::SessionClosed { session: id });
         self.resume_listener();
     }
@@ -167,6 +184,9 @@ impl Server<'_> {
     /// Answers, and drops a client that does not take it.
     pub(super) fn answer(&mut self, session: SessionId, id: RequestId, reply: Reply) {
         let Some(client) = self.sessions.get_mut(&session) else { return };
+        if let Reply::Refused(refusal) = &reply {
+            self.core.note_refusal(refusal);
+        }
         if let Err(fault) = client.answer(id, reply, &[]) {
             self.close_session(session, &fault);
             return;
@@ -214,55 +234,46 @@ impl Server<'_> {
                 let task = task.map(|task| short_task(&task).to_owned());
                 Ask::LeaseWith { pool, wait: millis(wait_ms), bounds, task, trace }
             }
-            Request::Cancel(request) => Ask::Cancel(request),
+            Request::Cancel(request) => {
+                self.stop_following(session, request);
+                Ask::Cancel(request)
+            }
             Request::TemplateModules { pool, wait_ms } => {
                 Ask::PoolModules { pool, wait: millis(wait_ms) }
             }
+            Request::Metrics => {
+                let text = self.metrics_text();
+                return self.answer(session, id, Reply::Metrics(text));
+            }
             Request::Status => Ask::Status,
-            Request::Processes => Ask::Processes,
+            Request::Processes { after, limit, filter } => Ask::Processes { after, limit, filter },
             Request::Modules => Ask::Modules,
             Request::Deaths(query) => Ask::Deaths(query),
             Request::Kill { worker, signal } => Ask::Kill { worker, signal },
+            Request::Explain(subject) => Ask::Explain(subject),
+            Request::Logs { after, limit, level, wait_ms } => {
+                let wanted = Wanted { after, limit, level, wait: millis(wait_ms) };
+                return self.show_log(session, id, wanted);
+            }
         };
         self.events.push_back(Event::Asked { session, id, ask });
     }
 
-    /// Templates belong to one user: only that user gets workers. Root may also look and control.
-    fn permit(&self, session: SessionId, request: &Request) -> Result<(), Refusal> {
-        let own = nix::unistd::geteuid().as_raw();
-        let Some(client) = self.sessions.get(&session) else { return Ok(()) };
-        let uid = client.peer.uid;
-        let why = match request {
-            _ if uid == own => return Ok(()),
-            Request::OpenTemplate(_)
-            | Request::Lease { .. }
-            | Request::LeaseWith { .. }
-            | Request::Attach(_) => {
-                format!("workers of this daemon run as uid {own}; start a daemon of your own")
-            }
-            _ if uid == 0 => return Ok(()),
-            _ => format!("this daemon belongs to uid {own}"),
-        };
-        Err(Refusal::NotPermitted { uid, why })
-    }
-
     /// Reads the configuration again; the core builds beside the old, and switches or refuses.
     pub(super) fn reload(&mut self, origin: Origin) {
-        let why = match self.config.reload() {
-            _ if self.previous.is_some() => "a reload is already in progress".to_owned(),
-            Ok(mut config) => {
+        let why = match self.next_config() {
+            Ok((config, notes)) => {
                 info!("reloading");
-                // It is bound already, and templates come back to it.
-                self.config.socket.clone_into(&mut config.socket);
                 self.supervisor.reloading();
                 let preload = self.recipes.of_configuration(&config);
                 let settings = config.settings.clone();
                 self.limiter.warn_of_unheld(&config);
-                self.previous = Some(std::mem::replace(&mut self.config, config));
+                let generation = self.core.generation() + 1;
+                self.next = Some(Next { config, generation, notes });
                 self.events.push_back(Event::Configured { origin, settings, preload });
                 return;
             }
-            Err(findings) => findings.to_string(),
+            Err(why) => why,
         };
         warn!("reload refused, everything is as it was: {why}");
         if let Some((session, id)) = origin {
@@ -270,13 +281,41 @@ impl Server<'_> {
         }
     }
 
+    /// What the file says now, with everything found that can be found without loading anything.
+    fn next_config(&mut self) -> Result<(Config, Vec<String>), String> {
+        if self.next.is_some() {
+            return Err("a reload is already in progress".to_owned());
+        }
+        let mut config = self.config.reload().map_err(|findings| findings.to_string())?;
+        config.check_modules().map_err(|findings| findings.to_string())?;
+        self.scrapes.prepare(&config).map_err(|error| error.to_string())?;
+        let kept = self.config.kept_by_reload(&config).into_iter();
+        let notes: Vec<_> =
+            kept.map(|key| format!("`{key}` has changed, which takes a restart")).collect();
+        notes.iter().for_each(|note| warn!("{note}"));
+        // It is bound already, and templates come back to it.
+        self.config.socket.clone_into(&mut config.socket);
+        Ok((config, notes))
+    }
+
+    /// What templates of a generation are built by.
+    pub(super) fn config_of(&self, generation: u32) -> &Config {
+        match &self.next {
+            Some(next) if generation >= next.generation => &next.config,
+            _ => &self.config,
+        }
+    }
+
     /// The reload in progress is over.
     pub(super) fn end_reload(&mut self, switched: bool) {
-        let Some(previous) = self.previous.take() else { return };
+        let Some(next) = self.next.take() else { return };
         self.supervisor.reloaded();
-        if !switched {
-            self.recipes.of_configuration(&previous);
-            self.config = previous;
+        self.scrapes.settle(switched, &self.poller);
+        if switched {
+            self.config = next.config;
+            self.notes = next.notes;
+        } else {
+            self.recipes.of_configuration(&self.config);
         }
     }
 

@@ -3,6 +3,7 @@
 //! A session that is too slow, too greedy or makes no sense is closed with a reason; nobody else
 //! notices.
 
+use crate::access::Client;
 use crate::core::Peer;
 use mp::sys::scm;
 use mpserverd_proto::client::{Answer, Reply};
@@ -74,12 +75,14 @@ pub(super) struct Session {
     output_bytes: usize,
     deadline: Option<Instant>,
     pub(super) peer: Peer,
+    /// The same for the policy, with all groups.
+    pub(super) client: Client,
     /// Whether writing is watched.
     pub(super) watched_writes: bool,
 }
 
 impl Session {
-    pub(super) fn new(socket: OwnedFd, peer: Peer, hello: Duration) -> Self {
+    pub(super) fn new(socket: OwnedFd, peer: Peer, client: Client, hello: Duration) -> Self {
         Self {
             socket,
             stage: Stage::Hello(Vec::with_capacity(HELLO_BYTES)),
@@ -89,6 +92,7 @@ impl Session {
             output_bytes: 0,
             deadline: Some(Instant::now() + hello),
             peer,
+            client,
             watched_writes: false,
         }
     }

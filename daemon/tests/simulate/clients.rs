@@ -6,8 +6,9 @@ use mpserverd::core::{Ask, Event, Peer, PoolKey, SessionId};
 use mpserverd_proto::client::{Grant, Reply, WorkerRef};
 use mpserverd_proto::death::DeathsQuery;
 use mpserverd_proto::error::{Refusal, Stage};
+use mpserverd_proto::explain::Subject;
 use mpserverd_proto::ids::{PoolId, RequestId, TemplateId, WorkerId};
-use mpserverd_proto::report::StatusReport;
+use mpserverd_proto::report::{ProcessFilter, ProcessesReport, StatusReport};
 use mpserverd_proto::template::Memory;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -144,13 +145,33 @@ impl World {
 
     fn ask_for_a_report(&mut self) {
         let Some(session) = self.some_session() else { return };
-        let ask = match self.rng.u8(..4) {
-            0 => Ask::Processes,
-            2 => Ask::Deaths(any_query(&mut self.rng)),
+        let ask = match self.rng.u8(..5) {
+            0 => self.some_processes(),
+            3 => Ask::Deaths(any_query(&mut self.rng)),
             1 => Ask::Modules,
+            2 => Ask::Explain(self.somebody()),
             _ => Ask::Status,
         };
         self.ask(session, Asked::Other, ask);
+    }
+
+    fn some_processes(&mut self) -> Ask {
+        let workers: Vec<_> = self.workers.keys().copied().collect();
+        let after = self.rng.choice(workers).filter(|_| self.rng.bool());
+        let filter = ProcessFilter { spares: self.rng.bool(), ..ProcessFilter::default() };
+        Ask::Processes { after, limit: self.rng.u32(..5), filter }
+    }
+
+    /// Somebody to ask about: a worker, a template, a client, or nobody.
+    fn somebody(&mut self) -> Subject {
+        let workers: Vec<_> = self.workers.keys().copied().collect();
+        let templates: Vec<_> = self.templates.keys().copied().collect();
+        match self.rng.u8(..4) {
+            0 => Subject::Worker(self.rng.choice(workers).unwrap_or(WorkerId(3))),
+            1 => Subject::Template(self.rng.choice(templates).unwrap_or(TemplateId(3))),
+            2 => Subject::Pid(self.rng.u32(..=self.last_pid)),
+            _ => Subject::Pid(1),
+        }
     }
 
     fn kill_something(&mut self) {
@@ -172,6 +193,7 @@ impl World {
             client.asked.insert(RequestId(client.last), Asked::Other);
             (session, RequestId(client.last))
         });
+        self.reloading.get_or_insert(settings.spares_min);
         self.tell(Event::Configured { origin, settings, preload });
     }
 
@@ -182,8 +204,7 @@ impl World {
         let pid = self.next_pid();
         let modules = pool.modules.iter().map(|name| module(name)).collect();
         // Which pool it is for the core does not tell; a fork that comes names it by a lease.
-        let process =
-            Process { pool: PoolId(0), ready: true, retired: false, hangs: false, in_flight: 0 };
+        let process = Process { ready: true, ..Process::new(PoolId(0), 0) };
         self.templates.insert(template, process);
         let known = self.keys.iter().find(|(_, key)| **key == pool.key).map(|(id, _)| *id);
         if let (Some(known), Some(process)) = (known, self.templates.get_mut(&template)) {
@@ -287,6 +308,24 @@ impl World {
             (Asked::Lease(_) | Asked::Open(_), other) => panic!("answered by {other:?}"),
             (Asked::Other, Reply::Status(status)) => self.compare(status),
             (Asked::Other, _) => {}
+        }
+    }
+
+    /// A page of `ps`: what it says is so, and it goes on where it ends.
+    pub(crate) fn listed(
+        &mut self,
+        session: SessionId,
+        id: RequestId,
+        report: &ProcessesReport,
+        filter: &ProcessFilter,
+    ) {
+        assert!(matches!(self.answered(session, id), Asked::Other));
+        assert!(report.rows.is_sorted_by(|a, b| a.worker < b.worker), "{report:?}");
+        assert!(report.rows.last().is_none_or(|row| report.next.is_none_or(|at| at >= row.worker)));
+        for row in &report.rows {
+            let worker = self.workers.get(&row.worker).expect("a worker that there is");
+            assert_eq!(row.spare, worker.owner != Owner::Client, "{row:?}");
+            assert!(filter.admits(row), "{row:?}");
         }
     }
 

@@ -10,7 +10,9 @@ use mpserverd::core::{
 use mpserverd_proto::client::{StopPolicy, WorkerRef};
 use mpserverd_proto::death::Cause;
 use mpserverd_proto::error::Stage;
+use mpserverd_proto::explain::Subject;
 use mpserverd_proto::ids::{PoolId, RequestId, TemplateId, WorkerId};
+use mpserverd_proto::report::ProcessFilter;
 use mpserverd_proto::template::{Memory, OnPreloadError};
 use std::time::Duration;
 
@@ -66,9 +68,13 @@ fn any_spec(rng: &mut Rng) -> PoolSpec {
     }
 }
 
+fn any_processes() -> Ask {
+    Ask::Processes { after: None, limit: u32::MAX, filter: ProcessFilter::default() }
+}
+
 fn any_ask(rng: &mut Rng) -> Ask {
     let (pool, wait) = (PoolId(rng.u64(..9)), Duration::from_millis(rng.u64(..500)));
-    match rng.u8(..12) {
+    match rng.u8(..13) {
         0..3 => Ask::Open(any_spec(rng)),
         3 => {
             let bounds = crate::limits::any_bounds(rng);
@@ -78,8 +84,9 @@ fn any_ask(rng: &mut Rng) -> Ask {
         7 => Ask::Cancel(any_request(rng)),
         8 => Ask::PoolModules { pool, wait: Duration::MAX },
         9 if rng.bool() => Ask::Deaths(any_query(rng)),
-        9 => rng.choice([Ask::Status, Ask::Processes, Ask::Modules]).unwrap_or(Ask::Status),
+        9 => rng.choice([Ask::Status, any_processes(), Ask::Modules]).unwrap_or(Ask::Status),
         10 => Ask::Kill { worker: WorkerRef::Pid(rng.u32(..50)), signal: rng.i32(..) },
+        11 => Ask::Explain(Subject::Pid(rng.u32(..50))),
         _ => Ask::Kill { worker: WorkerRef::Id(WorkerId(rng.u64(..50))), signal: 9 },
     }
 }

@@ -1,8 +1,11 @@
 //! One test per rule of the core; what holds whatever happens is the simulator's.
 
 mod builds;
+mod explanations;
 mod leases;
 mod limits;
+mod measures;
+mod processes;
 mod reloads;
 mod reports;
 mod stops;
@@ -128,6 +131,14 @@ impl Bench {
         self.tell(Event::TemplateHello { template });
         let modules = vec![module("alpha"), module("beta")];
         self.tell(Event::TemplateReady { template, modules, memory: Memory::default() })
+    }
+
+    /// A template is ready, and so are the spares that it is asked for.
+    fn ready_with_spares(&mut self, template: TemplateId) -> Vec<Action> {
+        let mut actions = self.ready(template);
+        let then = self.come_up(&actions);
+        actions.extend(then);
+        actions
     }
 
     fn fail(&mut self, template: TemplateId, module: &str) -> Vec<Action> {
