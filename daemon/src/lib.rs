@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`access`] | who may use the daemon, and what of it |
+//! | `assume` | becoming the user that a template is for (Linux) |
 //! | [`cli`] | the command lines of both programs, completions, man pages |
 //! | [`config`] | options from file, environment and command line; names and files of modules |
 //! | [`logging`] | where log lines go and what they look like |
@@ -17,6 +18,8 @@
 //! | `tasks` | tasks that every host of modules has (Unix) |
 
 pub mod access;
+#[cfg(target_os = "linux")]
+pub mod assume;
 pub mod cli;
 pub mod config;
 pub mod core;

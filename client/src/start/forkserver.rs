@@ -50,7 +50,7 @@ pub(crate) struct Purpose<'a> {
 
 /// A connection with what is known on it.
 #[derive(Debug)]
-struct Session {
+pub(super) struct Session {
     connection: Connection,
     pools: Vec<(Wanted, PoolId)>,
     ahead: Option<(PoolId, RequestId, Instant)>,
@@ -62,7 +62,8 @@ struct Session {
 /// Sessions nobody uses just now, of the process with this pid.
 static IDLE: Mutex<(u32, Vec<Session>)> = Mutex::new((0, Vec::new()));
 
-fn check_out(path: &Path) -> Option<Session> {
+/// Takes a connection to that daemon, if one is idle.
+pub(super) fn check_out(path: &Path) -> Option<Session> {
     let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
     let pid = std::process::id();
     if idle.0 != pid {
@@ -73,7 +74,8 @@ fn check_out(path: &Path) -> Option<Session> {
     Some(idle.1.remove(at))
 }
 
-fn check_in(session: Session) {
+/// Gives it back.
+pub(super) fn check_in(session: Session) {
     let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
     if idle.0 == std::process::id() && idle.1.len() < IDLE_MAX {
         idle.1.push(session);
@@ -122,14 +124,8 @@ pub(crate) fn lease(
             other => return other,
         }
     }
-    let session = Session {
-        connection: Connection::open(path, Some(deadline.min(Instant::now() + HELLO)))?,
-        pools: Vec::new(),
-        ahead: None,
-        last_start: None,
-        next: None,
-    };
-    use_session(session, wanted, purpose, deadline)
+    let connection = Connection::open(path, Some(deadline.min(Instant::now() + HELLO)))?;
+    use_session(connection.into(), wanted, purpose, deadline)
 }
 
 /// How long a daemon may take to say that a wait was in vain.
@@ -157,7 +153,26 @@ fn use_session(
     leased
 }
 
+impl From<Connection> for Session {
+    fn from(connection: Connection) -> Self {
+        Self { connection, pools: Vec::new(), ahead: None, last_start: None, next: None }
+    }
+}
+
 impl Session {
+    pub(super) fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    /// Gives back a lease that was asked for in advance.
+    pub(super) fn forget_ahead(&mut self) {
+        self.next = None;
+        if let Some((_, id, _)) = self.ahead.take() {
+            // A connection that broke shows at its next use.
+            let _ = self.connection.abandon(id);
+        }
+    }
+
     fn lease(
         &mut self,
         wanted: &Wanted,

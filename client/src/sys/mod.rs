@@ -10,6 +10,7 @@
 //! | [`features`] | whether the kernel lets this process use a feature |
 //! | `environ` | replacing the whole environment |
 //! | [`attributes`] | what a process is: signals, limits, nice, affinity, names |
+//! | [`credentials`] | giving up capabilities, and ways to get some |
 //! | [`board`] | what the workers of a template say about themselves |
 //! | `object` | loading a module and calling through its ABI |
 //! | `export` | a module's own side of that ABI |
@@ -34,6 +35,7 @@ pub mod attributes;
 pub mod board;
 pub(crate) mod cell;
 pub(crate) mod clock;
+pub mod credentials;
 pub(crate) mod early;
 pub(crate) mod environ;
 pub(crate) mod export;

@@ -75,14 +75,19 @@ impl Access {
             || self.groups.iter().any(|group| client.is_in(group.id))
     }
 
+    /// Who looks at everything and controls it, beside root.
+    #[must_use]
+    pub fn operator_uids(&self, own: u32) -> Vec<u32> {
+        match &self.operators {
+            Some(operators) => operators.iter().map(|operator| operator.id).collect(),
+            None => vec![own],
+        }
+    }
+
     /// Whether this user looks at everything and controls it.
     #[must_use]
     pub fn is_operator(&self, uid: u32, own: u32) -> bool {
-        let named = self
-            .operators
-            .as_ref()
-            .map_or(uid == own, |operators| operators.iter().any(|operator| operator.id == uid));
-        uid == 0 || named
+        uid == 0 || self.operator_uids(own).contains(&uid)
     }
 
     /// Refuses a client that the daemon, which runs as `own`, has nothing for.

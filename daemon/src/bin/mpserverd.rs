@@ -12,6 +12,9 @@ use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // Before anything else is looked at: this may be a template that is still root.
+    #[cfg(target_os = "linux")]
+    mpserverd::assume::enter();
     // The daemon's own program is the host of modules: as a template it never comes back.
     mp::freeze_support();
     let parsed = match cli::parse::<Mpserverd>() {

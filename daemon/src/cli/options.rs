@@ -7,6 +7,7 @@ use crate::config::draft::Draft;
 use crate::config::finding::Origin;
 use crate::config::limits::LimitOption;
 use crate::config::values::{LogFormat, LogLevel, Spares, address, duration};
+use crate::core::PoisonRule;
 use clap::{Args, ValueHint};
 use mpserverd_proto::client::StopPolicy;
 use mpserverd_proto::template::OnPreloadError;
@@ -109,6 +110,20 @@ pub struct Options {
     /// starts-per-second=50. See the configuration file for all of them.
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Limits")]
     pub limits: Vec<LimitOption>,
+    /// Certificates of deaths that are kept, for `mpctl deaths` [default: 1000]
+    #[arg(long, value_name = "N", help_heading = "Deaths", allow_negative_numbers = true)]
+    pub deaths_kept: Option<u64>,
+
+    /// Report a task in the log, once, that still runs after this time
+    #[arg(long, value_name = "TIME", help_heading = "Deaths", value_parser = duration)]
+    pub slow_log: Option<Duration>,
+
+    /// Refuse a task for a while after so many unexplained deaths of its workers, or `off`.
+    ///
+    /// 5/10m/1m: after five deaths within ten minutes, for one minute. Limits, operators, the
+    /// kernel's want of memory and clients that kill their workers do not count.
+    #[arg(long, value_name = "DEATHS/WINDOW/BACKOFF", help_heading = "Deaths")]
+    pub poison: Option<PoisonRule>,
 
     /// Where clients connect.
     ///
@@ -182,6 +197,10 @@ pub struct Options {
     #[arg(long, value_name = "PATH", help_heading = "Logging", value_hint = ValueHint::FilePath)]
     pub log_file: Option<PathBuf>,
 
+    /// Write who asked for what to this file, a line of JSON each
+    #[arg(long, value_name = "PATH", help_heading = "Logging", value_hint = ValueHint::FilePath)]
+    pub audit_log: Option<PathBuf>,
+
     /// Read options from this file; the command line has the last word
     #[arg(long, value_name = "FILE", help_heading = "Configuration",
           value_hint = ValueHint::FilePath)]
@@ -249,6 +268,9 @@ impl Options {
             draft.limits.value.overlay(option);
             draft.limits.origin = HERE;
         }
+        draft.deaths_kept.overlay(self.deaths_kept, HERE);
+        draft.slow_log.overlay(self.slow_log.map(Some), HERE);
+        draft.poison.overlay(self.poison, HERE);
         draft.socket.overlay(path(&self.socket), HERE);
         draft.hello_timeout.overlay(self.hello_timeout, HERE);
         draft.frame_timeout.overlay(self.frame_timeout, HERE);
@@ -260,6 +282,7 @@ impl Options {
         draft.log_level.overlay(self.log_level.clone(), HERE);
         draft.log_format.overlay(self.log_format, HERE);
         draft.log_file.overlay(path(&self.log_file), HERE);
+        draft.audit_log.overlay(path(&self.audit_log), HERE);
         draft.daemonize.overlay(self.background.daemonize.then_some(true), HERE);
         draft.pid_file.overlay(path(&self.background.pid_file), HERE);
     }

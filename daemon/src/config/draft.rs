@@ -8,7 +8,7 @@ use super::limits::LimitsTable;
 use super::toml_value::TomlValue;
 use super::values::{LogFormat, LogLevel, Spares};
 use crate::access::Access;
-use crate::core::Settings;
+use crate::core::{PoisonRule, Settings};
 use mpserverd_proto::client::StopPolicy;
 use mpserverd_proto::template::OnPreloadError;
 use std::net::SocketAddr;
@@ -131,6 +131,14 @@ draft! {
         /// How long a template must live to reset the delay.
         backoff_reset: Duration = core().backoff_reset,
     }
+    "Deaths" {
+        /// Certificates of deaths that are kept.
+        deaths_kept: u64 = core().deaths_kept as u64,
+        /// When a task that still runs is reported.
+        slow_log: Option<Duration> = core().slow_log,
+        /// When a task is refused for the deaths of its workers.
+        poison: PoisonRule = core().poison,
+    }
     "Socket" {
         /// Where clients connect. Its default depends on the user.
         socket: Option<PathBuf> = None,
@@ -164,6 +172,8 @@ draft! {
         log_format: LogFormat = LogFormat::default(),
         /// Where to, if not to standard error.
         log_file: Option<PathBuf> = None,
+        /// Where it is written who asked for what.
+        audit_log: Option<PathBuf> = None,
     }
     "Background" {
         /// Whether to detach from the terminal.

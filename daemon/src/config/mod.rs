@@ -110,6 +110,8 @@ pub struct Config {
     pub metrics_address: Option<SocketAddr>,
     /// Whether others than this machine may reach that.
     pub metrics_public: bool,
+    /// Where it is written who asked for what; absolute.
+    pub audit_log: Option<PathBuf>,
     /// Where to write the pid; absolute.
     pub pid_file: Option<PathBuf>,
     /// Whether to detach from the terminal.
@@ -199,7 +201,10 @@ impl Config {
             decay_after: of.decay_after.value,
             kill_after: of.kill_after.value,
             limits: of.limits.value.to_core(source.file.as_deref()),
-            ..Settings::default()
+            deaths_kept: usize::try_from(of.deaths_kept.value).unwrap_or(usize::MAX),
+            slow_log: of.slow_log.value,
+            poison: of.poison.value,
+            operators: of.access.value.operator_uids(source.environment.uid),
         };
         Self {
             preload: of.preload.value,
@@ -224,6 +229,7 @@ impl Config {
             },
             metrics_address: of.metrics_address.value,
             metrics_public: of.metrics_public.value,
+            audit_log: of.audit_log.value,
             pid_file: of.pid_file.value,
             daemonize: of.daemonize.value,
             draft,

@@ -107,7 +107,8 @@ impl Core {
                 birth,
             });
         }
-        self.timers.set(Timer::Template(id), self.now, self.settings.handshake_timeout);
+        let limit = self.settings_of(generation).handshake_timeout;
+        self.timers.set(Timer::Template(id), self.now, limit);
         id
     }
 

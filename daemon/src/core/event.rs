@@ -62,6 +62,9 @@ pub struct PoolSpec {
     pub modules: Vec<String>,
     /// What to do about a module that fails.
     pub on_error: OnPreloadError,
+    /// Whose it is; `None` is everybody's who is served. That nobody else opens it the loop sees
+    /// to.
+    pub uid: Option<u32>,
 }
 
 /// What a session asks of the core (the loop answers the rest by itself).
@@ -104,7 +107,19 @@ pub enum Ask {
     /// `modules`.
     Modules,
     /// `deaths`.
-    Deaths(DeathsQuery),
+    Deaths {
+        /// Which.
+        query: DeathsQuery,
+        /// Whether the asker sees those of other users, too.
+        all: bool,
+    },
+    /// A client is about to send a signal to a worker by itself.
+    Signals {
+        /// Which.
+        worker: WorkerId,
+        /// Signal number.
+        signal: i32,
+    },
     /// Send a signal to a worker.
     Kill {
         /// Which.
@@ -302,6 +317,13 @@ pub enum Event {
         /// Who.
         cause: Cause,
     },
+    /// A worker that was to be looked at ([`Action::LookAtSlow`]) is not slow yet.
+    NotSlow {
+        /// Which.
+        worker: WorkerId,
+        /// When to look again.
+        again: Duration,
+    },
     /// A supervisor wants to know whether workers can be had: answered with [`Action::Proven`].
     ProbeDue,
     /// The time that `Core::next_deadline` named has come (or any other time: always harmless).
@@ -425,6 +447,15 @@ pub enum Action {
         worker: WorkerId,
         /// Kill who is left in it.
         kill: bool,
+    },
+    /// Look at a worker whose task may run long: report it, or say [`Event::NotSlow`].
+    LookAtSlow {
+        /// Which.
+        worker: WorkerId,
+        /// Its task is slow if it has run so long.
+        after: Duration,
+        /// How long its client has had it.
+        leased: Duration,
     },
     /// Nobody needs this pool any more; forget how it is built.
     ForgetPool {

@@ -6,6 +6,7 @@ use super::event::SessionId;
 use super::pool::Pool;
 use super::report::millis;
 use super::sessions::{Session, Waiting};
+use super::sight::Sight;
 use super::story;
 use super::template::Phase;
 use super::timers::Timer;
@@ -24,16 +25,18 @@ const CLIENTS_MAX: usize = 16;
 
 impl Core {
     pub(super) fn explain(&mut self, session: SessionId, id: RequestId, subject: Subject) {
+        // What is another user's is as good as not there.
+        let sight = self.sight(session);
         let (findings, name) = match subject {
             Subject::Worker(worker) => {
-                let alive = self.explain_worker(worker);
-                let found = alive.or_else(|| self.explain_death(|it| it.worker == worker));
+                let alive = self.explain_worker(sight, worker);
+                let found = alive.or_else(|| self.explain_death(sight, |it| it.worker == worker));
                 (found.into_iter().collect(), worker.to_string())
             }
             Subject::Template(template) => {
-                (self.explain_template(template).into_iter().collect(), template.to_string())
+                (self.explain_template(sight, template).into_iter().collect(), template.to_string())
             }
-            Subject::Pid(pid) => (self.explain_pid(pid), format!("pid {pid}")),
+            Subject::Pid(pid) => (self.explain_pid(sight, pid), format!("pid {pid}")),
         };
         if findings.is_empty() {
             return self.refuse(session, id, Refusal::NothingKnown(name));
@@ -42,17 +45,20 @@ impl Core {
     }
 
     /// All that has this pid: a worker may be a client as well.
-    fn explain_pid(&self, pid: u32) -> Vec<Finding> {
-        let worker = self.pids.get(&pid).and_then(|id| self.explain_worker(*id));
+    fn explain_pid(&self, sight: Sight, pid: u32) -> Vec<Finding> {
+        let worker = self.pids.get(&pid).and_then(|id| self.explain_worker(sight, *id));
         let templates = self.templates.iter().filter(|(_, template)| template.pid == Some(pid));
-        let templates = templates.filter_map(|(id, _)| self.explain_template(*id));
-        let clients = self.sessions.iter().filter(|(_, session)| session.peer.pid == pid);
+        let templates = templates.filter_map(|(id, _)| self.explain_template(sight, *id));
+        let clients = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.peer.pid == pid && sight.has_client(session.peer.uid));
         let clients = clients.map(|(id, session)| self.explain_client(*id, session));
         let mut findings: Vec<_> = worker.into_iter().chain(templates).collect();
         findings.extend(clients.take(CLIENTS_MAX));
         // Of whoever has the number now it was not the death.
         if findings.is_empty() {
-            findings.extend(self.explain_death(|it| it.pid == pid));
+            findings.extend(self.explain_death(sight, |it| it.pid == pid));
         }
         if pid == self.identity.pid {
             let sentences = vec![story::daemon(pid, &self.identity.version)];
@@ -61,8 +67,8 @@ impl Core {
         findings
     }
 
-    fn explain_worker(&self, id: WorkerId) -> Option<Finding> {
-        let worker = self.workers.get(&id)?;
+    fn explain_worker(&self, sight: Sight, id: WorkerId) -> Option<Finding> {
+        let worker = self.workers.get(&id).filter(|worker| sight.has_worker(worker))?;
         let row = self.process_row(id, worker);
         let template_leaves =
             self.templates.get(&worker.template).is_none_or(super::template::Template::is_leaving);
@@ -71,16 +77,17 @@ impl Core {
     }
 
     /// The last death of this kind.
-    fn explain_death(&self, is_it: impl Fn(&Certificate) -> bool) -> Option<Finding> {
+    fn explain_death(&self, sight: Sight, is_it: impl Fn(&Certificate) -> bool) -> Option<Finding> {
         let mut latest = self.deaths.ring.iter().rev();
-        let kept = latest.find(|kept| is_it(&kept.certificate))?;
+        let kept =
+            latest.find(|kept| sight.has_death(kept.client_uid) && is_it(&kept.certificate))?;
         let certificate = kept.certificate.clone();
         let sentences = story::death(&certificate);
         Some(Finding { sentences, facts: Facts::Death(certificate) })
     }
 
-    fn explain_template(&self, id: TemplateId) -> Option<Finding> {
-        if let Some(template) = self.templates.get(&id) {
+    fn explain_template(&self, sight: Sight, id: TemplateId) -> Option<Finding> {
+        if let Some(template) = self.templates.get(&id).filter(|it| self.sees(sight, it)) {
             let row = self.template_row(id, template);
             let mut sentences = story::template(&row, self.role(id));
             if let Phase::Loading { at: Some((module, stage)) } = &template.phase {
@@ -90,7 +97,7 @@ impl Core {
             return Some(Finding { sentences, facts: Facts::Template(row) });
         }
         let failed = |pool: &&Pool| pool.failure.as_ref().is_some_and(|why| why.template == id);
-        let pool = self.pools.values().find(failed)?;
+        let pool = self.pools.values().filter(|pool| sight.has_pool(pool)).find(failed)?;
         let failure = pool.failure.as_ref()?;
         let row = self.failed_row(pool, failure);
         let sentences = story::failed(&row, millis(failure.retry_at.since(self.now)));

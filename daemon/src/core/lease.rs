@@ -8,6 +8,7 @@ use super::sessions::Waiting;
 use super::spares::Stock;
 use super::template::Role;
 use super::timers::Timer;
+use super::workers::Purpose;
 use mpserverd_proto::bounds::Bounds;
 use mpserverd_proto::client::Grant;
 use mpserverd_proto::error::Refusal;
@@ -21,6 +22,14 @@ const FORK_PAUSE_MAX: Duration = Duration::from_secs(1);
 pub(super) const FORK_HINT: &str = "look at the limits of processes and memory: `pids.max` and `memory.max` \
                          of the cgroup, `ulimit -u`, `vm.overcommit_memory`";
 
+/// What a request for a worker is for, what it counts for, and how the worker is to be limited.
+#[derive(Debug)]
+pub(super) struct Wish {
+    pub(super) purpose: Purpose,
+    pub(super) scopes: Scopes,
+    pub(super) bounds: Bounds,
+}
+
 impl Core {
     pub(super) fn lease(
         &mut self,
@@ -28,16 +37,17 @@ impl Core {
         id: RequestId,
         pool_id: PoolId,
         wait: Duration,
+        purpose: Purpose,
         bounds: Bounds,
     ) {
-        let may = self.may_lease(session, pool_id);
+        let may = self.may_lease(session, pool_id, &purpose);
         if let Err(refusal) = may.and_then(|()| self.may_limit(session, pool_id, &bounds)) {
             return self.refuse(session, id, refusal);
         }
         let scopes = self.scopes(self.uid_of(session), pool_id);
         if let Some(spare) = self.spare_at_once(pool_id).filter(|_| self.room(&scopes) > 0) {
             self.note_wait(self.now);
-            self.grant(session, id, spare, true, scopes, &bounds);
+            self.grant(session, id, spare, true, Wish { purpose, scopes, bounds });
             return self.advance_after(pool_id, true);
         }
         if let Err(refusal) = self.may_wait(session).and_then(|()| self.may_queue(&scopes)) {
@@ -46,8 +56,8 @@ impl Core {
         let Some(pool) = self.pools.get_mut(&pool_id) else { return };
         let uid = self.sessions.get(&session).map_or(0, |session| session.peer.uid);
         let ticket = pool.queue.push(uid, session, id);
-        let (since, bounds) = (self.now, Box::new(bounds));
-        let waiting = Waiting::Lease { pool: pool_id, ticket, since, scopes, bounds };
+        let wish = Box::new(Wish { purpose, scopes, bounds });
+        let waiting = Waiting::Lease { pool: pool_id, ticket, since: self.now, wish };
         self.add_waiting(session, id, waiting, Some(wait));
         match self.ensure_template(pool_id) {
             Ok(()) => {
@@ -58,12 +68,21 @@ impl Core {
         }
     }
 
-    fn may_lease(&self, session: SessionId, pool_id: PoolId) -> Result<(), Refusal> {
+    fn may_lease(
+        &self,
+        session: SessionId,
+        pool_id: PoolId,
+        purpose: &Purpose,
+    ) -> Result<(), Refusal> {
         if self.stopping() {
             return Err(Refusal::ShuttingDown);
         }
         if !self.has_opened(session, pool_id) {
             return Err(Refusal::UnknownPool);
+        }
+        if let Some(pool) = self.pools.get(&pool_id) {
+            let (task, rule) = (purpose.task.as_deref(), &self.settings.poison);
+            self.poison.check(&pool.spec.key, task, self.now, rule)?;
         }
         self.current_failure(pool_id).map_or(Ok(()), Err)
     }
@@ -88,14 +107,16 @@ impl Core {
         id: RequestId,
         worker: WorkerId,
         spare_hit: bool,
-        scopes: Scopes,
-        bounds: &Bounds,
+        wish: Wish,
     ) {
+        let Wish { purpose, scopes, bounds } = wish;
         let client = self.sessions.get(&session).map(|s| s.peer);
-        let Some((pid, template, generation)) = self.hand_over(worker, client, spare_hit) else {
-            return;
-        };
-        self.limit_started(worker, self.uid_of(session), scopes, bounds);
+        let (task, trace) = (purpose.task.clone(), purpose.trace);
+        let handed = self.hand_over(worker, client, purpose, spare_hit);
+        let Some((pid, template, generation)) = handed else { return };
+        self.limit_started(worker, self.uid_of(session), scopes, &bounds);
+        let client_pid = client.map(|client| client.pid);
+        tracing::debug!(%worker, pid, %template, client_pid, task, ?trace, "worker leased");
         let grant = Grant { worker, pid, template, generation, spare_hit };
         self.out.push(Action::Grant { session, id, grant });
     }
@@ -143,9 +164,9 @@ impl Core {
             };
             let next = self.pools.get_mut(&pool_id).and_then(|pool| pool.queue.pop_of(uid));
             let Some((session, id)) = next else { return served > 0 };
-            if let Some(Waiting::Lease { since, scopes, bounds, .. }) = self.strike(session, id) {
+            if let Some(Waiting::Lease { since, wish, .. }) = self.strike(session, id) {
                 self.note_wait(since);
-                self.grant(session, id, spare, false, scopes, &bounds);
+                self.grant(session, id, spare, false, *wish);
             }
         }
         limit > 0
@@ -254,11 +275,13 @@ impl Core {
         }
         template.in_flight += u32::from(count);
         template.forks.asked(self.now, count);
+        let generation = template.generation;
         let first = WorkerId(self.next.worker);
         self.next.worker = self.next.worker.saturating_add(u64::from(count));
         self.out.push(Action::Fork { template: id, first, count });
         if !self.timers.is_set(Timer::Fork(id)) {
-            self.timers.set(Timer::Fork(id), self.now, self.settings.handshake_timeout);
+            let limit = self.settings_of(generation).handshake_timeout;
+            self.timers.set(Timer::Fork(id), self.now, limit);
         }
     }
 

@@ -22,10 +22,13 @@
 //! | `stop.rs` | going down |
 //! | [`measures`] | what is counted for metrics |
 //! | `deaths.rs` | who caused a death, and the certificates of the last ones |
+//! | `poison.rs` | tasks that are refused for the deaths of their workers |
+//! | `slow.rs` | when to look at a worker whose task runs long |
 //! | `probe.rs` | the proof that the whole path works |
 //! | `limits.rs` | the configured limits, and which one counts |
 //! | `quota.rs` | what many workers may have together |
 //! | `watch.rs` | workers that are looked after as long as they run |
+//! | `sight.rs` | who sees what of it |
 //! | `report.rs` | `status`, `modules` |
 //! | `processes.rs` | `ps`, page by page |
 //! | `explain.rs`, `story.rs` | why somebody waits, and how that is said |
@@ -43,6 +46,7 @@ mod explain;
 mod lease;
 mod limits;
 pub mod measures;
+mod poison;
 mod pool;
 mod probe;
 mod processes;
@@ -52,6 +56,8 @@ mod reload;
 mod report;
 mod sessions;
 mod settings;
+mod sight;
+mod slow;
 mod spares;
 mod stop;
 mod story;
@@ -65,7 +71,7 @@ mod workers;
 pub use event::{Action, Ask, Event, Origin, Peer, PoolKey, PoolSpec, SessionId, Time};
 pub use limits::{Held, Limits, Rule, Section};
 pub use pool::POOLS_MAX;
-pub use settings::Settings;
+pub use settings::{PoisonRule, Settings};
 pub use watch::{Measure, Sample};
 
 use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
@@ -141,6 +147,7 @@ pub struct Core {
     stop: Option<Stop>,
     totals: Totals,
     deaths: deaths::Deaths,
+    poison: poison::Poison,
     /// The time of day when the last end was told, milliseconds since the epoch.
     wall_ms: u64,
 }
@@ -181,6 +188,7 @@ impl Core {
             stop: None,
             totals: Totals::default(),
             deaths: deaths::Deaths::default(),
+            poison: poison::Poison::default(),
             wall_ms: 0,
         }
     }
@@ -290,6 +298,7 @@ impl Core {
             Event::Measured { worker, sample } => self.measured(worker, sample),
             Event::NotHeld { worker } => self.not_held(worker),
             Event::Blamed { worker, cause } => self.blamed(worker, cause),
+            Event::NotSlow { worker, again } => self.not_slow(worker, again),
             Event::ProbeDue => self.probe_due(),
             Event::Tick => self.tick(),
         }
@@ -303,6 +312,7 @@ impl Core {
                 Timer::Template(template) => self.template_expired(template),
                 Timer::Fork(template) => self.fork_expired(template),
                 Timer::Worker(worker) => self.worker_expired(worker),
+                Timer::Slow(worker) => self.slow_due(worker),
                 Timer::Refill(pool) => self.refill_due(pool),
                 Timer::ForkRetry(pool) => self.refill_due(pool),
                 Timer::Decay(pool) => self.decay_due(pool),

@@ -3,6 +3,7 @@
 
 use super::Core;
 use super::report::{REPORT_BYTES_MAX, ROW_BYTES, millis};
+use super::sight::Sight;
 use super::workers::{Owner, Worker};
 use mpserverd_proto::ids::WorkerId;
 use mpserverd_proto::limits::{NAME_BYTES_MAX, PROCESS_ROWS_MAX, PROCESS_ROWS_SEEN_MAX};
@@ -10,16 +11,20 @@ use mpserverd_proto::report::{ProcessFilter, ProcessRow, ProcessesReport};
 use std::ops::Bound::{Excluded, Unbounded};
 
 impl Core {
-    /// Workers after this one that the filter admits, whatever they run.
+    /// Workers after this one that are seen and that the filter admits, whatever they run.
     pub(super) fn processes_report(
         &self,
+        sight: Sight,
         after: Option<WorkerId>,
         limit: u32,
         filter: &ProcessFilter,
     ) -> ProcessesReport {
         let limit = limit.clamp(1, PROCESS_ROWS_MAX) as usize;
-        let mut report =
-            ProcessesReport { total: self.workers.len() as u64, ..ProcessesReport::default() };
+        let total = match sight {
+            Sight::All => self.workers.len() as u64,
+            Sight::Of(_) => self.leased_in(sight),
+        };
+        let mut report = ProcessesReport { total, ..ProcessesReport::default() };
         let mut bytes = 0;
         let mut last = after;
         let from = after.map_or(Unbounded, Excluded);
@@ -34,6 +39,9 @@ impl Core {
                 return report;
             }
             last = Some(id);
+            if !sight.has_worker(worker) {
+                continue;
+            }
             let row = self.process_row(id, worker);
             if filter.admits(&row) {
                 bytes += row_bytes;
@@ -57,7 +65,11 @@ impl Core {
             age_ms: millis(self.now.since(worker.since)),
             client_pid,
             generation: worker.generation,
-            uid: self.identity.uid,
+            uid: self
+                .pools
+                .get(&worker.pool)
+                .and_then(|pool| pool.spec.uid)
+                .unwrap_or(self.identity.uid),
             task: None,
             trace: worker.trace,
         }

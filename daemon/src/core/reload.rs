@@ -12,7 +12,7 @@ use super::lease::FORK_HINT;
 use super::sessions::Waiting;
 use super::template::{Leave, Phase};
 use super::workers::Worker;
-use super::{Core, Limits, Settings};
+use super::{Core, Settings};
 use mpserverd_proto::client::{Reloaded, Reply};
 use mpserverd_proto::error::{PreloadError, Refusal};
 use mpserverd_proto::ids::{PoolId, TemplateId};
@@ -151,27 +151,38 @@ impl Core {
         }
         let preload = specs.keys().copied().collect();
         for (&id, pool) in &self.pools {
-            if pool.active.is_some() && !pool.preloaded {
+            if pool.active.is_some() && !pool.preloaded && !self.is_users(pool) {
                 specs.entry(id).or_insert_with(|| pool.spec.clone());
             }
         }
         if let Some((session, id)) = origin {
             self.add_waiting(session, id, Waiting::Reload, None);
         }
-        // First, because the new templates are built by the new limits.
         let (candidates, joined) = (BTreeMap::new(), false);
+        // First, because its settings are those that the new templates are measured by.
         self.reload = Some(Reload { origin, settings, preload, loaded, candidates, joined });
-        let mut candidates = BTreeMap::new();
         for (pool_id, spec) in specs {
-            let template = self.start_candidate(pool_id, Vec::new());
-            let excluded = Vec::new();
-            candidates.insert(pool_id, Candidate { template, spec, excluded, ready: false });
-            self.tidy(pool_id);
-        }
-        if let Some(reload) = &mut self.reload {
-            reload.candidates = candidates;
+            self.add_candidate(pool_id, spec);
         }
         self.commit_if_ready();
+    }
+
+    fn add_candidate(&mut self, pool_id: PoolId, spec: PoolSpec) {
+        let template = self.start_candidate(pool_id, Vec::new());
+        let candidate = Candidate { template, spec, excluded: Vec::new(), ready: false };
+        if let Some(reload) = &mut self.reload {
+            reload.candidates.insert(pool_id, candidate);
+        }
+        self.tidy(pool_id);
+    }
+
+    /// What a template of a generation is measured by: one that is loaded by a reload, by what
+    /// that will bring.
+    pub(super) fn settings_of(&self, generation: u32) -> &Settings {
+        match &self.reload {
+            Some(reload) if generation > self.generation => &reload.settings,
+            _ => &self.settings,
+        }
     }
 
     fn start_candidate(&mut self, pool_id: PoolId, without: Vec<PreloadError>) -> TemplateId {
@@ -182,15 +193,9 @@ impl Core {
         template
     }
 
-    /// The limits that a template of this generation is built by.
-    pub(super) fn limits_of(&self, generation: u32) -> &Limits {
-        let next = self.reload.as_ref().filter(|_| generation > self.generation);
-        next.map_or(&self.settings.limits, |reload| &reload.settings.limits)
-    }
-
     fn loaded_modules(&self) -> BTreeSet<String> {
         let mut loaded = BTreeSet::new();
-        for pool in self.pools.values() {
+        for pool in self.pools.values().filter(|pool| !self.is_users(pool)) {
             let Some(template) = pool.active.and_then(|id| self.templates.get(&id)) else {
                 continue;
             };
@@ -317,6 +322,7 @@ impl Core {
             self.switch(pool_id, candidate);
         }
         self.begin_again();
+        self.renew_users();
         self.rebound();
         tracing::info!(generation = self.generation, "reload done");
         self.out.push(Action::ReloadEnded { switched: true });
@@ -335,19 +341,18 @@ impl Core {
         if std::mem::replace(&mut reload.joined, true) {
             return;
         }
+        let Some(reload) = &self.reload else { return };
         let late = |(id, pool): &(&PoolId, &super::pool::Pool)| {
             // What is preloaded no more goes on as it is until it is idle.
-            pool.active.is_some() && !pool.preloaded && !reload.candidates.contains_key(id)
+            pool.active.is_some()
+                && !pool.preloaded
+                && !self.is_users(pool)
+                && !reload.candidates.contains_key(id)
         };
         let late: Vec<_> =
             self.pools.iter().filter(late).map(|(id, pool)| (*id, pool.spec.clone())).collect();
         for (pool_id, spec) in late {
-            let template = self.start_candidate(pool_id, Vec::new());
-            let candidate = Candidate { template, spec, excluded: Vec::new(), ready: false };
-            if let Some(reload) = &mut self.reload {
-                reload.candidates.insert(pool_id, candidate);
-            }
-            self.tidy(pool_id);
+            self.add_candidate(pool_id, spec);
         }
     }
 
@@ -361,6 +366,21 @@ impl Core {
         for (pool_id, template) in building {
             self.depart(template, Leave::Stop);
             if let Err(refusal) = self.ensure_template(pool_id) {
+                self.refuse_all(pool_id, &refusal);
+            }
+            self.tidy(pool_id);
+        }
+    }
+
+    /// Replaces the templates of users, which no reload waits for: their modules might never be
+    /// ready. Who asks meanwhile waits for the next one.
+    fn renew_users(&mut self) {
+        let users = self.pools.iter().filter(|(_, pool)| self.is_users(pool));
+        for pool_id in users.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.drop_template(pool_id);
+            if self.pools.get(&pool_id).is_some_and(|pool| pool.openers > 0)
+                && let Err(refusal) = self.ensure_template(pool_id)
+            {
                 self.refuse_all(pool_id, &refusal);
             }
             self.tidy(pool_id);

@@ -3,6 +3,7 @@
 
 use super::Core;
 use super::pool::{Failure, Pool};
+use super::sight::Sight;
 use super::template::{Phase, Role, Template};
 use mpserverd_proto::error::PreloadError;
 use mpserverd_proto::ids::{PoolId, TemplateId};
@@ -103,9 +104,10 @@ fn cut(report: &mut ModulesReport) {
 }
 
 impl Core {
-    pub(super) fn status_report(&self) -> StatusReport {
-        let rows = self.templates.iter().map(|(&id, template)| self.template_row(id, template));
-        let pools = self.pools.values();
+    pub(super) fn status_report(&self, sight: Sight) -> StatusReport {
+        let seen = self.templates.iter().filter(|(_, template)| self.sees(sight, template));
+        let rows = seen.map(|(&id, template)| self.template_row(id, template));
+        let pools = self.pools.values().filter(|pool| sight.has_pool(pool));
         let failed = pools.filter_map(|pool| Some((pool, pool.failure.as_ref()?)));
         StatusReport {
             version: self.identity.version.clone(),
@@ -115,7 +117,7 @@ impl Core {
             generation: self.generation,
             stopping: self.stopping(),
             clients: self.sessions.len() as u64,
-            workers: self.totals.leased,
+            workers: self.leased_in(sight),
             workers_max: self.settings.workers_max,
             queued: self.totals.queued as u64,
             starts: self.totals.starts,
@@ -124,6 +126,10 @@ impl Core {
             refused: self.totals.refused,
             templates: rows.chain(failed.map(|(pool, why)| self.failed_row(pool, why))).collect(),
         }
+    }
+
+    pub(super) fn sees(&self, sight: Sight, template: &Template) -> bool {
+        self.pools.get(&template.pool).is_some_and(|pool| sight.has_pool(pool))
     }
 
     pub(super) fn template_row(&self, id: TemplateId, template: &Template) -> TemplateRow {
@@ -175,14 +181,15 @@ impl Core {
         }
     }
 
-    pub(super) fn modules_report(&self) -> ModulesReport {
-        let ready = self.templates.iter().map(|(&template, entry)| TemplateModules {
+    pub(super) fn modules_report(&self, sight: Sight) -> ModulesReport {
+        let seen = self.templates.iter().filter(|(_, template)| self.sees(sight, template));
+        let ready = seen.map(|(&template, entry)| TemplateModules {
             template,
             name: entry.name.to_string(),
             state: state_of(&entry.phase),
             modules: all_modules(entry),
         });
-        let pools = self.pools.values();
+        let pools = self.pools.values().filter(|pool| sight.has_pool(pool));
         let failed = pools.filter_map(|pool| {
             let failure = pool.failure.as_ref()?;
             Some(TemplateModules {

@@ -149,18 +149,25 @@ impl Core {
         }
     }
 
+    /// The user that a worker's template runs as.
+    fn owner_of(&self, worker: WorkerId) -> u32 {
+        let pool = self.workers.get(&worker).and_then(|worker| self.pools.get(&worker.pool));
+        pool.and_then(|pool| pool.spec.uid).unwrap_or(self.identity.uid)
+    }
+
     /// The configured limits of a worker of this user and template.
     fn configured_bounds(&self, worker: WorkerId, uid: u32) -> Bounds {
         let pool = self.workers.get(&worker).and_then(|worker| self.pools.get(&worker.pool));
         let names = pool.map(|pool| limits::names(&pool.spec)).unwrap_or_default();
         let generation = self.workers.get(&worker).map_or(0, |worker| worker.generation);
-        limits::values(&self.limits_of(generation).of_worker(uid, &names))
+        limits::values(&self.settings_of(generation).limits.of_worker(uid, &names))
     }
 
     /// What the workers of a new template of this pool limit themselves by.
     pub(super) fn birth_of(&self, generation: u32, spec: &PoolSpec) -> Birth {
-        let configured = self.limits_of(generation);
-        let rules = configured.of_worker(self.identity.uid, &limits::names(spec));
+        let configured = &self.settings_of(generation).limits;
+        let uid = spec.uid.unwrap_or(self.identity.uid);
+        let rules = configured.of_worker(uid, &limits::names(spec));
         limits::birth(&limits::values(&rules), &self.held, self.settings.kill_after)
     }
 
@@ -183,7 +190,7 @@ impl Core {
     /// A spare was born: the kernel is told its limits while nobody waits for it.
     pub(super) fn limit_spare(&mut self, worker: WorkerId) {
         if !self.settings.limits.is_empty() {
-            let bounds = self.configured_bounds(worker, self.identity.uid);
+            let bounds = self.configured_bounds(worker, self.owner_of(worker));
             self.limit(worker, bounds);
         }
     }
@@ -192,7 +199,7 @@ impl Core {
     pub(super) fn limit_started(&mut self, id: WorkerId, uid: u32, scopes: Scopes, asked: &Bounds) {
         self.count_start(id, scopes);
         let mut bounds = self.configured_bounds(id, uid);
-        let spare = self.configured_bounds(id, self.identity.uid);
+        let spare = self.configured_bounds(id, self.owner_of(id));
         asked.iter().for_each(|(bound, value)| bounds.tighten(bound, value));
         if bounds != spare {
             self.limit(id, bounds);
@@ -202,7 +209,7 @@ impl Core {
 
     /// A worker of an earlier daemon: its times begin anew, its group has kept the rest.
     pub(super) fn limit_adopted(&mut self, id: WorkerId) {
-        let uid = self.identity.uid;
+        let uid = self.owner_of(id);
         let Some(pool) = self.workers.get(&id).map(|worker| worker.pool) else { return };
         self.count_adopted(id, self.scopes(uid, pool));
         let bounds = self.configured_bounds(id, uid);

@@ -31,6 +31,13 @@ pub(super) enum Owner {
     Nobody,
 }
 
+/// What a worker is leased for, as far as the client says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Purpose {
+    pub(super) task: Option<String>,
+    pub(super) trace: Option<TraceId>,
+}
+
 /// A worker.
 #[derive(Debug)]
 pub(super) struct Worker {
@@ -40,12 +47,15 @@ pub(super) struct Worker {
     pub(super) template_name: Arc<str>,
     pub(super) generation: u32,
     pub(super) owner: Owner,
+    /// Whose it is: its client's; of a spare, its pool's, if that is one user's.
+    pub(super) uid: Option<u32>,
     /// Since when it has had that owner.
     pub(super) since: Time,
     /// The user that leased it.
     pub(super) client_uid: Option<u32>,
-    /// The trace that it was leased for.
+    /// The trace that it was leased for, and the task, where the client named them.
     pub(super) trace: Option<TraceId>,
+    pub(super) task: Option<String>,
     /// What it is about to be ended for.
     pub(super) accusations: Accusations,
 }
@@ -110,9 +120,11 @@ impl Core {
             template_name: template.name.clone(),
             generation: template.generation,
             owner,
+            uid: self.pools.get(&template.pool).and_then(|pool| pool.spec.uid),
             since: self.now,
             client_uid: None,
             trace: None,
+            task: None,
             accusations: Accusations::default(),
         };
         if let Some(pool) = self.pools.get_mut(&template.pool) {
@@ -127,12 +139,16 @@ impl Core {
         &mut self,
         id: WorkerId,
         client: Option<Peer>,
+        purpose: Purpose,
         spare_hit: bool,
     ) -> Option<(u32, TemplateId, u32)> {
         let worker = self.workers.get_mut(&id)?;
         worker.owner = Owner::Client { pid: client.map(|client| client.pid) };
+        worker.uid = client.map(|client| client.uid).or(worker.uid);
         worker.client_uid = client.map(|client| client.uid);
         worker.since = self.now;
+        worker.trace = purpose.trace;
+        worker.task = purpose.task;
         let told = (worker.pid, worker.template, worker.generation);
         let pool_id = worker.pool;
         if let Some(template) = self.templates.get_mut(&worker.template) {
@@ -151,6 +167,7 @@ impl Core {
         self.totals.leased += 1;
         self.totals.starts += 1;
         self.totals.spare_hits += u64::from(spare_hit);
+        self.watch_for_slowness(id);
         Some(told)
     }
 
@@ -208,6 +225,7 @@ impl Core {
         let worker = self.workers.remove(&id)?;
         self.unwatch(id);
         self.timers.cancel(Timer::Worker(id));
+        self.timers.cancel(Timer::Slow(id));
         if self.pids.get(&worker.pid) == Some(&id) {
             self.pids.remove(&worker.pid);
         }

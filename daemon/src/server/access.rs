@@ -1,12 +1,13 @@
 //! What a client may ask, by the policy of the configuration.
 
 use super::Server;
-use crate::access::Client;
+use crate::access::{Access, Client};
 use crate::core::{Peer, SessionId};
 use mpserverd_proto::client::Request;
 use mpserverd_proto::error::Refusal;
 use nix::sys::socket::{getsockopt, sockopt};
 use std::os::fd::{AsFd, OwnedFd};
+use tracing::warn;
 
 /// Who has connected, as the kernel says. A kernel that does not tell the groups gives none.
 pub(super) fn identify(socket: &OwnedFd) -> nix::Result<(Peer, Client)> {
@@ -19,6 +20,16 @@ pub(super) fn identify(socket: &OwnedFd) -> nix::Result<(Peer, Client)> {
 /// The user that this daemon runs as.
 pub(super) fn own_uid() -> u32 {
     nix::unistd::geteuid().as_raw()
+}
+
+/// Keeps workers out of the daemon where they run as its user and others' code is in them.
+pub(super) fn guard(access: &Access) {
+    if own_uid() != 0
+        && access.is_shared()
+        && let Err(error) = mp::sys::credentials::forbid_inspection()
+    {
+        warn!(%error, "workers could look into the daemon's memory");
+    }
 }
 
 impl Server<'_> {
@@ -40,8 +51,9 @@ impl Server<'_> {
             | Request::Explain(_)
             | Request::Modules
             | Request::Kill { .. }
-            | Request::Deaths(_) => access.admit(client, own),
-            // Metrics count what everybody does, and name it.
+            | Request::Deaths(_)
+            | Request::Signals { .. } => access.admit(client, own),
+            // Metrics and the log name what everybody does.
             Request::Reload | Request::Stop { .. } | Request::Metrics | Request::Logs { .. } => {
                 access.admit_to_control(client, own)
             }

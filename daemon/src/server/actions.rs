@@ -51,6 +51,9 @@ impl Server<'_> {
             Action::AskToEnd { worker, signal } => self.ask_to_end(worker, signal),
             Action::KillTree { worker } => self.kill_tree(worker),
             Action::Unlimit { worker, kill } => self.unlimit(worker, kill),
+            Action::LookAtSlow { worker, after, leased } => {
+                self.look_at_slow(worker, after, leased);
+            }
             Action::ForgetPool { key } => self.recipes.forget(&key),
             Action::Settled { failed } => self.settled(&failed),
             Action::StartFailed { error } => self.fail(ServeError::Preload(error)),
@@ -70,6 +73,7 @@ impl Server<'_> {
 
     /// Gives a spare to a client. If the client is gone by now, the spare ends with its socket.
     fn hand_over(&mut self, session: SessionId, id: RequestId, grant: Grant) {
+        self.audit_grant(session, id, grant);
         let Some((spare, pidfd)) = self.workers.take_spare(grant.worker) else { return };
         let Some(client) = self.sessions.get_mut(&session) else { return };
         let fds = [spare.job.as_fd(), spare.status.as_fd(), pidfd];

@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | [`access`] | what a client may ask |
+//! | [`audit`] | the log of who asked for what |
 //! | [`poller`] | epoll and what a readiness belongs to |
 //! | [`activation`] | sockets that a supervisor passed in |
 //! | [`listener`] | the socket file, its lock, accepting |
@@ -11,6 +12,8 @@
 //! | [`logs`] | who reads and follows the log |
 //! | [`evidence`] | what workers say about themselves |
 //! | [`recipes`] | what pools are built from |
+//! | [`owners`] | whose pools are, and as whom their processes run |
+//! | [`rights`] | what a client may read and execute |
 //! | [`exec`] | starting a template's process |
 //! | [`templates`] | the templates' control sockets |
 //! | [`workers`] | the descriptors of spares and workers, and how orphans end |
@@ -23,6 +26,7 @@
 //! | [`scrape`] | metrics over HTTP |
 //! | [`notify`] | telling the supervisor |
 //! | [`command`] | the command of `mpserverd run` |
+//! | [`slow`] | what a worker does whose task runs long |
 //! | [`sweep`] | leaving no process behind |
 //!
 //! # Invariants
@@ -34,6 +38,7 @@
 mod access;
 mod actions;
 mod activation;
+mod audit;
 mod cgroup;
 mod command;
 mod evidence;
@@ -42,13 +47,16 @@ mod limiter;
 mod listener;
 mod logs;
 mod notify;
+mod owners;
 mod poller;
 mod recipes;
 mod requests;
+mod rights;
 mod sampler;
 mod scrape;
 mod session;
 mod signals;
+mod slow;
 mod sweep;
 mod templates;
 mod tree;
@@ -158,6 +166,7 @@ struct Server<'a> {
     /// When the loop last woke up.
     woke: Instant,
     followers: Followers,
+    audit: Option<audit::AuditLog>,
     /// Set when the loop is to end.
     end: Option<Result<(), ServeError>>,
 }
@@ -238,6 +247,8 @@ impl<'a> Server<'a> {
             .with_first_worker(first_worker())
             .with_uid(nix::unistd::geteuid().as_raw())
             .with_held(limiter.held());
+        let audit = config.audit_log.as_deref().map(audit::AuditLog::open).transpose();
+        let audit = audit.map_err(ServeError::system("audit_log"))?;
         info!(socket, pid, "listening");
         Ok(Self {
             config,
@@ -253,7 +264,7 @@ impl<'a> Server<'a> {
             templates: HashMap::new(),
             workers: Workers::default(),
             limiter,
-            recipes: Recipes::default(),
+            recipes: Recipes::new(access::own_uid()),
             events: VecDeque::new(),
             command,
             launch,
@@ -261,6 +272,7 @@ impl<'a> Server<'a> {
             scrapes,
             woke: started,
             followers: Followers::default(),
+            audit,
             end: None,
         })
     }
@@ -286,6 +298,7 @@ impl<'a> Server<'a> {
             self.expire_sessions();
             self.expire_readers();
             self.tell_supervisor();
+            self.audit.iter_mut().for_each(audit::AuditLog::retry);
             self.events.push_back(Event::Tick);
         }
     }
@@ -318,7 +331,8 @@ impl<'a> Server<'a> {
         let supervisor = self.supervisor.due();
         let readers = self.scrapes.deadline();
         let followers = self.followers.deadline();
-        let next = [core, sessions, retry, orphans, supervisor, readers, followers];
+        let audit = self.audit.as_ref().and_then(audit::AuditLog::due);
+        let next = [core, sessions, retry, orphans, supervisor, readers, followers, audit];
         let next = next.into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }

@@ -1,15 +1,17 @@
 //! Clients: accepting them, hearing them, and turning what they ask into events.
 
 use super::Server;
-use super::access::{identify, own_uid};
+use super::access::{guard, identify, own_uid};
 use super::logs::Wanted;
+use super::owners::Owner;
 use super::poller::{Readiness, Source};
+use super::recipes::Asker;
 use super::session::{Fault, Session};
 use super::templates::TemplateProcess;
 use crate::config::Config;
-use crate::core::{Ask, Event, Origin, PoolKey, SessionId};
+use crate::core::{Ask, Event, Origin, PoolKey, PoolSpec, SessionId};
 use mp::sys::board::Board;
-use mpserverd_proto::client::{Call, Pong, Reply, Request};
+use mpserverd_proto::client::{Call, Pong, Reply, Request, TemplateSpec};
 use mpserverd_proto::codec;
 use mpserverd_proto::death::short_task;
 use mpserverd_proto::error::Refusal;
@@ -32,6 +34,8 @@ pub(super) struct Next {
 
 /// Connections accepted at one wake-up at most.
 const ACCEPTS: usize = 256;
+/// Templates that may attach themselves, whatever the limit of those that are built.
+const ATTACHED_MAX: usize = 64;
 /// Clients beyond the limit that are being told so.
 const REFUSED_MAX: usize = 64;
 
@@ -101,7 +105,8 @@ impl Server<'_> {
                 let admitted = self.config.access.admit(&session.client, own_uid());
                 if let Err(refusal) = admitted.and(room) {
                     self.core.note_refusal(&refusal);
-                    let _ = session.refuse(refusal);
+                    let _ = session.refuse(refusal.clone());
+                    self.audit_stranger(id, &refusal);
                     return;
                 }
                 self.events.push_back(Event::SessionOpened { session: id, peer });
@@ -183,6 +188,7 @@ impl Server<'_> {
 
     /// Answers, and drops a client that does not take it.
     pub(super) fn answer(&mut self, session: SessionId, id: RequestId, reply: Reply) {
+        self.audit_answer(session, id, &reply);
         let Some(client) = self.sessions.get_mut(&session) else { return };
         if let Reply::Refused(refusal) = &reply {
             self.core.note_refusal(refusal);
@@ -198,6 +204,7 @@ impl Server<'_> {
 
     fn request(&mut self, session: SessionId, call: Call, fds: Vec<OwnedFd>) {
         let Call { id, request } = call;
+        self.note(session, id, &request);
         if let Err(refusal) = self.permit(session, &request) {
             self.answer(session, id, Reply::Refused(refusal));
             return;
@@ -222,7 +229,7 @@ impl Server<'_> {
                 return;
             }
             Request::Attach(attach) => return self.attach(session, id, attach, fds),
-            Request::OpenTemplate(spec) => match self.recipes.of_client(spec, fds) {
+            Request::OpenTemplate(spec) => match self.recipe_for(session, spec, fds) {
                 Ok(spec) => Ask::Open(spec),
                 Err(refusal) => return self.answer(session, id, Reply::Refused(refusal)),
             },
@@ -248,7 +255,12 @@ impl Server<'_> {
             Request::Status => Ask::Status,
             Request::Processes { after, limit, filter } => Ask::Processes { after, limit, filter },
             Request::Modules => Ask::Modules,
-            Request::Deaths(query) => Ask::Deaths(query),
+            Request::Deaths(query) => {
+                let uid = self.sessions.get(&session).map(|session| session.client.uid);
+                let is_operator = |uid| self.config.access.is_operator(uid, own_uid());
+                Ask::Deaths { query, all: uid.is_some_and(is_operator) }
+            }
+            Request::Signals { worker, signal } => Ask::Signals { worker, signal },
             Request::Kill { worker, signal } => Ask::Kill { worker, signal },
             Request::Explain(subject) => Ask::Explain(subject),
             Request::Logs { after, limit, level, wait_ms } => {
@@ -257,6 +269,17 @@ impl Server<'_> {
             }
         };
         self.events.push_back(Event::Asked { session, id, ask });
+    }
+
+    fn recipe_for(
+        &mut self,
+        session: SessionId,
+        spec: TemplateSpec,
+        fds: Vec<OwnedFd>,
+    ) -> Result<PoolSpec, Refusal> {
+        let Some(session) = self.sessions.get(&session) else { return Err(Refusal::Cancelled) };
+        let asker = Asker { client: &session.client, access: &self.config.access, own: own_uid() };
+        self.recipes.of_client(spec, fds, asker)
     }
 
     /// Reads the configuration again; the core builds beside the old, and switches or refuses.
@@ -273,7 +296,12 @@ impl Server<'_> {
                 self.events.push_back(Event::Configured { origin, settings, preload });
                 return;
             }
-            Err(why) => why,
+            Err(why) => {
+                if self.next.is_none() {
+                    self.reopen_audit();
+                }
+                why
+            }
         };
         warn!("reload refused, everything is as it was: {why}");
         if let Some((session, id)) = origin {
@@ -288,6 +316,7 @@ impl Server<'_> {
         }
         let mut config = self.config.reload().map_err(|findings| findings.to_string())?;
         config.check_modules().map_err(|findings| findings.to_string())?;
+        self.open_audit(config.audit_log.as_deref())?;
         self.scrapes.prepare(&config).map_err(|error| error.to_string())?;
         let kept = self.config.kept_by_reload(&config).into_iter();
         let notes: Vec<_> =
@@ -314,13 +343,16 @@ impl Server<'_> {
         if switched {
             self.config = next.config;
             self.notes = next.notes;
+            guard(&self.config.access);
         } else {
             self.recipes.of_configuration(&self.config);
+            self.reopen_audit();
         }
     }
 
     /// The first configuration.
     pub(super) fn configure_first(&mut self) {
+        guard(&self.config.access);
         let preload = self.recipes.of_configuration(&self.config);
         let settings = self.config.settings.clone();
         self.events.push_back(Event::Configured { origin: None, settings, preload });
@@ -328,7 +360,8 @@ impl Server<'_> {
 
     /// A template of an earlier daemon offers itself.
     fn attach(&mut self, session: SessionId, id: RequestId, attach: Attach, fds: Vec<OwnedFd>) {
-        let peer = self.sessions.get(&session).map_or(0, |session| session.peer.pid);
+        let Some(client) = self.sessions.get(&session) else { return };
+        let peer = client.peer.pid;
         let refuse = |why: &str| Reply::Refused(Refusal::BadRequest(why.to_owned()));
         let mut fds = fds.into_iter();
         let (Some(control), board, None) = (fds.next(), fds.next(), fds.next()) else {
@@ -341,13 +374,20 @@ impl Server<'_> {
         if attach.pid != peer {
             return self.answer(session, id, refuse("only a template itself can attach"));
         }
-        let pidfd = match mp::sys::wait::pidfd_open(peer) {
+        let Some(owner) = Owner::of_key(&attach.boot.key, &client.client, own_uid()) else {
+            return self.answer(session, id, refuse("not a template of this user's pools"));
+        };
+        if self.templates.len() >= ATTACHED_MAX.max(2 * self.config.settings.templates_max) {
+            return self.answer(session, id, refuse("too many templates are attached"));
+        }
+        let pidfd = match client.process() {
             Ok(pidfd) => pidfd,
             Err(error) => return self.answer(session, id, refuse(&error.to_string())),
         };
         let key = PoolKey(attach.boot.key);
         let modules = attach.boot.modules.into_iter().map(|module| module.name).collect();
-        let pool = self.recipes.of_attached(key, attach.boot.name.clone(), modules, peer);
+        let name = attach.boot.name.clone();
+        let pool = self.recipes.of_attached(key, name, modules, peer, owner);
         let template = self.core.new_template_id();
         let _ = mp::sys::fd::set_nonblocking(std::os::fd::AsFd::as_fd(&control), true);
         let process = TemplateProcess::new(peer, attach.boot.name, control, pidfd);

@@ -3,6 +3,7 @@
 //! A session that is too slow, too greedy or makes no sense is closed with a reason; nobody else
 //! notices.
 
+use super::audit::Notes;
 use crate::access::Client;
 use crate::core::Peer;
 use mp::sys::scm;
@@ -77,6 +78,8 @@ pub(super) struct Session {
     pub(super) peer: Peer,
     /// The same for the policy, with all groups.
     pub(super) client: Client,
+    /// What it has asked and opened, for the audit log.
+    pub(super) notes: Notes,
     /// Whether writing is watched.
     pub(super) watched_writes: bool,
 }
@@ -93,12 +96,24 @@ impl Session {
             deadline: Some(Instant::now() + hello),
             peer,
             client,
+            notes: Notes::default(),
             watched_writes: false,
         }
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+
+    /// The peer itself: a pid that was given to somebody else meanwhile is nobody. Kernels before
+    /// 6.5 know it by its number only.
+    pub(super) fn process(&self) -> io::Result<OwnedFd> {
+        match mp::sys::peer::pidfd(self.fd()) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => {
+                mp::sys::wait::pidfd_open(self.peer.pid)
+            }
+            told => told,
+        }
     }
 
     /// When it must have said more.

@@ -21,12 +21,22 @@ pub(crate) enum Asked {
     Other,
 }
 
+/// The user that sees everything.
+pub(crate) const OPERATOR: u32 = 1000;
+
 /// A client connection.
 #[derive(Debug, Default)]
 pub(crate) struct Client {
     pub(crate) pools: Vec<PoolId>,
     pub(crate) asked: BTreeMap<RequestId, Asked>,
     pub(crate) last: u64,
+    /// Its user: 1000 is an operator.
+    pub(crate) uid: u32,
+}
+
+/// What a worker is leased for, if the client says so.
+pub(crate) fn any_task(rng: &mut fastrand::Rng) -> Option<String> {
+    rng.choice(["", "good", "bad"]).filter(|task| !task.is_empty()).map(str::to_owned)
 }
 
 /// Some deaths.
@@ -80,8 +90,9 @@ impl World {
         }
         self.last_session += 1;
         let (session, pid) = (SessionId(self.last_session), self.next_pid());
-        self.clients.insert(session, Client::default());
-        let uid = self.rng.u32(1000..1003);
+        // An operator, or one of two users who are none.
+        let uid = if self.chance(70) { OPERATOR } else { self.rng.u32(2000..2002) };
+        self.clients.insert(session, Client { uid, ..Client::default() });
         self.tell(Event::SessionOpened { session, peer: Peer { pid, uid, gid: 1000 } });
     }
 
@@ -118,11 +129,9 @@ impl World {
                 let ask = Ask::LeaseWith { pool, wait, bounds, task: None, trace: None };
                 self.ask(session, Asked::Lease(pool), ask);
             } else {
-                self.ask(
-                    session,
-                    Asked::Lease(pool),
-                    Ask::Lease { pool, wait, task: None, trace: None },
-                );
+                let task = any_task(&mut self.rng);
+                let ask = Ask::Lease { pool, wait, task, trace: None };
+                self.ask(session, Asked::Lease(pool), ask);
             }
         }
     }
@@ -145,9 +154,14 @@ impl World {
 
     fn ask_for_a_report(&mut self) {
         let Some(session) = self.some_session() else { return };
-        let ask = match self.rng.u8(..5) {
+        let ask = match self.rng.u8(..6) {
             0 => self.some_processes(),
-            3 => Ask::Deaths(any_query(&mut self.rng)),
+            3 => Ask::Deaths { query: any_query(&mut self.rng), all: self.rng.bool() },
+            4 => {
+                let worker = self.rng.choice(self.workers.keys().copied().collect::<Vec<_>>());
+                let worker = worker.unwrap_or(WorkerId(3));
+                Ask::Signals { worker, signal: self.rng.i32(-2..70) }
+            }
             1 => Ask::Modules,
             2 => Ask::Explain(self.somebody()),
             _ => Ask::Status,
@@ -210,7 +224,7 @@ impl World {
         if let (Some(known), Some(process)) = (known, self.templates.get_mut(&template)) {
             process.pool = known;
         }
-        let memory = Memory::default();
+        let (memory, uid) = (Memory::default(), pool.uid);
         self.tell(Event::TemplateAttached { template, pool, pid, modules, memory });
         for _ in 0..self.rng.u32(..4) {
             let number = self.rng.u64(1..crate::world::FIRST_ID);
@@ -218,7 +232,7 @@ impl World {
             if self.workers.contains_key(&worker) || !self.templates.contains_key(&template) {
                 continue;
             }
-            let entry = Worker { template, owner: Owner::Client, ending: false };
+            let entry = Worker { template, owner: Owner::Client, uid, ending: false };
             self.workers.insert(worker, entry);
             self.tell(Event::WorkerAdopted { template, worker, pid });
         }
@@ -306,12 +320,13 @@ impl World {
             }
             (Asked::Lease(_) | Asked::Open(_), Reply::Refused(_)) => {}
             (Asked::Lease(_) | Asked::Open(_), other) => panic!("answered by {other:?}"),
-            (Asked::Other, Reply::Status(status)) => self.compare(status),
+            (Asked::Other, Reply::Status(status)) => self.compare(session, status),
             (Asked::Other, _) => {}
         }
     }
 
-    /// A page of `ps`: what it says is so, and it goes on where it ends.
+    /// A page of `ps`: what it says is so, it goes on where it ends, and users are told of no
+    /// worker that another one has.
     pub(crate) fn listed(
         &mut self,
         session: SessionId,
@@ -322,14 +337,23 @@ impl World {
         assert!(matches!(self.answered(session, id), Asked::Other));
         assert!(report.rows.is_sorted_by(|a, b| a.worker < b.worker), "{report:?}");
         assert!(report.rows.last().is_none_or(|row| report.next.is_none_or(|at| at >= row.worker)));
+        let uid = self.clients[&session].uid;
         for row in &report.rows {
             let worker = self.workers.get(&row.worker).expect("a worker that there is");
             assert_eq!(row.spare, worker.owner != Owner::Client, "{row:?}");
             assert!(filter.admits(row), "{row:?}");
+            let own = row.spare || worker.uid == Some(uid);
+            assert!(uid == OPERATOR || own, "a user sees another one's worker: {row:?}");
         }
     }
 
-    fn compare(&self, status: &StatusReport) {
+    fn compare(&self, session: SessionId, status: &StatusReport) {
+        let uid = self.clients[&session].uid;
+        if uid != OPERATOR {
+            let own = |w: &&Worker| w.owner == Owner::Client && w.uid == Some(uid);
+            assert_eq!(status.workers, self.workers.values().filter(own).count() as u64);
+            return;
+        }
         let asked = self.clients.values().flat_map(|client| client.asked.values());
         let queued = asked.filter(|asked| matches!(asked, Asked::Lease(_))).count() as u64;
         assert_eq!(status.queued, queued);
@@ -347,6 +371,7 @@ impl World {
         assert_eq!(worker.owner, Owner::Pool, "{} has two owners", grant.worker);
         assert_eq!(worker.template, grant.template);
         worker.owner = Owner::Client;
+        worker.uid = self.clients.get(&session).map(|client| client.uid);
         let template = self.templates.get(&grant.template);
         assert!(template.is_none_or(|t| t.pool == pool || t.pool.0 == 0), "a worker of another");
     }

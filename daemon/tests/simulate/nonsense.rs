@@ -65,6 +65,7 @@ fn any_spec(rng: &mut Rng) -> PoolSpec {
         name: ["alpha", "p", "q"][usize::from(key) % 3].into(),
         modules: vec!["alpha".into(), "beta".into()],
         on_error: rng.choice(policies).unwrap_or_default(),
+        uid: (key > 2).then_some(2000),
     }
 }
 
@@ -83,7 +84,7 @@ fn any_ask(rng: &mut Rng) -> Ask {
         4..7 => Ask::Lease { pool, wait, task: None, trace: None },
         7 => Ask::Cancel(any_request(rng)),
         8 => Ask::PoolModules { pool, wait: Duration::MAX },
-        9 if rng.bool() => Ask::Deaths(any_query(rng)),
+        9 if rng.bool() => Ask::Deaths { query: any_query(rng), all: rng.bool() },
         9 => rng.choice([Ask::Status, any_processes(), Ask::Modules]).unwrap_or(Ask::Status),
         10 => Ask::Kill { worker: WorkerRef::Pid(rng.u32(..50)), signal: rng.i32(..) },
         11 => Ask::Explain(Subject::Pid(rng.u32(..50))),
@@ -129,7 +130,10 @@ fn any_event(rng: &mut Rng, due: bool) -> Event {
     let (pid, memory, code) = (rng.u32(..50), Memory::default(), rng.i32(-20..3));
     let name = String::from(["alpha", "beta", "p", "?"][rng.usize(..4)]);
     match rng.u32(..1000) {
-        0..60 => Event::SessionOpened { session, peer: Peer { pid, uid: pid % 3, gid: 1000 } },
+        0..60 => Event::SessionOpened {
+            session,
+            peer: Peer { pid, uid: 1000 + 1000 * (pid % 2), gid: 1000 },
+        },
         60..70 => Event::SessionClosed { session },
         70..400 => Event::Asked { session, id: any_request(rng), ask: any_ask(rng) },
         400..420 => {
@@ -163,7 +167,8 @@ fn any_event(rng: &mut Rng, due: bool) -> Event {
             Event::Spares { template, spares }
         }
         850..870 => Event::ForkFailed { template, missing: rng.u16(..40), message: name },
-        870..940 => ended(worker, code),
+        870..930 => ended(worker, code),
+        930..940 => Event::NotSlow { worker, again: Duration::from_millis(rng.u64(..99)) },
         940..945 => Event::NotHeld { worker },
         945..960 => Event::Measured { worker, sample: crate::limits::any_sample(rng) },
         960..965 => Event::Blamed { worker, cause: Cause::Oom },

@@ -1,8 +1,10 @@
 //! Template processes and their workers, as the core sees them: they load, fork, fail, hang and
 //! die at random.
 
+use crate::clients::any_task;
 use crate::world::World;
 use mpserverd::core::{Event, PoolKey};
+use mpserverd_proto::death::{Foreseen, LastWords};
 use mpserverd_proto::error::{Fault, PreloadError, Stage};
 use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
 use mpserverd_proto::status::{ExitRecord, Reporter, Usage};
@@ -55,6 +57,8 @@ pub(crate) enum Owner {
 pub(crate) struct Worker {
     pub(crate) template: TemplateId,
     pub(crate) owner: Owner,
+    /// Whose it is, once a client has it.
+    pub(crate) uid: Option<u32>,
     /// Its end is scheduled.
     pub(crate) ending: bool,
 }
@@ -165,7 +169,12 @@ impl World {
                 process.in_flight -= spares.len() as u32;
                 process.sent += spares.len() as u32;
                 for &(id, _) in spares {
-                    let worker = Worker { template: *template, owner: Owner::Pool, ending: false };
+                    let worker = Worker {
+                        template: *template,
+                        owner: Owner::Pool,
+                        uid: None,
+                        ending: false,
+                    };
                     assert!(self.workers.insert(id, worker).is_none(), "a worker id came twice");
                 }
                 for (id, _) in spares.clone() {
@@ -303,10 +312,24 @@ impl World {
         }
     }
 
+    /// What stands on a board, if there is one.
+    fn any_words(&mut self) -> Option<LastWords> {
+        let task = any_task(&mut self.rng).unwrap_or_default();
+        let foreseen = [None, None, Some(Foreseen::Deadline), Some(Foreseen::ClientGone)];
+        let foreseen = self.rng.choice(foreseen).flatten();
+        let finished = self.rng.bool();
+        let words = LastWords { task, foreseen, finished, ..LastWords::default() };
+        self.rng.bool().then_some(words)
+    }
+
     pub(crate) fn end_worker(&mut self, id: WorkerId, at: Duration, code: i32) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         if !std::mem::replace(&mut worker.ending, true) {
-            self.schedule(at, ended(id, code));
+            let mut ended = ended(id, code);
+            if let Event::WorkerEnded { last, .. } = &mut ended {
+                *last = self.any_words();
+            }
+            self.schedule(at, ended);
         }
     }
 }

@@ -4,7 +4,9 @@
 use crate::clients::Client;
 use crate::templates::{Process, Worker};
 use fastrand::Rng;
-use mpserverd::core::{Action, Core, Event, Held, PoolKey, PoolSpec, SessionId, Settings, Time};
+use mpserverd::core::{
+    Action, Core, Event, Held, PoisonRule, PoolKey, PoolSpec, SessionId, Settings, Time,
+};
 use mpserverd_proto::client::Reply;
 use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
@@ -51,6 +53,9 @@ pub(crate) const KINDS: &[&str] = &[
     "release",
     "signal",
     "forget",
+    "look at slow",
+    "poisoned",
+    "unnamed",
     "settled",
     "start failed",
     "switched",
@@ -87,6 +92,7 @@ fn kind(action: &Action) -> &'static str {
         Action::AskToEnd { .. } => "ask to end",
         Action::KillTree { .. } => "kill tree",
         Action::Unlimit { .. } => "unlimit",
+        Action::LookAtSlow { .. } => "look at slow",
         Action::ForgetPool { .. } => "forget",
         Action::Settled { .. } => "settled",
         Action::Proven => "proven",
@@ -116,6 +122,8 @@ fn kind_of_reply(reply: &Reply) -> &'static str {
         Reply::Refused(Refusal::TemplateFailed { .. }) => "template failed",
         Reply::Refused(Refusal::ForkFailed { .. }) => "fork failed",
         Reply::Refused(Refusal::ReloadFailed(_)) => "reload failed",
+        Reply::Refused(Refusal::Poisoned { .. }) => "poisoned",
+        Reply::Refused(Refusal::TaskUnnamed) => "unnamed",
         Reply::Refused(Refusal::System { .. }) => "no room",
         Reply::Refused(Refusal::LimitReached { .. }) => "limit reached",
         Reply::Refused(Refusal::LimitLoosened { .. }) => "limit loosened",
@@ -257,7 +265,14 @@ impl World {
         settings.workers_max = rng.u64(1..30);
         settings.templates_max = rng.usize(1..8);
         settings.limits = crate::limits::any_limits(rng);
+        settings.operators = vec![1000];
         settings.deaths_kept = rng.usize(..30);
+        settings.slow_log = rng.bool().then(|| Duration::from_millis(rng.u64(1..200)));
+        settings.poison = PoisonRule {
+            deaths: rng.u32(..5),
+            window: Duration::from_millis(rng.u64(1..3000)),
+            back_off: Duration::from_millis(rng.u64(1..500)),
+        };
         settings
     }
 
@@ -270,7 +285,8 @@ impl World {
             1 | 2 => OnPreloadError::Ignore,
             _ => OnPreloadError::Warn,
         };
-        PoolSpec { key: PoolKey(vec![key]), name: format!("pool-{key}"), modules, on_error }
+        let (name, uid) = (format!("pool-{key}"), (key > 3).then_some(2000));
+        PoolSpec { key: PoolKey(vec![key]), name, modules, on_error, uid }
     }
 
     pub(crate) fn any_preload(&mut self) -> Vec<PoolSpec> {
@@ -377,6 +393,15 @@ impl World {
             Action::AskToEnd { worker, signal } => self.signal(worker, signal),
             Action::KillTree { worker } => self.kill_tree(worker),
             Action::Unlimit { worker, .. } => self.unlimit(worker),
+            Action::LookAtSlow { worker, after, leased } => {
+                assert!(leased >= after, "{leased:?} is not slow");
+                assert!(self.workers.contains_key(&worker), "a worker that is not there");
+                if self.rng.bool() {
+                    let at = self.some_ms(2);
+                    let again = self.some_ms(50);
+                    self.schedule(at, Event::NotSlow { worker, again });
+                }
+            }
             Action::ForgetPool { key } => self.forget(&key),
             Action::Settled { .. } | Action::StartFailed { .. } => {
                 self.settled += 1;

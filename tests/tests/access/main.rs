@@ -2,7 +2,11 @@
 //! else can be somebody else.
 #![cfg(target_os = "linux")]
 
+mod audit;
 mod host;
+mod matrix;
+mod multi_user;
+mod rights;
 mod throw_away;
 
 mp::enable_in_tests!();

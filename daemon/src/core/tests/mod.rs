@@ -8,6 +8,7 @@ mod measures;
 mod processes;
 mod reloads;
 mod reports;
+mod sights;
 mod stops;
 
 use super::*;
@@ -30,6 +31,7 @@ fn spec(name: &str, modules: &[&str], on_error: OnPreloadError) -> PoolSpec {
         name: name.into(),
         modules: modules.iter().map(|&name| name.to_owned()).collect(),
         on_error,
+        uid: None,
     }
 }
 
@@ -70,6 +72,7 @@ impl Bench {
     fn new(settings: Settings, preload: Vec<PoolSpec>) -> (Self, Vec<Action>) {
         let core = Core::new(Time::default(), "1.0", 7, "/sock", 100);
         let mut bench = Self { core, now: Duration::ZERO, last_request: 0, last_pid: 0 };
+        let settings = Settings { operators: vec![1000], ..settings };
         let actions = bench.tell(Event::Configured { origin: None, settings, preload });
         bench.connect(S);
         (bench, actions)
