@@ -41,8 +41,8 @@ fn certificate(daemon: &Daemon, pid: u32) -> Certificate {
         let query = DeathsQuery { after: 0, limit: 100_000, worker: None, cause: None };
         let (reply, _) = daemon.connect().call(&Request::Deaths(query), &[], None).unwrap();
         let Reply::Deaths(report) = reply else { panic!("{reply:?}") };
-        let rows = report.rows.into_iter().map(|death| death.certificate);
-        found = rows.filter(|certificate| certificate.pid == pid).next_back();
+        let mut rows = report.rows.into_iter().map(|death| death.certificate);
+        found = rows.rfind(|certificate| certificate.pid == pid);
         found.is_some()
     });
     assert!(told, "no certificate of {pid}");
