@@ -35,6 +35,7 @@
 //! | [`handles`] | objects of the kernel and shared objects inside values |
 //! | `connection` | messages over sockets and pipes |
 //! | `start` | the three ways to a worker |
+//! | `sandbox` | what a worker may do |
 //! | `straight` | values that need no codec |
 //! | `runtime` | what templates and workers run |
 //! | `reactor` | what wakes tasks that await something |
@@ -109,6 +110,7 @@ pub mod python;
 pub mod reducer;
 pub mod registry;
 mod runtime;
+mod sandbox;
 pub mod task;
 
 #[cfg(target_os = "linux")]
@@ -180,6 +182,7 @@ pub use manager::{
 pub use mpserverd_macros::remote;
 pub use mpserverd_macros::task;
 pub use mpserverd_proto::error::{Fault, JobError, PreloadError, Refusal, Stage};
+pub use mpserverd_proto::sandbox::Deny;
 pub use mpserverd_proto::status::{ExitRecord, Reporter, Usage};
 #[cfg(target_os = "linux")]
 pub use pool::{
@@ -201,6 +204,10 @@ pub use reactor::timeout;
 pub use reducer::{AbstractReducer, RebuildError, Reduced, Reducer, Reduction};
 #[cfg(target_os = "linux")]
 pub use runtime::{BOOTSTRAP, ROLE_TEMPLATE};
+pub use sandbox::Sandbox;
+#[cfg(target_os = "linux")]
+#[doc(hidden)]
+pub use sandbox::check_sandbox;
 #[cfg(target_os = "linux")]
 pub use shared::{
     AnyLock, Array, ArrayGuard, Integer, ListItem, Number, Plain, RawArray, RawValue, ShareError,

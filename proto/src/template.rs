@@ -3,6 +3,7 @@
 use crate::error::PreloadError;
 use crate::ids::{PoolId, TemplateId, WorkerId};
 use crate::report::TaskInfo;
+use crate::sandbox::Forced;
 use crate::status::ExitRecord;
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +53,8 @@ pub struct TemplateBoot {
     pub orphan_grace_ms: u64,
     /// How long the canary fork may take, in milliseconds.
     pub canary_ms: u64,
+    /// What confines every worker of it, whatever its job says.
+    pub sandbox: Vec<Forced>,
 }
 
 /// What the daemon tells a template.

@@ -80,6 +80,9 @@ pub(crate) fn start(context: &Context, work: Work, options: Options) -> Result<H
         StartMethod::Spawn => context.spawn_lease()?,
         StartMethod::ForkServer => context.forkserver_lease(timeout)?,
     };
+    if method == StartMethod::ForkServer && matches!(lease.status, methods::Status::Pipe(_)) {
+        request.goes_elsewhere();
+    }
     register_exit_handler();
     let handle = give(lease, &request)?;
     // The worker has its descriptors now, or never will.

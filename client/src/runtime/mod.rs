@@ -12,6 +12,7 @@
 //! | [`builtin`] | jobs that every worker can do |
 //! | [`worker`] | controller and task thread of a worker |
 //! | [`setup`] | becoming what the requester asked for |
+//! | [`confine`] | and what it may do |
 //! | [`panics`] | what a panic said, and where |
 //!
 //! # Invariants
@@ -26,6 +27,8 @@ mod attach;
 mod boot;
 #[cfg(target_os = "linux")]
 mod builtin;
+#[cfg(target_os = "linux")]
+pub(crate) mod confine;
 #[cfg(target_os = "linux")]
 pub(crate) mod cradle;
 #[cfg(target_os = "linux")]

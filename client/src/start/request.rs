@@ -5,6 +5,7 @@ use crate::error::StartError;
 use crate::handles::SharedFd;
 use crate::parcel::Parcel;
 use crate::process::{Options, Stream};
+use crate::sandbox;
 use crate::sys::{attributes, environ, fd, packet, wait};
 use mpserverd_proto::job::{self, Codec, Identity, Job, OnParentDeath, Rlimit, Setup, Slots};
 use mpserverd_proto::limits::{JOB_FDS_MAX, PAYLOAD_BYTES_MAX};
@@ -30,6 +31,8 @@ pub(crate) struct Work {
 #[derive(Debug)]
 pub(crate) struct Request {
     head: Vec<u8>,
+    /// The same for a worker that does not descend from this process, if that makes a difference.
+    head_elsewhere: Option<Vec<u8>>,
     args: Vec<u8>,
     fds: Vec<OwnedFd>,
     /// Those of the arguments, which follow.
@@ -43,7 +46,7 @@ impl Request {
     /// Gathers everything.
     pub(crate) fn prepare(
         work: Work,
-        options: Options,
+        mut options: Options,
         method: &str,
         socket: Option<&Path>,
     ) -> Result<Self, StartError> {
@@ -74,13 +77,31 @@ impl Request {
         let setup = setup(&options)?;
         let Work { task, schema, codec, args: Parcel { bytes: args, fds: handles } } = work;
         let (log, log_fd) = crate::logging::travel::outgoing();
+        let chosen = options.sandbox.take();
+        let sandbox = sandbox::asked(chosen.clone(), true)?;
         let (slots, fds) = descriptors(options, log_fd, handles.len())?;
-        let job = Job { task, schema, codec, identity, setup, on_parent_death, log, slots };
-        let head = job::head(&job).map_err(|e| StartError::Invalid(e.to_string()))?;
+        let mut job =
+            Job { task, schema, codec, identity, setup, sandbox, on_parent_death, log, slots };
+        let encode = |job: &Job| job::head(job).map_err(|e| StartError::Invalid(e.to_string()));
+        let head = encode(&job)?;
+        let head_elsewhere = if job.sandbox.inherited.is_empty() {
+            None
+        } else {
+            job.sandbox = sandbox::asked(chosen, false)?;
+            Some(encode(&job)?)
+        };
         if head.len() as u64 + args.len() as u64 > PAYLOAD_BYTES_MAX {
             return Err(StartError::TooLarge { limit: PAYLOAD_BYTES_MAX });
         }
-        Ok(Self { head, args, fds, handles, name, daemon, authkey })
+        Ok(Self { head, head_elsewhere, args, fds, handles, name, daemon, authkey })
+    }
+
+    /// The worker does not descend from this process: what confines this one does not confine it
+    /// yet.
+    pub(crate) fn goes_elsewhere(&mut self) {
+        if let Some(head) = self.head_elsewhere.take() {
+            self.head = head;
+        }
     }
 
     /// Sends it to a worker.
