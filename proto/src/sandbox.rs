@@ -159,7 +159,9 @@ impl Sandbox {
     pub fn add(&mut self, word: &str) -> Result<(), String> {
         match word.split_once('=') {
             None => match (Deny::of_name(word), word) {
-                (Some(group), _) => self.deny.extend((!self.deny.contains(&group)).then_some(group)),
+                (Some(group), _) => {
+                    self.deny.extend((!self.deny.contains(&group)).then_some(group))
+                }
                 (None, "no-files") => drop(self.files.get_or_insert_default()),
                 (None, "private-network") => self.private_network = true,
                 (None, "private-tmp") => self.private_tmp = true,

@@ -314,7 +314,8 @@ fn confine(
     thread: JoinHandle<()>,
 ) {
     let _ = thread.join();
-    let confined = begin(shared, &mut work.job, fds).and_then(|passed| Ok((passed, plan.enforce()?)));
+    let confined =
+        begin(shared, &mut work.job, fds).and_then(|passed| Ok((passed, plan.enforce()?)));
     let started = confined.and_then(|(passed, layers)| {
         crate::sandbox::remember(layers);
         start_thread(move || {

@@ -92,6 +92,11 @@ pub(super) fn worker(text: &str) -> Result<mpserverd_proto::client::WorkerRef, S
     parsed.ok_or_else(|| format!("`{text}` is neither a worker like w17 nor a pid like 4711"))
 }
 
+/// One word about the confinement of a worker.
+pub(super) fn sandbox_word(text: &str) -> Result<String, String> {
+    mpserverd_proto::sandbox::Sandbox::default().add(text).map(|()| text.to_owned())
+}
+
 /// Says what clap found to be wrong in the words and with the exit code of this program.
 pub(super) fn is_failure(error: &clap::Error) -> bool {
     !matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion)

@@ -3,7 +3,9 @@
 //! The file, `--check` and the list of known keys all walk [`Draft::visit`], so that none of them
 //! can forget an option.
 
+use super::admission::AdmissionTable;
 use super::finding::{Finding, Origin};
+use super::sandbox::SandboxTable;
 use super::toml_value::TomlValue;
 use super::values::{LogFormat, LogLevel, Spares};
 use crate::core::Settings;
@@ -157,6 +159,12 @@ draft! {
         daemonize: bool = false,
         /// Where to write the pid.
         pid_file: Option<PathBuf> = None,
+    }
+    "Confinement and admission" {
+        /// What confines workers.
+        sandbox: SandboxTable = SandboxTable::default(),
+        /// Who is refused early, and who is penalised.
+        admission: AdmissionTable = AdmissionTable::default(),
     }
 }
 

@@ -6,6 +6,7 @@
 //! | [`values`] | how values are spelt, on the command line and in the file |
 //! | [`toml_value`] | how each type stands in the file |
 //! | `file` | reading the file, with every finding and its place |
+//! | [`sandbox`], [`admission`], `table` | the tables `[sandbox]` and `[admission]` |
 //! | `validate` | ranges, and the rules between options |
 //! | [`environment`] | environment variables, directory, default socket |
 //! | [`finding`] | what is wrong, where, and what is allowed |
@@ -15,13 +16,16 @@
 //!
 //! Nothing here opens a socket, starts a process, logs, or keeps state between two loads.
 
+pub mod admission;
 pub mod draft;
 pub mod elf;
 pub mod environment;
 mod file;
 pub mod finding;
 pub mod modules;
+pub mod sandbox;
 mod show;
+mod table;
 #[cfg(test)]
 mod tests;
 pub mod toml_value;
@@ -97,6 +101,8 @@ pub struct Config {
     pub pid_file: Option<PathBuf>,
     /// Whether to detach from the terminal.
     pub daemonize: bool,
+    /// What confines workers, whatever their clients ask for.
+    pub sandbox: sandbox::SandboxTable,
     draft: Draft,
     source: Source,
 }
@@ -181,6 +187,7 @@ impl Config {
             refill_delay: of.refill_delay.value,
             decay_after: of.decay_after.value,
             kill_after: of.kill_after.value,
+            admission: of.admission.value.rules(),
         };
         Self {
             preload: of.preload.value,
@@ -203,6 +210,7 @@ impl Config {
             },
             pid_file: of.pid_file.value,
             daemonize: of.daemonize.value,
+            sandbox: of.sandbox.value,
             draft,
             source,
         }

@@ -244,6 +244,13 @@ pub enum Event {
         /// Exit code or minus the signal.
         code: i32,
     },
+    /// A client of this user did something wrong that no peer of good will does.
+    Misbehaved {
+        /// Whose client.
+        uid: u32,
+        /// What it did.
+        why: String,
+    },
     /// A supervisor wants to know whether workers can be had: answered with [`Action::Proven`].
     ProbeDue,
     /// The time that `Core::next_deadline` named has come (or any other time: always harmless).

@@ -7,6 +7,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `event.rs`, `settings.rs` | what goes in and out |
+//! | `admission.rs` | who is refused early, and who is penalised |
 //! | `timers.rs` | deadlines, each armed at most once |
 //! | `queue.rs` | requests that wait, fair between sessions |
 //! | `spares.rs` | how many spares a pool wants, and when to fork them |
@@ -26,6 +27,7 @@
 
 #![forbid(unsafe_code)]
 
+mod admission;
 mod attach;
 mod audit;
 mod backoff;
@@ -47,6 +49,7 @@ mod tests;
 mod timers;
 mod workers;
 
+pub use admission::{Admission, EarlyRefusal};
 pub use event::{Action, Ask, Event, Origin, Peer, PoolKey, PoolSpec, SessionId, Time};
 pub use pool::POOLS_MAX;
 pub use settings::Settings;
@@ -116,6 +119,7 @@ pub struct Core {
     probe: probe::Probe,
     stop: Option<Stop>,
     totals: Totals,
+    users: admission::Users,
 }
 
 impl Core {
@@ -148,6 +152,7 @@ impl Core {
             probe: probe::Probe::default(),
             stop: None,
             totals: Totals::default(),
+            users: admission::Users::default(),
         }
     }
 
@@ -231,6 +236,7 @@ impl Core {
                 self.fork_failed(template, missing, message);
             }
             Event::WorkerEnded { worker, code } => self.worker_ended(worker, code),
+            Event::Misbehaved { uid, why } => self.misbehaved(uid, &why),
             Event::ProbeDue => self.probe_due(),
             Event::Tick => self.tick(),
         }

@@ -31,6 +31,8 @@ pub struct Settings {
     pub decay_after: Duration,
     /// How long after `SIGTERM` a worker is killed when the daemon stops.
     pub kill_after: Duration,
+    /// Who is refused early, and who is penalised.
+    pub admission: super::Admission,
 }
 
 impl Default for Settings {
@@ -49,6 +51,7 @@ impl Default for Settings {
             refill_delay: Duration::from_millis(1),
             decay_after: Duration::from_secs(5),
             kill_after: Duration::from_secs(2),
+            admission: super::Admission::default(),
         }
     }
 }

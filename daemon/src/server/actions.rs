@@ -108,6 +108,7 @@ impl Server<'_> {
         modules: Vec<ModulePath>,
     ) -> TemplateBoot {
         TemplateBoot {
+            sandbox: self.forced(recipe),
             template,
             pool,
             key: key.0.clone(),

@@ -182,7 +182,8 @@ impl<'a> Server<'a> {
         let pid = std::process::id();
         let socket = config.socket.to_string_lossy().into_owned();
         let core = Core::new(Time::default(), env!("CARGO_PKG_VERSION"), pid, &socket, 1)
-            .with_first_worker(first_worker());
+            .with_first_worker(first_worker())
+            .with_seed(seed());
         info!(socket, pid, "listening");
         Ok(Self {
             config,
@@ -318,6 +319,12 @@ fn first_worker() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     // More than the earlier daemon can have given: it never made a thousand workers a millisecond.
     (since.as_millis() as u64) << 10
+}
+
+/// What the core leaves to chance begins here: nobody outside knows.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
 }
 
 /// A worker's place in the tables, for messages.

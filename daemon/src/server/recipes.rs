@@ -32,6 +32,14 @@ pub(super) struct Recipe {
     pub(super) environment: Option<Vec<u8>>,
 }
 
+impl Recipe {
+    /// Names by which the configuration may mean it: those of its modules, or of the program.
+    pub(super) fn names(&self) -> Vec<String> {
+        let program = self.executable.is_some().then(|| self.name.clone());
+        self.modules.iter().cloned().chain(program).collect()
+    }
+}
+
 /// All recipes, by key.
 #[derive(Debug, Default)]
 pub(super) struct Recipes {

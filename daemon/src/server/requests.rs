@@ -2,6 +2,7 @@
 
 use super::Server;
 use super::poller::{Readiness, Source};
+use super::recipes::Recipe;
 use super::session::{Fault, Session};
 use super::templates::TemplateProcess;
 use crate::core::{Ask, Event, Origin, Peer, PoolKey, SessionId};
@@ -9,6 +10,7 @@ use mpserverd_proto::client::{Call, Pong, Reply, Request};
 use mpserverd_proto::codec;
 use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::RequestId;
+use mpserverd_proto::sandbox::Forced;
 use mpserverd_proto::template::Attach;
 use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, sockopt};
@@ -108,16 +110,18 @@ impl Server<'_> {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return,
                 Err(fault) => {
-                    let why = Refusal::BadRequest(fault.to_string());
-                    let _ = session.refuse(why);
+                    let (uid, why) = (session.peer.uid, fault.to_string());
+                    let _ = session.refuse(Refusal::BadRequest(why.clone()));
+                    self.events.push_back(Event::Misbehaved { uid, why });
                     return;
                 }
             };
             match codec::decode::<Call>(&frame.payload) {
                 Ok(call) => self.request(id, call, fds),
                 Err(error) => {
-                    let why = Refusal::BadRequest(format!("malformed request: {error}"));
-                    let _ = session.refuse(why);
+                    let (uid, why) = (session.peer.uid, format!("malformed request: {error}"));
+                    let _ = session.refuse(Refusal::BadRequest(why.clone()));
+                    self.events.push_back(Event::Misbehaved { uid, why });
                     return;
                 }
             }
@@ -145,6 +149,10 @@ impl Server<'_> {
             fault => {
                 debug!(pid = session.peer.pid, uid = session.peer.uid, "client dropped: {fault}")
             }
+        }
+        if fault.is_misdeed() {
+            let (uid, why) = (session.peer.uid, fault.to_string());
+            self.events.push_back(Event::Misbehaved { uid, why });
         }
         self.events.push_back(Event::SessionClosed { session: id });
         self.resume_listener();
@@ -273,6 +281,15 @@ impl Server<'_> {
         self.events.push_back(Event::Configured { origin: None, settings, preload });
     }
 
+    /// What the configuration forces on workers of a recipe.
+    pub(super) fn forced(&self, recipe: &Recipe) -> Vec<Forced> {
+        self.forced_on(&recipe.names())
+    }
+
+    fn forced_on(&self, names: &[String]) -> Vec<Forced> {
+        self.config.sandbox.forced(nix::unistd::geteuid().as_raw(), names)
+    }
+
     /// A template of an earlier daemon offers itself.
     fn attach(&mut self, session: SessionId, id: RequestId, attach: Attach, fds: Vec<OwnedFd>) {
         let peer = self.sessions.get(&session).map_or(0, |session| session.peer.pid);
@@ -287,7 +304,15 @@ impl Server<'_> {
             Ok(pidfd) => pidfd,
             Err(error) => return self.answer(session, id, refuse(&error.to_string())),
         };
-        let key = PoolKey(attach.boot.key);
+        let mut key = PoolKey(attach.boot.key);
+        let is_program = key.0.starts_with(b"program ");
+        let mut names = attach.boot.modules.iter().map(|m| m.name.clone()).collect::<Vec<_>>();
+        names.extend(is_program.then(|| attach.boot.name.clone()));
+        if attach.boot.sandbox != self.forced_on(&names) {
+            // Its workers go on, but what it forks would be confined by the old configuration: it
+            // serves nobody, and is dropped when it is idle.
+            key.0.extend(b" (confined otherwise)");
+        }
         let modules = attach.boot.modules.into_iter().map(|module| module.name).collect();
         let pool = self.recipes.of_attached(key, attach.boot.name.clone(), modules, peer);
         let template = self.core.new_template_id();

@@ -1,7 +1,7 @@
 //! Sessions that ask, cancel and vanish, and operators that reload, kill and stop.
 
 use crate::templates::{Owner, Process, Worker, broken, module};
-use crate::world::World;
+use crate::world::{USERS, World};
 use mpserverd::core::{Ask, Event, Peer, PoolKey, SessionId};
 use mpserverd_proto::client::{Grant, Reply, WorkerRef};
 use mpserverd_proto::error::{Refusal, Stage};
@@ -42,7 +42,11 @@ impl World {
             55..80 => self.end_some_worker(),
             80..90 => self.ask_for_a_report(),
             90..93 => self.kill_something(),
-            93..96 => self.reload(),
+            93..95 => self.reload(),
+            95 => {
+                let (uid, why) = (self.rng.u32(USERS), "nonsense".to_owned());
+                self.tell(Event::Misbehaved { uid, why });
+            }
             96..98 => self.attach(),
             98 => self.tell(Event::ProbeDue),
             // The loop was late.
@@ -73,8 +77,9 @@ impl World {
         }
         self.last_session += 1;
         let (session, pid) = (SessionId(self.last_session), self.next_pid());
+        let uid = self.rng.u32(USERS);
         self.clients.insert(session, Client::default());
-        self.tell(Event::SessionOpened { session, peer: Peer { pid, uid: 1000, gid: 1000 } });
+        self.tell(Event::SessionOpened { session, peer: Peer { pid, uid, gid: uid } });
     }
 
     fn hang_up(&mut self) {

@@ -4,7 +4,8 @@
 use crate::templates::{broken, module};
 use fastrand::Rng;
 use mpserverd::core::{
-    Action, Ask, Core, Event, Origin, Peer, PoolKey, PoolSpec, SessionId, Settings, Time,
+    Action, Admission, Ask, Core, EarlyRefusal, Event, Origin, Peer, PoolKey, PoolSpec, SessionId,
+    Settings, Time,
 };
 use mpserverd_proto::client::{StopPolicy, WorkerRef};
 use mpserverd_proto::error::Stage;
@@ -82,6 +83,15 @@ fn any_settings(rng: &mut Rng) -> Settings {
         rng.choice(all).unwrap_or_default()
     };
     let mut settings = Settings {
+        admission: Admission {
+            early_refusal: Some(EarlyRefusal { begin: 0, rate: 999, full: 3 }),
+            penalty: extreme(),
+            penalty_min: extreme(),
+            penalty_max: extreme(),
+            good_conduct: extreme(),
+            penalised_max: 2,
+            exempt: [1].into(),
+        },
         preload_timeout: extreme(),
         handshake_timeout: extreme(),
         idle_timeout: extreme(),
@@ -113,7 +123,7 @@ fn any_event(rng: &mut Rng, due: bool) -> Event {
     let (pid, memory, code) = (rng.u32(..50), Memory::default(), rng.i32(-20..3));
     let name = String::from(["alpha", "beta", "p", "?"][rng.usize(..4)]);
     match rng.u32(..1000) {
-        0..60 => Event::SessionOpened { session, peer: Peer { pid, uid: 1000, gid: 1000 } },
+        0..60 => Event::SessionOpened { session, peer: Peer { pid, uid: rng.u32(..9), gid: 0 } },
         60..70 => Event::SessionClosed { session },
         70..400 => Event::Asked { session, id: any_request(rng), ask: any_ask(rng) },
         400..420 => {
@@ -146,7 +156,8 @@ fn any_event(rng: &mut Rng, due: bool) -> Event {
             let spares = (0..rng.u64(..9)).map(|n| (WorkerId(worker.0 + n), pid)).collect();
             Event::Spares { template, spares }
         }
-        850..870 => Event::ForkFailed { template, missing: rng.u16(..40), message: name },
+        850..855 => Event::Misbehaved { uid: rng.u32(..9), why: name },
+        855..870 => Event::ForkFailed { template, missing: rng.u16(..40), message: name },
         870..950 => Event::WorkerEnded { worker, code },
         _ => Event::Tick,
     }

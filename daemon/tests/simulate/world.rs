@@ -4,7 +4,9 @@
 use crate::clients::Client;
 use crate::templates::{Process, Worker};
 use fastrand::Rng;
-use mpserverd::core::{Action, Core, Event, PoolKey, PoolSpec, SessionId, Settings, Time};
+use mpserverd::core::{
+    Action, Admission, Core, EarlyRefusal, Event, PoolKey, PoolSpec, SessionId, Settings, Time,
+};
 use mpserverd_proto::client::Reply;
 use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
@@ -13,6 +15,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 pub(crate) const FIRST_ID: u64 = 1_000_000;
+
+/// Whose clients connect.
+pub(crate) const USERS: std::ops::Range<u32> = 1000..1005;
 
 /// Events that a failure tells.
 const STORY_EVENTS: usize = 40;
@@ -37,6 +42,8 @@ pub(crate) const KINDS: &[&str] = &[
     "fork failed",
     "reload failed",
     "no room",
+    "too busy",
+    "penalised",
     "hit",
     "grant",
     "build",
@@ -98,6 +105,8 @@ fn kind_of_reply(reply: &Reply) -> &'static str {
         Reply::Refused(Refusal::ForkFailed { .. }) => "fork failed",
         Reply::Refused(Refusal::ReloadFailed(_)) => "reload failed",
         Reply::Refused(Refusal::System { .. }) => "no room",
+        Reply::Refused(Refusal::TooBusy { .. }) => "too busy",
+        Reply::Refused(Refusal::Penalised { .. }) => "penalised",
         other => panic!("the core does not say {other:?}"),
     }
 }
@@ -159,7 +168,7 @@ impl World {
             spare_dies: odd(10),
             chaos: odd(20),
         };
-        let core = Core::new(Time::default(), "1.2.3", 42, "/run/sock", FIRST_ID);
+        let core = Core::new(Time::default(), "1.2.3", 42, "/run/sock", FIRST_ID).with_seed(seed);
         let mut world = Self {
             rng,
             core,
@@ -225,7 +234,27 @@ impl World {
         settings.spares_max = rng.u32(1..40);
         settings.workers_max = rng.u64(1..30);
         settings.templates_max = rng.usize(1..8);
+        settings.admission = self.any_admission();
         settings
+    }
+
+    fn any_admission(&mut self) -> Admission {
+        let rng = &mut self.rng;
+        let begin = rng.u32(1..40);
+        let rule = EarlyRefusal { begin, rate: rng.u32(0..=100), full: begin + rng.u32(0..60) };
+        let mut ms = |from: u64, to: u64| Duration::from_millis(rng.u64(from..=to));
+        let (penalty, penalty_min, penalty_max) = (ms(1, 20), ms(1, 50), ms(50, 2000));
+        let good_conduct = ms(5, 500);
+        Admission {
+            early_refusal: rng.bool().then_some(rule),
+            // Many worlds have none, so that everything else is seen often enough.
+            penalty: if rng.bool() { penalty } else { Duration::ZERO },
+            penalty_min,
+            penalty_max,
+            good_conduct,
+            penalised_max: rng.usize(1..4),
+            exempt: if rng.bool() { [USERS.start].into() } else { [].into() },
+        }
     }
 
     pub(crate) fn any_spec(&mut self) -> PoolSpec {

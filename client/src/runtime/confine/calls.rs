@@ -23,8 +23,7 @@ const RETURN_ENOSYS: u32 = 0x0005_0000 | 38;
 
 const EXEC: &[&str] = &["execve", "execveat"];
 const RINGS: &[&str] = &["io_uring_setup", "io_uring_enter", "io_uring_register"];
-const PTRACE: &[&str] =
-    &["ptrace", "process_vm_readv", "process_vm_writev", "kcmp", "pidfd_getfd"];
+const PTRACE: &[&str] = &["ptrace", "process_vm_readv", "process_vm_writev", "kcmp", "pidfd_getfd"];
 const MOUNT: &[&str] = &[
     "mount",
     "umount2",

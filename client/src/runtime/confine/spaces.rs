@@ -9,6 +9,8 @@ use mpserverd_proto::error::JobError;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl;
+use std::io;
 use std::path::Path;
 
 const NEEDS: &str = "CAP_SYS_ADMIN, or user namespaces for everybody (`user.max_user_namespaces`, \
@@ -43,14 +45,23 @@ pub(super) fn enter(network: bool, tmp: bool) -> Result<(), JobError> {
 fn as_oneself(spaces: CloneFlags) -> Result<(), JobError> {
     let (user, group) = (nix::unistd::geteuid(), nix::unistd::getegid());
     unshare(spaces | CloneFlags::CLONE_NEWUSER).map_err(|e| lacking("namespaces", NEEDS, &e))?;
-    for (file, text) in [
-        ("/proc/self/setgroups", "deny".to_owned()),
-        ("/proc/self/uid_map", format!("{user} {user} 1")),
-        ("/proc/self/gid_map", format!("{group} {group} 1")),
-    ] {
-        std::fs::write(file, text).map_err(|e| lacking(file, NEEDS, &e))?;
-    }
-    Ok(())
+    let as_outside = || {
+        std::fs::write("/proc/self/setgroups", "deny")?;
+        std::fs::write("/proc/self/uid_map", format!("{user} {user} 1"))?;
+        std::fs::write("/proc/self/gid_map", format!("{group} {group} 1"))
+    };
+    let written = match as_outside() {
+        // Files in `/proc` of a process that changed its user are root's, unless it is dumpable.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let wrong = |error: Errno| failed("dumpable", &error);
+            prctl::set_dumpable(true).map_err(wrong)?;
+            let written = as_outside();
+            prctl::set_dumpable(false).map_err(wrong)?;
+            written
+        }
+        other => other,
+    };
+    written.map_err(|error| lacking("user namespace", NEEDS, &error))
 }
 
 /// A user namespace of its own makes a process almighty in it, so that it could undo what was just
