@@ -4,7 +4,7 @@
 use crate::attempts::{Attempts, Place, attempt, can};
 use mp::{Deny, JobError, ProcessError, Sandbox};
 use mpserverd_tests::daemon::Daemon;
-use mpserverd_tests::suite::{end, outcome, value};
+use mpserverd_tests::suite::{end, outcome};
 use std::path::PathBuf;
 use tempfile::TempDir;
 
@@ -135,10 +135,13 @@ fn reloads_and_restarts_leave_no_worker_with_the_old() {
     host.reconfigure("[sandbox]\ndeny = ['no-exec']\n");
     let reloaded = host.daemon.mpctl(&["reload"]);
     assert!(reloaded.status.success(), "{reloaded:?}");
+    std::thread::sleep(std::time::Duration::from_millis(1100));
     assert_eq!(host.told(&place, None).unwrap().exec, EPERM);
     host.reconfigure("[sandbox]\ndeny = ['no-exec', 'no-ptrace']\n");
     host.daemon.kill();
     host.daemon.restart();
+    // What this process leased in advance is a worker of the old configuration, for a second.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
     for _ in 0..20 {
         // Before and after the old template finds the new daemon.
         let told = host.told(&place, None).unwrap();
@@ -152,7 +155,6 @@ fn mpctl_confines_and_says_why_not() {
     if !able() {
         return;
     }
-    let place = Place::new();
     let misbehave = mpserverd_tests::build::artifacts().misbehave.to_str().unwrap();
     let host = Host::with(&format!("preload = ['{misbehave}']\n[sandbox]\nread_only = ['/dev']\n"));
     let run = |words: &[&str]| {
@@ -164,12 +166,8 @@ fn mpctl_confines_and_says_why_not() {
     };
     let (code, said) = run(&["no-exec", "deny=swapon", "read-only=/dev/null"]);
     assert_eq!(code, Some(0), "{said}");
-    let path = format!("read-only={}", place.path().display());
-    let (code, said) = run(&[&path]);
-    assert_eq!(code, Some(100), "{said}");
-    let told = place.path().starts_with("/dev") || said.contains("sandbox.read_only");
-    assert!(told, "{said}");
+    let (code, said) = run(&["read-only=/etc"]);
+    assert!(code == Some(100) && said.contains("sandbox.read_only"), "{code:?} {said}");
     let (code, said) = run(&["no-fun"]);
     assert!(code == Some(100) && said.contains("no-exec"), "{code:?} {said}");
-    value(mp::get_context(mp::StartMethod::Spawn).process::<attempt>(place.arguments()));
 }

@@ -12,8 +12,9 @@ use mpserverd_proto::template::OnPreloadError;
 use mpserverd_tests::daemon::Daemon;
 use mpserverd_tests::seeds;
 use mpserverd_tests::suite::{PATIENCE, value};
+use nix::sys::socket::{Shutdown, shutdown};
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// A worker of this program: its job socket, and its pidfd.
 fn lease(daemon: &Daemon) -> (OwnedFd, OwnedFd) {
@@ -63,6 +64,8 @@ fn job(sandbox: Asked) -> Job {
 fn told(daemon: &Daemon, bytes: &[u8]) -> Option<Outcome> {
     let (socket, pidfd) = lease(daemon);
     packet::send(socket.as_fd(), Kind::Job, &[bytes], &[], false).unwrap();
+    // It must not wait for descriptors that are announced and never come.
+    shutdown(socket.as_raw_fd(), Shutdown::Write).unwrap();
     let packet = packet::receive(socket.as_fd(), false).ok().flatten();
     // It ends by itself, whatever it was told.
     let mut end = [nix::poll::PollFd::new(pidfd.as_fd(), nix::poll::PollFlags::POLLIN)];
