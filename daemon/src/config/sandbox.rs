@@ -182,7 +182,9 @@ mod tests {
             let forced = table.forced(uid, &[name.to_owned()]);
             forced.into_iter().map(|forced| forced.key).collect::<Vec<_>>()
         };
-        for name in ["thumbs", "/usr/lib/libthumbs.so", "./thumbs.so"] {
+        use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
+        let linked = format!("/usr/lib/{DLL_PREFIX}thumbs{DLL_SUFFIX}");
+        for name in ["thumbs", &linked, &format!("./thumbs{DLL_SUFFIX}")] {
             assert_eq!(keys(0, name), ["sandbox.module.thumbs"], "{name}");
         }
         assert_eq!(keys(7, "other"), ["sandbox.uid.7"]);

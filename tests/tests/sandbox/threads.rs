@@ -139,7 +139,98 @@ fn what_it_starts_is_confined_too(ctx: &mp::Context) {
     }
 }
 
+/// A thread that runs already cannot be confined, so nothing is, and the task does not run.
+#[test]
+fn threads_of_hooks_are_in_the_way() {
+    let misbehave = mpserverd_tests::build::artifacts().misbehave.to_str().unwrap();
+    let daemon = mpserverd_tests::daemon::Daemon::start_with(
+        &["--preload", misbehave],
+        &[("MISBEHAVE", "after-fork-thread")],
+    );
+    let echo = |words: &[&str]| {
+        let output = daemon.mpctl(&[&["run", "misbehave::echo", "hello"], words].concat());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said)
+    };
+    assert_eq!(echo(&[]).0, Some(0));
+    let (code, said) = echo(&["--sandbox", "no-exec"]);
+    assert!(code == Some(111) && said.contains("it has 2 threads"), "{code:?} {said}");
+    assert!(said.contains("sleeper") && said.contains("after_fork"), "{said}");
+}
+
+#[mp::task]
+fn sleep_for_ever() {
+    loop {
+        std::thread::sleep(PATIENCE);
+    }
+}
+
+/// The controller has been elsewhere meanwhile, but looks after everything that it is for.
+fn the_controller_still_controls(ctx: &mp::Context) {
+    if !can(ctx, everything()) {
+        return;
+    }
+    let limit = std::time::Duration::from_millis(50);
+    let process = ctx.process::<sleep_for_ever>(()).sandbox(everything()).deadline(limit);
+    let process = process.start().unwrap();
+    let error = suite::outcome(&process).unwrap_err();
+    assert!(matches!(error, mp::ProcessError::DeadlineExceeded(_)), "{error}");
+    assert_eq!(suite::end(&process), -9);
+    let process = ctx.process::<sleep_for_ever>(()).sandbox(everything()).start().unwrap();
+    process.terminate().unwrap();
+    assert_eq!(suite::end(&process), -15);
+    let process = ctx.process::<panics>(()).sandbox(everything()).env("RUST_BACKTRACE", "0");
+    let error = suite::outcome(&process.start().unwrap()).unwrap_err();
+    assert!(matches!(error, mp::ProcessError::Panicked(_)), "{error}");
+}
+
+#[mp::task]
+fn panics() {
+    panic!("as asked");
+}
+
+fn everything() -> Sandbox {
+    let words = ["no-files", "private-network", "private-tmp"].into_iter();
+    let words = words.chain(mpserverd_proto::sandbox::Deny::ALL.map(|(_, name)| name));
+    words.fold(Sandbox::new(), |sandbox, word| sandbox.word(word).unwrap())
+}
+
+/// Starts a confined worker that dies with it; says who that is.
+#[mp::task]
+fn start_one_and_wait(method: String, socket: Option<PathBuf>, pid: mp::Value<u32>) {
+    let mut ctx = mp::get_context(method.parse::<mp::StartMethod>().unwrap());
+    if let Some(socket) = socket {
+        ctx = ctx.with_socket(socket).with_fallback(mp::Fallback::Fail);
+    }
+    let policy = mp::OnParentDeath::Kill;
+    let process = ctx.process::<sleep_for_ever>(()).sandbox(everything()).on_parent_death(policy);
+    let process = process.start().unwrap();
+    pid.set(process.pid());
+    let _ = suite::outcome(&process);
+}
+
+#[test]
+fn a_confined_worker_dies_with_its_client() {
+    let spawn = mp::get_context(mp::StartMethod::Spawn);
+    if !can(&spawn, everything()) {
+        return;
+    }
+    let daemon = mpserverd_tests::daemon::Daemon::start(&[]);
+    for (method, socket) in [("fork", None), ("spawn", None), ("forkserver", Some(daemon.socket()))]
+    {
+        let pid = mp::Value::new(0u32).unwrap();
+        let arguments = (method.to_owned(), socket, pid.clone());
+        let client = spawn.process::<start_one_and_wait>(arguments).start().unwrap();
+        assert!(mpserverd_tests::eventually(PATIENCE, || pid.value() != 0), "{method}");
+        // Whether it has its job by then or not.
+        client.kill().unwrap();
+        let gone = || !mpserverd_tests::proc::is_running(pid.value());
+        assert!(mpserverd_tests::eventually(PATIENCE, gone), "{method}: it lives on");
+    }
+}
+
 suite![
+    the_controller_still_controls,
     every_thread_has_the_same_confinement,
     the_controller_cannot_open_what_the_task_cannot,
     siblings_are_free,
