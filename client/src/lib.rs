@@ -112,6 +112,7 @@ pub mod registry;
 mod runtime;
 mod sandbox;
 pub mod task;
+mod trace;
 
 #[cfg(target_os = "linux")]
 pub mod daemon;
@@ -181,9 +182,11 @@ pub use manager::{
 #[cfg(target_os = "linux")]
 pub use mpserverd_macros::remote;
 pub use mpserverd_macros::task;
+pub use mpserverd_proto::death::{Cause, LimitKind};
 pub use mpserverd_proto::error::{Fault, JobError, PreloadError, Refusal, Stage};
 pub use mpserverd_proto::sandbox::Deny;
 pub use mpserverd_proto::status::{ExitRecord, Reporter, Usage};
+pub use mpserverd_proto::trace::TraceId;
 #[cfg(target_os = "linux")]
 pub use pool::{
     AsyncResult, Imap, ImapUnordered, MapError, Mapping, Pool, PoolBuilder, PoolError, PoolStatus,

@@ -1,5 +1,7 @@
 //! A worker: its first thread is the controller, a second one runs the task.
 //!
+//! How a job becomes a running task stands in `worker/task.rs`.
+//!
 //! The task thread is made after the fork, so hash keys and random state are fresh; it receives
 //! the job itself, so that a start costs one wake-up. The controller sleeps until the client is
 //! gone, or a deadline passes.
@@ -7,15 +9,18 @@
 //! A job whose worker is to be confined takes a detour: its thread hands it to the controller and
 //! ends, the controller confines itself while it is the only thread, and starts another one.
 
+mod task;
+
 use super::confine::Plan;
 use super::load::Loaded;
-use super::setup::{self, Baseline, Passed};
 use crate::parcel::Parcel;
 use crate::registry::Completion;
+use crate::sys::board::Place;
 use crate::sys::scm::DescriptorsLost;
 use crate::sys::{attributes, fd, fork, packet};
+use mpserverd_proto::death::Foreseen;
 use mpserverd_proto::error::JobError;
-use mpserverd_proto::job::{self, Ended, Job, OnParentDeath, Outcome, Panic, WorkerBoot};
+use mpserverd_proto::job::{self, Ended, Job, Outcome, Panic, WorkerBoot};
 use mpserverd_proto::packet::Kind;
 use mpserverd_proto::template::OnPreloadError;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -28,6 +33,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use task::{Detour, Work, begin, confine, run};
 
 /// Stack of the task thread: what the first thread of a process has by default.
 const STACK_BYTES: usize = 8 << 20;
@@ -61,24 +67,19 @@ struct Shared {
     state: AtomicU8,
     kill_on_parent_death: AtomicBool,
     limit: OnceLock<Limit>,
+    /// Its place on its template's board.
+    place: Option<Place>,
     /// What the task thread leaves to the controller.
     detour: Mutex<Option<Detour>>,
 }
 
-/// What there is to be run.
-struct Work {
-    closure: Option<Closure>,
-    /// What `after_fork` hooks came to.
-    ready: Result<(), String>,
-    job: Job,
-    args: Vec<u8>,
-}
-
-/// A job whose worker is to be confined first.
-struct Detour {
-    work: Work,
-    fds: Vec<OwnedFd>,
-    plan: Plan,
+impl Shared {
+    /// Leaves word of why the process ends, for whoever writes its certificate.
+    fn foresee(&self, why: Foreseen) {
+        if let Some(place) = &self.place {
+            place.foresee(why);
+        }
+    }
 }
 
 /// When the task must be done.
@@ -116,7 +117,7 @@ pub(crate) fn main_spawned(socket: OwnedFd) -> ! {
     // The client died, or is not one of ours: there is nobody to tell.
     let Some(boot) = boot else { fork::exit_now(code::REFUSED) };
     let loaded = Box::leak(Box::new(load(boot)));
-    serve(socket, loaded, None)
+    serve(socket, loaded, None, None)
 }
 
 fn load(boot: WorkerBoot) -> Loaded {
@@ -148,7 +149,12 @@ fn load(boot: WorkerBoot) -> Loaded {
 }
 
 /// Serves one job on this socket and ends the process with it.
-pub(crate) fn serve(socket: OwnedFd, loaded: &'static Loaded, closure: Option<Closure>) -> ! {
+pub(crate) fn serve(
+    socket: OwnedFd,
+    loaded: &'static Loaded,
+    closure: Option<Closure>,
+    place: Option<Place>,
+) -> ! {
     crate::exit::begin();
     let wake = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK);
     let Ok(wake) = wake else { fork::exit_now(code::SYSTEM) };
@@ -160,6 +166,7 @@ pub(crate) fn serve(socket: OwnedFd, loaded: &'static Loaded, closure: Option<Cl
         kill_on_parent_death: AtomicBool::new(false),
         limit: OnceLock::new(),
         detour: Mutex::new(None),
+        place,
     }));
     if let Ok(mut place) = SHARED.write() {
         *place = Some(shared);
@@ -189,7 +196,10 @@ fn control(shared: &'static Shared, loaded: &'static Loaded, thread: JoinHandle<
                     killed_at = Some(expire(shared, limit));
                     continue;
                 }
-                _ => kill_self(),
+                _ => {
+                    shared.foresee(Foreseen::Deadline);
+                    kill_self()
+                }
             }
         }
         // Rounded up: poll counts in milliseconds and must not wake before the deadline.
@@ -215,7 +225,10 @@ fn control(shared: &'static Shared, loaded: &'static Loaded, thread: JoinHandle<
             match shared.state.load(Ordering::Acquire) {
                 // The task thread sees the end of the socket too, after what was sent before it.
                 IDLE => std::thread::sleep(Duration::from_millis(1)),
-                _ if shared.kill_on_parent_death.load(Ordering::Acquire) => kill_self(),
+                _ if shared.kill_on_parent_death.load(Ordering::Acquire) => {
+                    shared.foresee(Foreseen::ClientGone);
+                    kill_self()
+                }
                 _ => watch_client = false,
             }
         }
@@ -230,6 +243,7 @@ fn expire(shared: &Shared, limit: &Limit) -> Instant {
         // The task thread is on its way out; should it hang there, the deadline still holds.
         return Instant::now() + grace.max(TEARDOWN);
     }
+    shared.foresee(Foreseen::Deadline);
     send(shared, Outcome::DeadlineExceeded { limit_ms }, &Parcel::default());
     if !grace.is_zero() {
         // To the process, not to this thread: whichever thread waits for it may get it.
@@ -306,28 +320,6 @@ fn task_thread(shared: &'static Shared, loaded: &'static Loaded, closure: Option
     finish(shared, loaded, completion.limited())
 }
 
-/// Confines this process, and starts its task.
-fn confine(
-    shared: &'static Shared,
-    loaded: &'static Loaded,
-    Detour { mut work, fds, plan }: Detour,
-    thread: JoinHandle<()>,
-) {
-    let _ = thread.join();
-    let confined =
-        begin(shared, &mut work.job, fds).and_then(|passed| Ok((passed, plan.enforce()?)));
-    let started = confined.and_then(|(passed, layers)| {
-        crate::sandbox::remember(layers);
-        start_thread(move || {
-            finish(shared, loaded, run(loaded, work, passed).limited());
-        })
-        .map_err(|error| JobError::Setup { step: "thread".to_owned(), message: error.to_string() })
-    });
-    if let Err(error) = started {
-        finish(shared, loaded, Completion::rejected(error))
-    }
-}
-
 /// The job did not arrive whole.
 fn unreceived(error: &io::Error) -> JobError {
     if DescriptorsLost::is(error) {
@@ -343,6 +335,7 @@ fn unreceived(error: &io::Error) -> JobError {
 fn receive(shared: &Shared) -> io::Result<(Job, Vec<u8>, Vec<OwnedFd>)> {
     let Some(packet) = packet::receive(shared.job.as_fd(), false)? else {
         // Nobody wants this worker any more.
+        shared.foresee(Foreseen::ClientGone);
         fork::exit_now(0)
     };
     attributes::ignore_end_if_idle();
@@ -357,47 +350,6 @@ fn receive(shared: &Shared) -> io::Result<(Job, Vec<u8>, Vec<OwnedFd>)> {
     let mut args = packet.body;
     args.drain(..at);
     Ok((job, args, fds))
-}
-
-/// Makes this process what the job wants it to be.
-fn begin(shared: &Shared, job: &mut Job, fds: Vec<OwnedFd>) -> Result<Passed, JobError> {
-    let kill = job.on_parent_death == OnParentDeath::Kill;
-    shared.kill_on_parent_death.store(kill, Ordering::Release);
-    shared.state.store(RUNNING, Ordering::Release);
-    let baseline = Baseline::get();
-    let passed = setup::descriptors(job.slots, fds, baseline)?;
-    let setup = std::mem::take(&mut job.setup);
-    let (deadline_ms, grace) = (setup.deadline_ms, Duration::from_millis(setup.grace_ms));
-    setup::attributes(setup, baseline)?;
-    if let Some(limit_ms) = deadline_ms {
-        let at = Instant::now() + Duration::from_millis(limit_ms);
-        let _ = shared.limit.set(Limit { at, limit_ms, grace });
-        let _ = shared.wake.write(1);
-    }
-    Ok(passed)
-}
-
-fn run(loaded: &'static Loaded, work: Work, passed: Passed) -> Completion {
-    let Work { closure, ready, job, args } = work;
-    attributes::set_thread_name(&job.identity.name);
-    let user = passed.user.iter().map(AsRawFd::as_raw_fd).collect::<Vec<_>>();
-    crate::current::become_worker(job.identity, passed.parent, passed.user, loaded.paths());
-    crate::logging::travel::join(job.log, passed.log);
-    if let Err(message) = ready {
-        return Completion::rejected(JobError::AfterFork(message));
-    }
-    if let Some(error) = &loaded.broken {
-        return Completion::rejected(JobError::Preload(error.clone()));
-    }
-    let args = Parcel { bytes: args, fds: passed.handles };
-    match (closure, super::builtin::find(&job.task)) {
-        (Some(closure), _) => closure(),
-        (None, Some(builtin)) => builtin(loaded, args),
-        (None, None) => match loaded.registry.find(&job.task, job.schema) {
-            Ok(task) => task.call(job.codec, args, &user),
-            Err(error) => Completion::rejected(error),
-        },
-    }
 }
 
 /// Sends what came out, then tears down: exit handlers, own children, output buffers.
@@ -426,6 +378,9 @@ fn finish(shared: &Shared, loaded: &Loaded, completion: Completion) -> ! {
         }
         code = code::FAILED;
     } else {
+        if let Some(place) = &shared.place {
+            place.finish();
+        }
         send(shared, outcome, &payload);
     }
     // The client has them now: the end of a pipe must not stay open here.

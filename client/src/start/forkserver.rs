@@ -13,6 +13,7 @@ use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::{PoolId, RequestId};
 use mpserverd_proto::limits::FDS_PER_LEASE;
 use mpserverd_proto::template::OnPreloadError;
+use mpserverd_proto::trace::TraceId;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -35,6 +36,13 @@ pub(crate) struct Wanted {
     pub(crate) executable: Option<PathBuf>,
     pub(crate) modules: Vec<String>,
     pub(crate) on_error: OnPreloadError,
+}
+
+/// What the daemon is told of a start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Purpose<'a> {
+    pub(crate) task: &'a str,
+    pub(crate) trace: TraceId,
 }
 
 /// A connection with what is known on it.
@@ -69,6 +77,12 @@ fn check_in(session: Session) {
     }
 }
 
+/// Keeps the idle connections as they are for as long as the guard lives: a fork amid a change by
+/// another thread would find them locked for ever.
+pub(super) fn hold_connections() -> impl Sized {
+    IDLE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Drops all idle connections, in a fork.
 pub(crate) fn forget_connections() {
     if let Ok(mut idle) = IDLE.try_lock() {
@@ -93,9 +107,14 @@ pub(crate) fn look_ahead() {
 /// Leases a worker from the daemon at `path`.
 ///
 /// A connection that broke is replaced once: the daemon may have been restarted in between.
-pub(crate) fn lease(path: &Path, wanted: &Wanted, deadline: Instant) -> Result<Lease, DaemonError> {
+pub(crate) fn lease(
+    path: &Path,
+    wanted: &Wanted,
+    purpose: Purpose<'_>,
+    deadline: Instant,
+) -> Result<Lease, DaemonError> {
     if let Some(session) = check_out(path) {
-        match use_session(session, wanted, deadline) {
+        match use_session(session, wanted, purpose, deadline) {
             Err(error) if error.is_absence() => {}
             other => return other,
         }
@@ -107,7 +126,7 @@ pub(crate) fn lease(path: &Path, wanted: &Wanted, deadline: Instant) -> Result<L
         last_start: None,
         next: None,
     };
-    use_session(session, wanted, deadline)
+    use_session(session, wanted, purpose, deadline)
 }
 
 /// How long a daemon may take to say hello.
@@ -116,9 +135,10 @@ const HELLO: Duration = Duration::from_secs(5);
 fn use_session(
     mut session: Session,
     wanted: &Wanted,
+    purpose: Purpose<'_>,
     deadline: Instant,
 ) -> Result<Lease, DaemonError> {
-    let leased = session.lease(wanted, deadline);
+    let leased = session.lease(wanted, purpose, deadline);
     match &leased {
         Ok(_) | Err(DaemonError::Refused(_)) => {
             if leased.is_ok() {
@@ -133,14 +153,22 @@ fn use_session(
 }
 
 impl Session {
-    fn lease(&mut self, wanted: &Wanted, deadline: Instant) -> Result<Lease, DaemonError> {
+    fn lease(
+        &mut self,
+        wanted: &Wanted,
+        purpose: Purpose<'_>,
+        deadline: Instant,
+    ) -> Result<Lease, DaemonError> {
         let mut reopened = false;
         for _ in 0..ATTEMPTS {
             let pool = self.pool(wanted, deadline)?;
             let ahead = self.take_ahead(pool)?;
             let granted = match ahead {
                 Some(id) => self.connection.wait(id, Some(deadline)),
-                None => self.connection.call(&lease_request(pool, deadline), &[], Some(deadline)),
+                None => {
+                    let request = lease_request(pool, Some(purpose), deadline);
+                    self.connection.call(&request, &[], Some(deadline))
+                }
             };
             let (reply, fds) = match granted {
                 Err(DaemonError::Refused(Refusal::UnknownPool)) if !reopened => {
@@ -182,7 +210,7 @@ impl Session {
     /// Asks for a lease in advance.
     fn look_ahead(&mut self, pool: PoolId) {
         let now = Instant::now();
-        let request = lease_request(pool, now + AHEAD * 60);
+        let request = lease_request(pool, None, now + AHEAD * 60);
         if let Ok(id) = self.connection.post(&request, &[], Some(now)) {
             self.ahead = Some((pool, id, now));
         }
@@ -223,9 +251,14 @@ impl Session {
     }
 }
 
-fn lease_request(pool: PoolId, deadline: Instant) -> Request {
+fn lease_request(pool: PoolId, purpose: Option<Purpose<'_>>, deadline: Instant) -> Request {
     let wait = deadline.saturating_duration_since(Instant::now()).as_millis();
-    Request::Lease { pool, wait_ms: u32::try_from(wait).unwrap_or(u32::MAX) }
+    Request::Lease {
+        pool,
+        wait_ms: u32::try_from(wait).unwrap_or(u32::MAX),
+        task: purpose.map(|purpose| purpose.task.to_owned()),
+        trace: purpose.map(|purpose| purpose.trace),
+    }
 }
 
 fn lease_of(reply: &Reply, fds: Vec<OwnedFd>) -> Result<Lease, DaemonError> {

@@ -188,6 +188,7 @@ impl Config {
             decay_after: of.decay_after.value,
             kill_after: of.kill_after.value,
             admission: of.admission.value.rules(),
+            ..Settings::default()
         };
         Self {
             preload: of.preload.value,

@@ -1,9 +1,12 @@
 //! What the core is told and what it wants done. No descriptors, no clocks: the loop keeps those.
 
 use mpserverd_proto::client::{Grant, Reply, StopPolicy, WorkerRef};
+use mpserverd_proto::death::{DeathsQuery, LastWords};
 use mpserverd_proto::error::{PreloadError, Stage};
 use mpserverd_proto::ids::{PoolId, RequestId, TemplateId, WorkerId};
+use mpserverd_proto::status::ExitRecord;
 use mpserverd_proto::template::{Memory, ModuleReport, OnPreloadError};
+use mpserverd_proto::trace::TraceId;
 use std::time::Duration;
 
 /// Time since the daemon started. The only clock the core knows is the one it is told.
@@ -68,6 +71,10 @@ pub enum Ask {
         pool: PoolId,
         /// Wait so long at most.
         wait: Duration,
+        /// The task that it is for, if that is known.
+        task: Option<String>,
+        /// The trace of the start, if that is known.
+        trace: Option<TraceId>,
     },
     /// Take a waiting request of the same session back; the request is answered `Cancelled`, then
     /// this one `Done`.
@@ -85,6 +92,8 @@ pub enum Ask {
     Processes,
     /// `modules`.
     Modules,
+    /// `deaths`.
+    Deaths(DeathsQuery),
     /// Send a signal to a worker.
     Kill {
         /// Which.
@@ -241,8 +250,12 @@ pub enum Event {
     WorkerEnded {
         /// Which.
         worker: WorkerId,
-        /// Exit code or minus the signal.
-        code: i32,
+        /// How.
+        record: ExitRecord,
+        /// What stood on its board.
+        last: Option<LastWords>,
+        /// The last lines that it wrote to standard error, where they can be seen.
+        stderr: Vec<String>,
     },
     /// A client of this user did something wrong that no peer of good will does.
     Misbehaved {

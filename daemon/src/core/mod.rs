@@ -21,6 +21,7 @@
 //! | `attach.rs` | templates and workers of an earlier daemon |
 //! | `reload.rs` | configuration: the first, and later ones beside what serves |
 //! | `stop.rs` | going down |
+//! | `deaths.rs` | who caused a death, and the certificates of the last ones |
 //! | `probe.rs` | the proof that the whole path works |
 //! | `report.rs` | `status`, `ps`, `modules` |
 //! | `audit.rs` | what must be true after every event |
@@ -32,6 +33,7 @@ mod attach;
 mod audit;
 mod backoff;
 mod build;
+mod deaths;
 mod event;
 mod lease;
 mod pool;
@@ -69,6 +71,7 @@ use workers::Worker;
 struct Identity {
     version: String,
     pid: u32,
+    uid: u32,
     socket: String,
     started: Time,
 }
@@ -120,6 +123,9 @@ pub struct Core {
     stop: Option<Stop>,
     totals: Totals,
     users: admission::Users,
+    deaths: deaths::Deaths,
+    /// The time of day when the last end was told, milliseconds since the epoch.
+    wall_ms: u64,
 }
 
 impl Core {
@@ -132,6 +138,7 @@ impl Core {
             identity: Identity {
                 version: version.into(),
                 pid,
+                uid: 0,
                 socket: socket.into(),
                 started: now,
             },
@@ -153,6 +160,8 @@ impl Core {
             stop: None,
             totals: Totals::default(),
             users: admission::Users::default(),
+            deaths: deaths::Deaths::default(),
+            wall_ms: 0,
         }
     }
 
@@ -161,6 +170,13 @@ impl Core {
     #[must_use]
     pub fn with_first_worker(mut self, first: u64) -> Self {
         self.next.worker = first;
+        self
+    }
+
+    /// The same, but it knows as whom it runs.
+    #[must_use]
+    pub fn with_uid(mut self, uid: u32) -> Self {
+        self.identity.uid = uid;
         self
     }
 
@@ -235,7 +251,9 @@ impl Core {
             Event::ForkFailed { template, missing, message } => {
                 self.fork_failed(template, missing, message);
             }
-            Event::WorkerEnded { worker, code } => self.worker_ended(worker, code),
+            Event::WorkerEnded { worker, record, last, stderr } => {
+                self.worker_ended(worker, record, last, stderr);
+            }
             Event::Misbehaved { uid, why } => self.misbehaved(uid, &why),
             Event::ProbeDue => self.probe_due(),
             Event::Tick => self.tick(),

@@ -33,6 +33,8 @@ pub struct Settings {
     pub kill_after: Duration,
     /// Who is refused early, and who is penalised.
     pub admission: super::Admission,
+    /// Certificates of deaths that are kept.
+    pub deaths_kept: usize,
 }
 
 impl Default for Settings {
@@ -52,6 +54,7 @@ impl Default for Settings {
             decay_after: Duration::from_secs(5),
             kill_after: Duration::from_secs(2),
             admission: super::Admission::default(),
+            deaths_kept: 1000,
         }
     }
 }

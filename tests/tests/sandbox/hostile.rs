@@ -29,7 +29,7 @@ fn lease(daemon: &Daemon) -> (OwnedFd, OwnedFd) {
     let Reply::Opened(pool) = connection.call(&open, &[program.as_fd()], None).unwrap().0 else {
         panic!("not opened")
     };
-    let lease = Request::Lease { pool, wait_ms: 60_000 };
+    let lease = Request::Lease { pool, wait_ms: 60_000, task: None, trace: None };
     let (_, fds) = connection.call(&lease, &[], None).unwrap();
     let [job, _status, pidfd] = <[OwnedFd; 3]>::try_from(fds).unwrap();
     (job, pidfd)
@@ -56,6 +56,7 @@ fn job(sandbox: Asked) -> Job {
         sandbox,
         on_parent_death: job::OnParentDeath::Kill,
         log: job::Log::default(),
+        trace: "0123456789abcdef0123456789abcdef".parse().unwrap(),
         slots: Slots::default(),
     }
 }
