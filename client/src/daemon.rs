@@ -54,7 +54,7 @@ impl Connection {
         let not_running = |source| DaemonError::NotRunning { path: path.to_owned(), source };
         let socket = transport::connect(path, deadline).map_err(not_running)?;
         let uid = transport::peer_uid(socket.as_fd()).map_err(DaemonError::Lost)?;
-        if uid != 0 && uid != nix::unistd::geteuid().as_raw() {
+        if !transport::trusts(uid) {
             return Err(DaemonError::Untrusted { path: path.to_owned(), uid });
         }
         fd::set_nonblocking(socket.as_fd(), true).map_err(DaemonError::Lost)?;
@@ -165,6 +165,16 @@ impl Connection {
             let cancel = self.post(&Request::Cancel(id), &[], None)?;
             self.abandoned.extend([id, cancel]);
         }
+        Ok(())
+    }
+
+    /// Says something that needs no answer, if that costs no wait.
+    ///
+    /// # Errors
+    /// [`DaemonError`]: the connection is of no use any more.
+    pub(crate) fn tell(&mut self, request: &Request) -> Result<(), DaemonError> {
+        let id = self.post(request, &[], Some(Instant::now()))?;
+        self.abandoned.insert(id);
         Ok(())
     }
 

@@ -32,7 +32,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use task::{Detour, Work, begin, confine, run};
 
 /// Stack of the task thread: what the first thread of a process has by default.
@@ -95,6 +95,17 @@ static SHARED: RwLock<Option<&'static Shared>> = RwLock::new(None);
 fn shared() -> Option<&'static Shared> {
     let shared = SHARED.read().ok().and_then(|shared| *shared);
     shared.filter(|shared| shared.pid == std::process::id())
+}
+
+/// This worker's place on the board, if it has one.
+pub(crate) fn place() -> Option<Place> {
+    shared().and_then(|shared| shared.place.clone())
+}
+
+/// The time of day, as a board has it.
+pub(crate) fn epoch_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    since.as_millis() as u64
 }
 
 /// Threads of the runtime in this process, which do not make a fork unsafe.

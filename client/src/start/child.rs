@@ -3,21 +3,28 @@
 //! Everything here may be called from any number of threads: waiting holds no lock, and what one
 //! thread received all others find.
 
+use super::cause::{Autopsy, bit};
 use super::inbox::{Inbox, Received};
-use super::{Lease, Status, wait_readable};
+use super::{Lease, Origin, Status, wait_readable};
+use crate::daemon::Connection;
 use crate::error::Ending;
 use crate::logging::TARGET;
 use crate::sys::wait;
+use mpserverd_proto::client::{Request, WorkerRef};
 use mpserverd_proto::codec;
 use mpserverd_proto::status::{ExitRecord, RECORD_BYTES_MAX, Reporter};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long the kernel's own record of a process is waited for, once everybody who could have
 /// reported its end is dead and its new parent has yet to reap it.
 const REAP_GRACE: Duration = Duration::from_millis(500);
+
+/// How long the daemon may take to send a signal for us.
+const SIGNAL_PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 struct State {
@@ -35,6 +42,8 @@ pub(crate) struct Child {
     /// The process that started it; in a fork of that process this is nobody's child.
     owner: u32,
     state: Mutex<State>,
+    /// Signals that were sent to it from here.
+    signals: AtomicU64,
 }
 
 /// By what its end shows.
@@ -61,7 +70,12 @@ impl Child {
             ending: None,
             orphaned_since: None,
         };
-        Self { lease, owner: std::process::id(), state: Mutex::new(state) }
+        Self {
+            lease,
+            owner: std::process::id(),
+            state: Mutex::new(state),
+            signals: AtomicU64::new(0),
+        }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -203,7 +217,37 @@ impl Child {
         if self.state().ending.is_some() {
             return Ok(());
         }
-        wait::signal(self.pidfd(), number)
+        self.signals.fetch_or(bit(number), Ordering::Relaxed);
+        if let Some(origin) = &self.lease.origin {
+            origin.announce(number);
+        }
+        match (wait::signal(self.pidfd(), number), &self.lease.origin) {
+            (Err(error), Some(origin)) if error.kind() == io::ErrorKind::PermissionDenied => {
+                self.ask_for_signal(origin, number, error)
+            }
+            (done, _) => done,
+        }
+    }
+
+    /// Has the daemon send a signal: the worker runs as its user, not as this one.
+    fn ask_for_signal(&self, origin: &Origin, number: i32, denied: io::Error) -> io::Result<()> {
+        let deadline = Some(Instant::now() + SIGNAL_PATIENCE);
+        let request = Request::Kill { worker: WorkerRef::Id(origin.worker), signal: number };
+        let asked = Connection::open(&origin.socket, deadline)
+            .and_then(|mut daemon| daemon.call(&request, &[], deadline));
+        match asked {
+            Ok(_) => Ok(()),
+            Err(_) if self.has_ended() => Ok(()),
+            // A daemon that is gone cannot help, and why it did not is not what was asked.
+            Err(error) if error.is_absence() => Err(denied),
+            Err(error) => Err(io::Error::new(io::ErrorKind::PermissionDenied, error)),
+        }
+    }
+
+    /// How it ended, for who will tell why without this child.
+    pub(crate) fn autopsy(&self, ending: Ending) -> Autopsy {
+        let signals = self.signals.load(Ordering::Relaxed);
+        Autopsy::new(ending, signals, self.lease.origin.clone())
     }
 
     /// Takes the outcome, waiting for it. `Nothing` if the time passes first.

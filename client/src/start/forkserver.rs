@@ -4,7 +4,7 @@
 //! the next lease while the job of the last one runs, so that a start is one message to a process
 //! that waits already.
 
-use super::{Lease, Status, wait_readable};
+use super::{Lease, Origin, Status, wait_readable};
 use crate::daemon::Connection;
 use crate::error::DaemonError;
 use crate::sys::environ;
@@ -47,7 +47,7 @@ pub(crate) struct Purpose<'a> {
 
 /// A connection with what is known on it.
 #[derive(Debug)]
-struct Session {
+pub(super) struct Session {
     connection: Connection,
     pools: Vec<(Wanted, PoolId)>,
     ahead: Option<(PoolId, RequestId, Instant)>,
@@ -59,7 +59,8 @@ struct Session {
 /// Sessions nobody uses just now, of the process with this pid.
 static IDLE: Mutex<(u32, Vec<Session>)> = Mutex::new((0, Vec::new()));
 
-fn check_out(path: &Path) -> Option<Session> {
+/// Takes a connection to that daemon, if one is idle.
+pub(super) fn check_out(path: &Path) -> Option<Session> {
     let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
     let pid = std::process::id();
     if idle.0 != pid {
@@ -70,7 +71,8 @@ fn check_out(path: &Path) -> Option<Session> {
     Some(idle.1.remove(at))
 }
 
-fn check_in(session: Session) {
+/// Gives it back.
+pub(super) fn check_in(session: Session) {
     let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
     if idle.0 == std::process::id() && idle.1.len() < IDLE_MAX {
         idle.1.push(session);
@@ -119,14 +121,8 @@ pub(crate) fn lease(
             other => return other,
         }
     }
-    let session = Session {
-        connection: Connection::open(path, Some(deadline.min(Instant::now() + HELLO)))?,
-        pools: Vec::new(),
-        ahead: None,
-        last_start: None,
-        next: None,
-    };
-    use_session(session, wanted, purpose, deadline)
+    let connection = Connection::open(path, Some(deadline.min(Instant::now() + HELLO)))?;
+    use_session(connection.into(), wanted, purpose, deadline)
 }
 
 /// How long a daemon may take to say hello.
@@ -152,7 +148,26 @@ fn use_session(
     leased
 }
 
+impl From<Connection> for Session {
+    fn from(connection: Connection) -> Self {
+        Self { connection, pools: Vec::new(), ahead: None, last_start: None, next: None }
+    }
+}
+
 impl Session {
+    pub(super) fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    /// Gives back a lease that was asked for in advance.
+    pub(super) fn forget_ahead(&mut self) {
+        self.next = None;
+        if let Some((_, id, _)) = self.ahead.take() {
+            // A connection that broke shows at its next use.
+            let _ = self.connection.abandon(id);
+        }
+    }
+
     fn lease(
         &mut self,
         wanted: &Wanted,
@@ -180,7 +195,7 @@ impl Session {
                 Err(DaemonError::Refused(_)) if ahead.is_some() => continue,
                 other => other?,
             };
-            let lease = lease_of(&reply, fds)?;
+            let lease = lease_of(self.connection.path(), &reply, fds)?;
             // A spare that died while it waited is no start of ours.
             if !wait_readable(&[lease.pidfd.as_fd()], Some(Duration::ZERO)) {
                 return Ok(lease);
@@ -261,12 +276,13 @@ fn lease_request(pool: PoolId, purpose: Option<Purpose<'_>>, deadline: Instant) 
     }
 }
 
-fn lease_of(reply: &Reply, fds: Vec<OwnedFd>) -> Result<Lease, DaemonError> {
+fn lease_of(socket: &Path, reply: &Reply, fds: Vec<OwnedFd>) -> Result<Lease, DaemonError> {
     let Reply::Lease(grant) = reply else {
         return Err(DaemonError::Protocol(format!("unexpected {reply:?}")));
     };
     let [job, status, pidfd]: [OwnedFd; FDS_PER_LEASE] = fds
         .try_into()
         .map_err(|_| DaemonError::Protocol("a lease without its descriptors".to_owned()))?;
-    Ok(Lease { pid: grant.pid, job, pidfd, status: Status::Pipe(status) })
+    let origin = Some(Origin { socket: socket.to_owned(), worker: grant.worker });
+    Ok(Lease { pid: grant.pid, origin, job, pidfd, status: Status::Pipe(status) })
 }

@@ -63,6 +63,9 @@ fn what_makes_no_sense_is_refused() {
         ("mpserverd --grace 5", "500ms, 2s"),
         ("mpserverd --log-level inof", "off, error, warn"),
         ("mpserverd --on-preload-error panic", "ignore, warn, fail"),
+        ("mpserverd --poison 5", "5/10m/1m"),
+        ("mpserverd --poison 5/x/1m", "500ms, 2s"),
+        ("mpserverd --slow-log never", "500ms, 2s"),
         ("mpserverd --stop-policy later", "wait, term, kill"),
         ("mpserverd --max-workers -1", "'-1' for '--max-workers <N>'"),
         ("mpserverd --sockte /x", "--socket"),
@@ -98,7 +101,7 @@ struct Stated(clap::Command, usize);
 impl Visitor for Stated {
     fn visit<T: TomlValue>(&mut self, setting: &mut Setting<T>) {
         if setting.value.write().is_some_and(|value| value.starts_with('{')) {
-            // Tables are for the file alone.
+            // A table: its keys have options of other names, or none.
             return;
         }
         let name = setting.key.replace('_', "-");

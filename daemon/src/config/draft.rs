@@ -8,9 +8,11 @@ use super::finding::{Finding, Origin};
 use super::sandbox::SandboxTable;
 use super::toml_value::TomlValue;
 use super::values::{LogFormat, LogLevel, Spares};
-use crate::core::Settings;
+use crate::access::Access;
+use crate::core::{PoisonRule, Settings};
 use mpserverd_proto::client::StopPolicy;
 use mpserverd_proto::template::OnPreloadError;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -130,6 +132,14 @@ draft! {
         /// How long a template must live to reset the delay.
         backoff_reset: Duration = core().backoff_reset,
     }
+    "Deaths" {
+        /// Certificates of deaths that are kept.
+        deaths_kept: u64 = core().deaths_kept as u64,
+        /// When a task that still runs is reported.
+        slow_log: Option<Duration> = core().slow_log,
+        /// When a task is refused for the deaths of its workers.
+        poison: PoisonRule = core().poison,
+    }
     "Socket" {
         /// Where clients connect. Its default depends on the user.
         socket: Option<PathBuf> = None,
@@ -137,6 +147,16 @@ draft! {
         hello_timeout: Duration = Duration::from_secs(5),
         /// How long a message may take from its first byte to its last.
         frame_timeout: Duration = Duration::from_secs(10),
+    }
+    "Access" {
+        /// Who may use the daemon, and what of it.
+        access: Access = Access::default(),
+    }
+    "Metrics" {
+        /// Where metrics are read over HTTP.
+        metrics_address: Option<SocketAddr> = None,
+        /// Whether that may be an address that others than this machine reach.
+        metrics_public: bool = false,
     }
     "Stopping" {
         /// What a stop does to workers.
@@ -153,6 +173,8 @@ draft! {
         log_format: LogFormat = LogFormat::default(),
         /// Where to, if not to standard error.
         log_file: Option<PathBuf> = None,
+        /// Where it is written who asked for what.
+        audit_log: Option<PathBuf> = None,
     }
     "Background" {
         /// Whether to detach from the terminal.

@@ -1,8 +1,10 @@
 //! How each type of value stands in the file: read from it, and written by `--check`.
 
 use super::values::{self, Choice, LogFormat, LogLevel, Spares};
+use crate::core::PoisonRule;
 use mpserverd_proto::client::StopPolicy;
 use mpserverd_proto::template::OnPreloadError;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,7 +27,7 @@ pub trait TomlValue: Sized {
     fn write(&self) -> Option<String>;
 }
 
-fn text<'v>(value: &'v Spanned<DeValue<'_>>, what: &str) -> Result<&'v str, Misfit> {
+pub(super) fn text<'v>(value: &'v Spanned<DeValue<'_>>, what: &str) -> Result<&'v str, Misfit> {
     let found = value.get_ref();
     found.as_str().ok_or_else(|| {
         (value.span(), format!("takes {what} in quotes, this is a TOML {}", found.type_str()))
@@ -40,7 +42,7 @@ fn from_text<T>(
     parse(text(value, what)?).map_err(|reason| (value.span(), reason))
 }
 
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
@@ -53,7 +55,7 @@ fn path(value: &Spanned<DeValue<'_>>) -> Result<PathBuf, Misfit> {
     Err((value.span(), format!("`{}` is not an absolute path", path.display())))
 }
 
-fn list<T>(
+pub(super) fn list<T>(
     value: &Spanned<DeValue<'_>>,
     what: &str,
     item: impl Fn(&Spanned<DeValue<'_>>) -> Result<T, Misfit>,
@@ -90,11 +92,18 @@ impl TomlValue for u64 {
             (value.span(), format!("takes a whole number, this is a TOML {}", found.type_str()))
         })?;
         Self::from_str_radix(number.as_str(), number.radix())
-            .map_err(|error| (value.span(), format!("takes a whole number from 0 on: {error}")))
+            .map_err(|error| (value.span(), no_count(number.as_str(), &error)))
     }
 
     fn write(&self) -> Option<String> {
         Some(self.to_string())
+    }
+}
+
+fn no_count(number: &str, error: &std::num::ParseIntError) -> String {
+    match error.kind() {
+        std::num::IntErrorKind::PosOverflow => format!("{number} is too large a number"),
+        _ => format!("takes a whole number from 0 on, this is {number}"),
     }
 }
 
@@ -105,6 +114,51 @@ impl TomlValue for Duration {
 
     fn write(&self) -> Option<String> {
         Some(quote(&values::spell(*self)))
+    }
+}
+
+impl TomlValue for Option<Duration> {
+    fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Misfit> {
+        Duration::read(value).map(Some)
+    }
+
+    fn write(&self) -> Option<String> {
+        self.as_ref().and_then(TomlValue::write)
+    }
+}
+
+/// The section `[poison]`.
+impl TomlValue for PoisonRule {
+    fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Misfit> {
+        let found = value.get_ref();
+        let table = found.as_table().ok_or_else(|| {
+            let kind = found.type_str();
+            (value.span(), format!("takes deaths, window and back_off, this is a TOML {kind}"))
+        })?;
+        let mut rule = Self::default();
+        for (key, value) in table {
+            let name = key.get_ref().as_ref();
+            let named = |(span, reason): Misfit| (span, format!("`{name}` {reason}"));
+            match name {
+                "deaths" => {
+                    let deaths = u64::read(value).map_err(named)?;
+                    rule.deaths = u32::try_from(deaths).unwrap_or(u32::MAX);
+                }
+                "window" => rule.window = Duration::read(value).map_err(named)?,
+                "back_off" => rule.back_off = Duration::read(value).map_err(named)?,
+                _ => {
+                    let reason = "unknown key; there are deaths, window, back_off".to_owned();
+                    return Err(named((key.span(), reason)));
+                }
+            }
+        }
+        Ok(rule)
+    }
+
+    fn write(&self) -> Option<String> {
+        let (deaths, window, back_off) =
+            (self.deaths, self.window.write()?, self.back_off.write()?);
+        Some(format!("{{ deaths = {deaths}, window = {window}, back_off = {back_off} }}"))
     }
 }
 
@@ -152,6 +206,18 @@ impl TomlValue for Option<PathBuf> {
 
     fn write(&self) -> Option<String> {
         self.as_ref().map(|path| quote(&path.to_string_lossy()))
+    }
+}
+
+impl TomlValue for Option<SocketAddr> {
+    fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Misfit> {
+        from_text(value, "ADDRESS:PORT, for example \"127.0.0.1:9273\",", |text| {
+            values::address(text).map(Some)
+        })
+    }
+
+    fn write(&self) -> Option<String> {
+        self.map(|address| quote(&address.to_string()))
     }
 }
 

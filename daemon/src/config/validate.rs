@@ -14,6 +14,10 @@ const WORKERS: RangeInclusive<u64> = 1..=4_194_304;
 const TEMPLATES: RangeInclusive<u64> = 1..=4096;
 /// One descriptor each, and a buffer.
 const CLIENTS: RangeInclusive<u64> = 1..=65_536;
+/// Whoever wants more writes the log to a file.
+const DEATHS_KEPT_MAX: u64 = 100_000;
+/// Times of deaths that are remembered of each task.
+const POISON_DEATHS_MAX: u32 = 1000;
 /// Where zero would mean "never succeeds", and a day means "somebody confused the units".
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(86_400);
 /// Where zero means "at once" and a year means "never".
@@ -30,7 +34,9 @@ pub(super) fn check(draft: &Draft, file: Option<&Path>) -> Vec<Finding> {
     rules.modules(draft);
     rules.numbers(draft);
     rules.times(draft);
+    rules.deaths(draft);
     rules.paths(draft);
+    rules.metrics(draft);
     rules.findings
 }
 
@@ -122,6 +128,33 @@ impl Rules<'_> {
         }
     }
 
+    fn deaths(&mut self, draft: &Draft) {
+        let (kept, poison) = (draft.deaths_kept.value, draft.poison.value);
+        if kept > DEATHS_KEPT_MAX {
+            let reason = format!("{kept} is not within 0 and {DEATHS_KEPT_MAX}");
+            self.refuse(&draft.deaths_kept, reason);
+        }
+        let out_of = |time: Duration| {
+            let (low, high) = TIMEOUT.into_inner();
+            let inside = TIMEOUT.contains(&time);
+            let (low, high) = (spell(low), spell(high));
+            (!inside).then(|| format!("{} is not within {low} and {high}", spell(time)))
+        };
+        if let Some(reason) = draft.slow_log.value.and_then(out_of) {
+            self.refuse(&draft.slow_log, reason);
+        }
+        for (name, time) in [("window", poison.window), ("back_off", poison.back_off)] {
+            if let Some(reason) = out_of(time) {
+                self.refuse(&draft.poison, format!("`{name}`: {reason}"));
+            }
+        }
+        if poison.deaths > POISON_DEATHS_MAX {
+            let deaths = poison.deaths;
+            let reason = format!("`deaths`: {deaths} is not within 0 and {POISON_DEATHS_MAX}");
+            self.refuse(&draft.poison, reason);
+        }
+    }
+
     fn paths(&mut self, draft: &Draft) {
         if let Some(path) = &draft.socket.value {
             let bytes = path.as_os_str().len();
@@ -144,14 +177,28 @@ impl Rules<'_> {
                 self.refuse(&draft.socket, reason);
             }
         }
-        for setting in [&draft.socket, &draft.pid_file, &draft.log_file] {
+        for setting in [&draft.socket, &draft.pid_file, &draft.log_file, &draft.audit_log] {
             self.names_a_file(setting);
         }
-        let all = [&draft.socket, &draft.pid_file, &draft.log_file];
+        let all = [&draft.socket, &draft.pid_file, &draft.log_file, &draft.audit_log];
         for (index, setting) in all.iter().enumerate().filter(|(_, s)| s.value.is_some()) {
             if let Some(other) = all[..index].iter().find(|other| other.value == setting.value) {
                 self.refuse(setting, format!("is the same path as `{}`", other.key));
             }
+        }
+    }
+
+    /// An address that others reach must be meant: it takes two lines of the file.
+    fn metrics(&mut self, draft: &Draft) {
+        let Some(address) = draft.metrics_address.value else { return };
+        if !address.ip().to_canonical().is_loopback() && !draft.metrics_public.value {
+            let reason = format!(
+                "{address} is not a loopback address: say \
+                 `metrics_public = true` too if others than this machine shall read them, or \
+                 take 127.0.0.1:{}",
+                address.port()
+            );
+            self.refuse(&draft.metrics_address, reason);
         }
     }
 

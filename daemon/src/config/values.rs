@@ -1,8 +1,10 @@
 //! What the values of options look like: one parser and one spelling for command line and file.
 
+use crate::core::PoisonRule;
 use mpserverd_proto::client::StopPolicy;
 use mpserverd_proto::template::OnPreloadError;
 use std::fmt;
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -97,6 +99,25 @@ impl fmt::Display for Spares {
     }
 }
 
+/// On the command line: `DEATHS/WINDOW/BACKOFF`, or `off`.
+impl FromStr for PoisonRule {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self::default());
+        }
+        let wrong = || format!("`{text}` is not DEATHS/WINDOW/BACKOFF, for example 5/10m/1m");
+        let parts: Vec<_> = text.split('/').collect();
+        let [deaths, window, back_off] = parts[..] else { return Err(wrong()) };
+        Ok(Self {
+            deaths: deaths.parse().map_err(|_| wrong())?,
+            window: duration(window)?,
+            back_off: duration(back_off)?,
+        })
+    }
+}
+
 /// What is logged: a level, or `tracing` directives such as `warn,mpserverd::core=debug`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLevel(String);
@@ -162,8 +183,22 @@ impl fmt::Display for LogLevel {
 ///
 /// Says how a duration is written.
 pub fn duration(text: &str) -> Result<Duration, String> {
+    if text.starts_with('-') {
+        return Err(format!("`{text}` is not a duration like 500ms, 2s or 1m 30s: it is negative"));
+    }
     humantime::parse_duration(text)
         .map_err(|error| format!("`{text}` is not a duration like 500ms, 2s or 1m 30s: {error}"))
+}
+
+/// Reads an address with its port, such as `127.0.0.1:9273` or `[::1]:9273`.
+///
+/// # Errors
+///
+/// Says how an address is written.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!("`{text}` is not an IP address with a port, like 127.0.0.1:9273 or [::1]:9273")
+    })
 }
 
 /// Writes a duration as [`duration`] reads it.

@@ -84,7 +84,10 @@ impl Core {
         }
         self.audit_waiting()?;
         self.audit_blocked()?;
+        let named = self.measures.slots.pools().sum::<u32>();
+        ensure(named <= count(self.pools.keys()), || "names of pools that are gone".into())?;
         self.deaths.check(self.settings.deaths_kept)?;
+        self.poison.audit()?;
         self.timers.armed().try_for_each(|timer| self.audit_timer(timer))
     }
 
@@ -127,7 +130,8 @@ impl Core {
         };
         ensure(fits, || format!("{id} is {role:?} and {:?}", template.phase))?;
         let forks = template.in_flight > 0 || !template.idle.is_empty();
-        ensure(!forks || role == Role::Active, || format!("{id} forks, and is {role:?}"))?;
+        let may_fork = matches!(role, Role::Active | Role::Candidate);
+        ensure(!forks || may_fork, || format!("{id} forks, and is {role:?}"))?;
         let watched = self.timers.is_set(Timer::Fork(id));
         same(|| format!("forks of {id} are watched"), watched, template.in_flight > 0)?;
         let timed = self.timers.is_set(Timer::Template(id));
@@ -225,7 +229,7 @@ impl Core {
                 self.sessions.get(&session).is_some_and(|s| s.waiting.contains_key(&id))
             }
             Timer::Template(id) | Timer::Fork(id) => self.templates.contains_key(&id),
-            Timer::Worker(id) => self.workers.contains_key(&id),
+            Timer::Worker(id) | Timer::Slow(id) => self.workers.contains_key(&id),
             Timer::Refill(id) | Timer::ForkRetry(id) => {
                 self.pools.get(&id).is_some_and(|pool| pool.active.is_some())
             }

@@ -89,6 +89,9 @@ impl Core {
     ) -> TemplateId {
         let names = without.iter().map(|error| error.module.clone()).collect();
         let id = self.enter_template(pool_id, generation, Phase::Starting);
+        if let Some(counts) = self.counts_of(pool_id) {
+            counts.builds += 1;
+        }
         if let Some(template) = self.templates.get_mut(&id) {
             template.without = without;
         }
@@ -102,7 +105,8 @@ impl Core {
                 without: names,
             });
         }
-        self.timers.set(Timer::Template(id), self.now, self.settings.handshake_timeout);
+        let limit = self.settings_of(generation).handshake_timeout;
+        self.timers.set(Timer::Template(id), self.now, limit);
         id
     }
 
@@ -134,6 +138,7 @@ impl Core {
             memory: Memory::default(),
             idle: BTreeSet::new(),
             in_flight: 0,
+            forks: super::measures::ForkTimes::default(),
             workers: 0,
             leased: 0,
         };

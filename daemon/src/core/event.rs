@@ -3,7 +3,9 @@
 use mpserverd_proto::client::{Grant, Reply, StopPolicy, WorkerRef};
 use mpserverd_proto::death::{DeathsQuery, LastWords};
 use mpserverd_proto::error::{PreloadError, Stage};
+use mpserverd_proto::explain::Subject;
 use mpserverd_proto::ids::{PoolId, RequestId, TemplateId, WorkerId};
+use mpserverd_proto::report::{ProcessFilter, ProcessesReport};
 use mpserverd_proto::status::ExitRecord;
 use mpserverd_proto::template::{Memory, ModuleReport, OnPreloadError};
 use mpserverd_proto::trace::TraceId;
@@ -58,6 +60,9 @@ pub struct PoolSpec {
     pub modules: Vec<String>,
     /// What to do about a module that fails.
     pub on_error: OnPreloadError,
+    /// Whose it is; `None` is everybody's who is served. That nobody else opens it the loop sees
+    /// to.
+    pub uid: Option<u32>,
 }
 
 /// What a session asks of the core (the loop answers the rest by itself).
@@ -88,12 +93,31 @@ pub enum Ask {
     },
     /// `status`.
     Status,
-    /// `ps`.
-    Processes,
+    /// `ps`: answered by [`Action::Processes`].
+    Processes {
+        /// Only workers after this one.
+        after: Option<WorkerId>,
+        /// So many at most.
+        limit: u32,
+        /// Only those that it admits.
+        filter: ProcessFilter,
+    },
     /// `modules`.
     Modules,
     /// `deaths`.
-    Deaths(DeathsQuery),
+    Deaths {
+        /// Which.
+        query: DeathsQuery,
+        /// Whether the asker sees those of other users, too.
+        all: bool,
+    },
+    /// A client is about to send a signal to a worker by itself.
+    Signals {
+        /// Which.
+        worker: WorkerId,
+        /// Signal number.
+        signal: i32,
+    },
     /// Send a signal to a worker.
     Kill {
         /// Which.
@@ -101,6 +125,8 @@ pub enum Ask {
         /// Signal number.
         signal: i32,
     },
+    /// `explain`.
+    Explain(Subject),
 }
 
 /// Who asked for a reload or a stop: a session's request, or a signal.
@@ -264,6 +290,13 @@ pub enum Event {
         /// What it did.
         why: String,
     },
+    /// A worker that was to be looked at ([`Action::LookAtSlow`]) is not slow yet.
+    NotSlow {
+        /// Which.
+        worker: WorkerId,
+        /// When to look again.
+        again: Duration,
+    },
     /// A supervisor wants to know whether workers can be had: answered with [`Action::Proven`].
     ProbeDue,
     /// The time that `Core::next_deadline` named has come (or any other time: always harmless).
@@ -304,6 +337,18 @@ pub enum Action {
         /// Modules to leave out, because they made an earlier attempt fail.
         without: Vec<String>,
     },
+    /// Answer with these workers, once it is known which tasks they run; the filter decides about
+    /// those.
+    Processes {
+        /// Who asked.
+        session: SessionId,
+        /// Number of the request.
+        id: RequestId,
+        /// Whom the filter admits so far.
+        report: ProcessesReport,
+        /// The filter.
+        filter: ProcessFilter,
+    },
     /// Tell a template to fork.
     Fork {
         /// Which.
@@ -339,6 +384,15 @@ pub enum Action {
         worker: WorkerId,
         /// Signal number.
         signal: i32,
+    },
+    /// Look at a worker whose task may run long: report it, or say [`Event::NotSlow`].
+    LookAtSlow {
+        /// Which.
+        worker: WorkerId,
+        /// Its task is slow if it has run so long.
+        after: Duration,
+        /// How long its client has had it.
+        leased: Duration,
     },
     /// Nobody needs this pool any more; forget how it is built.
     ForgetPool {

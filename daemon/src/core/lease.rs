@@ -5,7 +5,9 @@ use super::Core;
 use super::event::{Action, SessionId};
 use super::sessions::Waiting;
 use super::spares::Stock;
+use super::template::Role;
 use super::timers::Timer;
+use super::workers::Purpose;
 use mpserverd_proto::client::Grant;
 use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::{PoolId, RequestId, TemplateId, WorkerId};
@@ -15,7 +17,7 @@ use std::time::Duration;
 const FORK_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// What to look at when a fork fails.
-const FORK_HINT: &str = "look at the limits of processes and memory: `pids.max` and `memory.max` \
+pub(super) const FORK_HINT: &str = "look at the limits of processes and memory: `pids.max` and `memory.max` \
                          of the cgroup, `ulimit -u`, `vm.overcommit_memory`";
 
 impl Core {
@@ -25,12 +27,14 @@ impl Core {
         id: RequestId,
         pool_id: PoolId,
         wait: Duration,
+        purpose: Purpose,
     ) {
-        if let Err(refusal) = self.may_lease(session, pool_id) {
+        if let Err(refusal) = self.may_lease(session, pool_id, &purpose) {
             return self.refuse(session, id, refusal);
         }
         if let Some(spare) = self.spare_at_once(pool_id) {
-            self.grant(session, id, spare, true);
+            self.note_wait(self.now);
+            self.grant(session, id, spare, purpose, true);
             return self.advance_after(pool_id, true);
         }
         let admitted = self.may_wait(session).and_then(|()| self.admit_to_queue(session));
@@ -39,7 +43,7 @@ impl Core {
         }
         let Some(pool) = self.pools.get_mut(&pool_id) else { return };
         let ticket = pool.queue.push(session, id);
-        let waiting = Waiting::Lease { pool: pool_id, ticket, since: self.now };
+        let waiting = Waiting::Lease { pool: pool_id, ticket, since: self.now, purpose };
         self.add_waiting(session, id, waiting, Some(wait));
         match self.ensure_template(pool_id) {
             Ok(()) => {
@@ -50,12 +54,21 @@ impl Core {
         }
     }
 
-    fn may_lease(&self, session: SessionId, pool_id: PoolId) -> Result<(), Refusal> {
+    fn may_lease(
+        &self,
+        session: SessionId,
+        pool_id: PoolId,
+        purpose: &Purpose,
+    ) -> Result<(), Refusal> {
         if self.stopping() {
             return Err(Refusal::ShuttingDown);
         }
         if !self.has_opened(session, pool_id) {
             return Err(Refusal::UnknownPool);
+        }
+        if let Some(pool) = self.pools.get(&pool_id) {
+            let (task, rule) = (purpose.task.as_deref(), &self.settings.poison);
+            self.poison.check(&pool.spec.key, task, self.now, rule)?;
         }
         self.current_failure(pool_id).map_or(Ok(()), Err)
     }
@@ -74,11 +87,20 @@ impl Core {
         self.settings.workers_max.saturating_sub(self.totals.leased)
     }
 
-    fn grant(&mut self, session: SessionId, id: RequestId, worker: WorkerId, spare_hit: bool) {
+    fn grant(
+        &mut self,
+        session: SessionId,
+        id: RequestId,
+        worker: WorkerId,
+        purpose: Purpose,
+        spare_hit: bool,
+    ) {
         let client = self.sessions.get(&session).map(|s| s.peer);
-        let Some((pid, template, generation)) = self.hand_over(worker, client, spare_hit) else {
-            return;
-        };
+        let (task, trace) = (purpose.task.clone(), purpose.trace);
+        let handed = self.hand_over(worker, client, purpose, spare_hit);
+        let Some((pid, template, generation)) = handed else { return };
+        let client_pid = client.map(|client| client.pid);
+        tracing::debug!(%worker, pid, %template, client_pid, task, ?trace, "worker leased");
         let grant = Grant { worker, pid, template, generation, spare_hit };
         self.out.push(Action::Grant { session, id, grant });
     }
@@ -120,8 +142,14 @@ impl Core {
             };
             let next = self.pools.get_mut(&pool_id).and_then(|pool| pool.queue.pop());
             let Some((session, id)) = next else { return served > 0 };
-            self.strike(session, id);
-            self.grant(session, id, spare, false);
+            let purpose = match self.strike(session, id) {
+                Some(Waiting::Lease { purpose, since, .. }) => {
+                    self.note_wait(since);
+                    purpose
+                }
+                Some(Waiting::Modules { .. } | Waiting::Reload) | None => Purpose::default(),
+            };
+            self.grant(session, id, spare, purpose, false);
         }
         limit > 0
     }
@@ -216,17 +244,20 @@ impl Core {
         }
     }
 
-    fn fork(&mut self, id: TemplateId, count: u16) {
+    pub(super) fn fork(&mut self, id: TemplateId, count: u16) {
         let Some(template) = self.templates.get_mut(&id) else { return };
         if count == 0 {
             return;
         }
         template.in_flight += u32::from(count);
+        template.forks.asked(self.now, count);
+        let generation = template.generation;
         let first = WorkerId(self.next.worker);
         self.next.worker = self.next.worker.saturating_add(u64::from(count));
         self.out.push(Action::Fork { template: id, first, count });
         if !self.timers.is_set(Timer::Fork(id)) {
-            self.timers.set(Timer::Fork(id), self.now, self.settings.handshake_timeout);
+            let limit = self.settings_of(generation).handshake_timeout;
+            self.timers.set(Timer::Fork(id), self.now, limit);
         }
     }
 
@@ -260,7 +291,11 @@ impl Core {
         };
         let pool_id = template.pool;
         template.in_flight = template.in_flight.saturating_sub(u32::from(missing));
+        (0..missing).for_each(|_| self.note_fork(id, false));
         self.fork_progress(id);
+        if self.role(id) == Role::Candidate {
+            return self.candidate_cannot_fork(pool_id, id, &message);
+        }
         let Some((active, stock)) = self.stock(pool_id) else { return };
         if active != id {
             return;

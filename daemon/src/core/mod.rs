@@ -21,9 +21,15 @@
 //! | `attach.rs` | templates and workers of an earlier daemon |
 //! | `reload.rs` | configuration: the first, and later ones beside what serves |
 //! | `stop.rs` | going down |
+//! | [`measures`] | what is counted for metrics |
 //! | `deaths.rs` | who caused a death, and the certificates of the last ones |
+//! | `poison.rs` | tasks that are refused for the deaths of their workers |
+//! | `slow.rs` | when to look at a worker whose task runs long |
 //! | `probe.rs` | the proof that the whole path works |
-//! | `report.rs` | `status`, `ps`, `modules` |
+//! | `sight.rs` | who sees what of it |
+//! | `report.rs` | `status`, `modules` |
+//! | `processes.rs` | `ps`, page by page |
+//! | `explain.rs`, `story.rs` | why somebody waits, and how that is said |
 //! | `audit.rs` | what must be true after every event |
 
 #![forbid(unsafe_code)]
@@ -35,16 +41,23 @@ mod backoff;
 mod build;
 mod deaths;
 mod event;
+mod explain;
 mod lease;
+pub mod measures;
+mod poison;
 mod pool;
 mod probe;
+mod processes;
 mod queue;
 mod reload;
 mod report;
 mod sessions;
 mod settings;
+mod sight;
+mod slow;
 mod spares;
 mod stop;
+mod story;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -54,7 +67,7 @@ mod workers;
 pub use admission::{Admission, EarlyRefusal};
 pub use event::{Action, Ask, Event, Origin, Peer, PoolKey, PoolSpec, SessionId, Time};
 pub use pool::POOLS_MAX;
-pub use settings::Settings;
+pub use settings::{PoisonRule, Settings};
 
 use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
 use pool::Pool;
@@ -94,6 +107,8 @@ struct Totals {
     /// Workers handed over now.
     leased: u64,
     starts: u64,
+    spare_hits: u64,
+    ends: u64,
     refused: u64,
 }
 
@@ -120,10 +135,12 @@ pub struct Core {
     blocked: VecDeque<PoolId>,
     reload: Option<Reload>,
     probe: probe::Probe,
+    measures: measures::Measures,
     stop: Option<Stop>,
     totals: Totals,
     users: admission::Users,
     deaths: deaths::Deaths,
+    poison: poison::Poison,
     /// The time of day when the last end was told, milliseconds since the epoch.
     wall_ms: u64,
 }
@@ -157,10 +174,12 @@ impl Core {
             blocked: VecDeque::new(),
             reload: None,
             probe: probe::Probe::default(),
+            measures: measures::Measures::default(),
             stop: None,
             totals: Totals::default(),
             users: admission::Users::default(),
             deaths: deaths::Deaths::default(),
+            poison: poison::Poison::default(),
             wall_ms: 0,
         }
     }
@@ -212,6 +231,12 @@ impl Core {
         self.templates.is_empty() && self.workers.is_empty() && self.totals.waiting == 0
     }
 
+    /// The generation of the configuration that serves.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
     /// The daemon in three numbers: templates, workers handed over, requests that wait.
     #[must_use]
     pub fn summary(&self) -> (usize, u64, usize) {
@@ -255,6 +280,7 @@ impl Core {
                 self.worker_ended(worker, record, last, stderr);
             }
             Event::Misbehaved { uid, why } => self.misbehaved(uid, &why),
+            Event::NotSlow { worker, again } => self.not_slow(worker, again),
             Event::ProbeDue => self.probe_due(),
             Event::Tick => self.tick(),
         }
@@ -268,6 +294,7 @@ impl Core {
                 Timer::Template(template) => self.template_expired(template),
                 Timer::Fork(template) => self.fork_expired(template),
                 Timer::Worker(worker) => self.worker_expired(worker),
+                Timer::Slow(worker) => self.slow_due(worker),
                 Timer::Refill(pool) => self.refill_due(pool),
                 Timer::ForkRetry(pool) => self.refill_due(pool),
                 Timer::Decay(pool) => self.decay_due(pool),

@@ -33,8 +33,32 @@ pub struct Settings {
     pub kill_after: Duration,
     /// Who is refused early, and who is penalised.
     pub admission: super::Admission,
+    /// Users who see and control everything, beside root.
+    pub operators: Vec<u32>,
     /// Certificates of deaths that are kept.
     pub deaths_kept: usize,
+    /// A worker whose task runs longer is looked at, once; `None`: none is.
+    pub slow_log: Option<Duration>,
+    /// When tasks are refused for their deaths.
+    pub poison: PoisonRule,
+}
+
+/// When a task is refused for the deaths of its workers, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoisonRule {
+    /// So many unexplained deaths; zero: never.
+    pub deaths: u32,
+    /// Within this time.
+    pub window: Duration,
+    /// Refused so long.
+    pub back_off: Duration,
+}
+
+impl Default for PoisonRule {
+    /// No task is refused, until somebody says after how many deaths.
+    fn default() -> Self {
+        Self { deaths: 0, window: Duration::from_secs(600), back_off: Duration::from_secs(60) }
+    }
 }
 
 impl Default for Settings {
@@ -54,7 +78,10 @@ impl Default for Settings {
             decay_after: Duration::from_secs(5),
             kill_after: Duration::from_secs(2),
             admission: super::Admission::default(),
+            operators: Vec::new(),
             deaths_kept: 1000,
+            slow_log: None,
+            poison: PoisonRule::default(),
         }
     }
 }

@@ -3,7 +3,9 @@
 
 use super::Core;
 use super::event::{Action, Time};
+use super::measures::ForkTimes;
 use super::timers::Timer;
+use mpserverd_proto::death::Cause;
 use mpserverd_proto::error::{Fault, PreloadError, Stage};
 use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
 use mpserverd_proto::template::{Memory, ModuleReport};
@@ -70,6 +72,7 @@ pub(super) struct Template {
     pub(super) idle: BTreeSet<WorkerId>,
     /// Spares asked for that did not come yet.
     pub(super) in_flight: u32,
+    pub(super) forks: ForkTimes,
     /// Workers of it in the book, spares included.
     pub(super) workers: u32,
     /// Of them, those that clients have.
@@ -110,7 +113,8 @@ impl Core {
         match template.phase {
             Phase::Starting => {
                 template.phase = Phase::Loading { at: None };
-                let limit = self.settings.preload_timeout;
+                let generation = template.generation;
+                let limit = self.settings_of(generation).preload_timeout;
                 self.timers.set(Timer::Template(id), self.now, limit);
             }
             Phase::Loading { .. } | Phase::Ready { .. } => {
@@ -153,7 +157,8 @@ impl Core {
         template.memory = memory;
         let took_ms = super::report::millis(self.now.since(template.started));
         tracing::info!(template = %id, name = %template.name, took_ms, "template ready");
-        let pool = template.pool;
+        let (pool, started) = (template.pool, template.started);
+        self.note_load(started);
         self.timers.cancel(Timer::Template(id));
         match self.role(id) {
             Role::Building => self.serve_with(pool, id),
@@ -209,7 +214,8 @@ impl Core {
         let fault = match template.phase {
             Phase::Starting => Fault::NoFreezeSupport,
             Phase::Loading { .. } => {
-                let limit_ms = super::report::millis(self.settings.preload_timeout);
+                let limit = self.settings_of(template.generation).preload_timeout;
+                let limit_ms = super::report::millis(limit);
                 Fault::TimedOut { limit_ms }
             }
             Phase::Ready { .. } | Phase::Killed => return,
@@ -224,15 +230,19 @@ impl Core {
 
     /// A template answered a request to fork: it has the full time for the rest.
     pub(super) fn fork_progress(&mut self, id: TemplateId) {
-        match self.templates.get(&id).map_or(0, |t| t.in_flight) {
+        let Some(template) = self.templates.get(&id) else { return };
+        let limit = self.settings_of(template.generation).handshake_timeout;
+        match template.in_flight {
             0 => self.timers.cancel(Timer::Fork(id)),
-            _ => self.timers.set(Timer::Fork(id), self.now, self.settings.handshake_timeout),
+            _ => self.timers.set(Timer::Fork(id), self.now, limit),
         }
     }
 
     /// A template did not answer a request to fork.
     pub(super) fn fork_expired(&mut self, id: TemplateId) {
-        let limit_ms = super::report::millis(self.settings.handshake_timeout);
+        let generation = self.templates.get(&id).map_or(0, |template| template.generation);
+        let limit = self.settings_of(generation).handshake_timeout;
+        let limit_ms = super::report::millis(limit);
         let text = format!("no answer to a request to fork within {limit_ms} ms");
         let error = self.blame(id, Fault::CanaryFailed(text));
         self.template_down(id, Leave::Kill, error);
@@ -264,6 +274,9 @@ impl Core {
             Phase::Starting | Phase::Loading { .. } => Duration::ZERO,
             Phase::Retiring | Phase::Stopping | Phase::Killed => Duration::ZERO,
         };
+        if let Some(counts) = self.counts_of(pool).filter(|_| role != Role::Leaving) {
+            counts.failures += 1;
+        }
         self.depart(id, leave);
         match role {
             Role::Active => self.serving_failed(pool, id, lived, error),
@@ -279,6 +292,7 @@ impl Core {
     pub(super) fn depart(&mut self, id: TemplateId, leave: Leave) {
         let Some(template) = self.templates.get_mut(&id) else { return };
         template.in_flight = 0;
+        template.forks.clear();
         let (pool_id, idle) = (template.pool, template.idle.clone());
         idle.into_iter().for_each(|spare| self.release(spare));
         self.timers.cancel(Timer::Fork(id));
@@ -294,6 +308,10 @@ impl Core {
         match leave {
             Leave::Retire => self.leave(id, Phase::Retiring, Some(Action::Retire { template: id })),
             Leave::Stop => {
+                // It kills those that it still has.
+                let of = self.workers.iter().filter(|(_, worker)| worker.template == id);
+                let of: Vec<_> = of.map(|(worker, _)| *worker).collect();
+                of.into_iter().for_each(|worker| self.accuse(worker, Cause::DaemonStop));
                 self.leave(id, Phase::Stopping, Some(Action::StopTemplate { template: id }));
             }
             Leave::Exiting => self.leave(id, Phase::Stopping, None),

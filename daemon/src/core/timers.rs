@@ -22,6 +22,8 @@ pub(super) enum Timer {
     Fork(TemplateId),
     /// A released spare has ended.
     Worker(WorkerId),
+    /// A worker's task runs long.
+    Slow(WorkerId),
     /// Spares that were handed over are replaced.
     Refill(PoolId),
     /// After a failed fork, the next try.
@@ -63,6 +65,11 @@ impl Timers {
     /// Whether a timer is armed.
     pub(super) fn is_set(&self, timer: Timer) -> bool {
         self.at.contains_key(&timer)
+    }
+
+    /// When a timer is due, if it is armed.
+    pub(super) fn at(&self, timer: Timer) -> Option<Time> {
+        self.at.get(&timer).copied()
     }
 
     /// The nearest deadline.

@@ -31,6 +31,13 @@ pub(super) enum Owner {
     Nobody,
 }
 
+/// What a worker is leased for, as far as the client says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Purpose {
+    pub(super) task: Option<String>,
+    pub(super) trace: Option<TraceId>,
+}
+
 /// A worker.
 #[derive(Debug)]
 pub(super) struct Worker {
@@ -40,12 +47,15 @@ pub(super) struct Worker {
     pub(super) template_name: Arc<str>,
     pub(super) generation: u32,
     pub(super) owner: Owner,
+    /// Whose it is: its client's; of a spare, its pool's, if that is one user's.
+    pub(super) uid: Option<u32>,
     /// Since when it has had that owner.
     pub(super) since: Time,
     /// The user that leased it.
     pub(super) client_uid: Option<u32>,
-    /// The trace that it was leased for.
+    /// The trace that it was leased for, and the task, where the client named them.
     pub(super) trace: Option<TraceId>,
+    pub(super) task: Option<String>,
     /// What it is about to be ended for.
     pub(super) accusations: Accusations,
 }
@@ -65,6 +75,8 @@ impl Core {
             pool.marks.arrived();
             self.round_came(pool_id);
             self.probe_saw_spare(pool_id);
+        } else if pool.candidate == Some(id) {
+            self.candidate_stocked(pool_id, id);
         }
     }
 
@@ -84,6 +96,7 @@ impl Core {
         template.in_flight = template.in_flight.saturating_sub(1);
         let welcome = asked && matches!(template.phase, Phase::Ready { .. });
         template.idle.insert(worker);
+        self.note_fork(id, true);
         self.enter(id, worker, pid, Owner::Pool);
         if !welcome {
             self.release(worker);
@@ -106,9 +119,11 @@ impl Core {
             template_name: template.name.clone(),
             generation: template.generation,
             owner,
+            uid: self.pools.get(&template.pool).and_then(|pool| pool.spec.uid),
             since: self.now,
             client_uid: None,
             trace: None,
+            task: None,
             accusations: Accusations::default(),
         };
         if let Some(pool) = self.pools.get_mut(&template.pool) {
@@ -123,12 +138,16 @@ impl Core {
         &mut self,
         id: WorkerId,
         client: Option<Peer>,
+        purpose: Purpose,
         spare_hit: bool,
     ) -> Option<(u32, TemplateId, u32)> {
         let worker = self.workers.get_mut(&id)?;
         worker.owner = Owner::Client { pid: client.map(|client| client.pid) };
+        worker.uid = client.map(|client| client.uid).or(worker.uid);
         worker.client_uid = client.map(|client| client.uid);
         worker.since = self.now;
+        worker.trace = purpose.trace;
+        worker.task = purpose.task;
         let told = (worker.pid, worker.template, worker.generation);
         let pool_id = worker.pool;
         if let Some(template) = self.templates.get_mut(&worker.template) {
@@ -140,9 +159,14 @@ impl Core {
             pool.starts += 1;
             pool.spare_hits += u64::from(spare_hit);
             pool.crashes = 0;
+            let counts = self.measures.slots.counts(pool.slot);
+            counts.starts += 1;
+            counts.spare_hits += u64::from(spare_hit);
         }
         self.totals.leased += 1;
         self.totals.starts += 1;
+        self.totals.spare_hits += u64::from(spare_hit);
+        self.watch_for_slowness(id);
         Some(told)
     }
 
@@ -178,10 +202,14 @@ impl Core {
         let Some(worker) = self.strike_worker(id) else {
             return tracing::debug!(worker = %id, code, "end of an unknown worker");
         };
+        self.note_end(&worker, code);
         self.certify(id, &worker, record, last, stderr);
         match worker.owner {
             Owner::Pool => self.spare_died(&worker, code),
-            Owner::Client { .. } => self.unblock(),
+            Owner::Client { .. } => {
+                self.totals.ends += 1;
+                self.unblock();
+            }
             Owner::Nobody => {}
         }
         self.probe_saw_end(id);
@@ -194,6 +222,7 @@ impl Core {
     pub(super) fn strike_worker(&mut self, id: WorkerId) -> Option<Worker> {
         let worker = self.workers.remove(&id)?;
         self.timers.cancel(Timer::Worker(id));
+        self.timers.cancel(Timer::Slow(id));
         if self.pids.get(&worker.pid) == Some(&id) {
             self.pids.remove(&worker.pid);
         }
@@ -214,6 +243,9 @@ impl Core {
     /// A spare died in the park. One is replaced in time; a series is the template's fault.
     fn spare_died(&mut self, worker: &Worker, code: i32) {
         let Some(pool) = self.pools.get_mut(&worker.pool) else { return };
+        if pool.candidate == Some(worker.template) {
+            return self.candidate_unsound(worker, code);
+        }
         if pool.active != Some(worker.template) {
             return;
         }

@@ -67,11 +67,12 @@ fn headline(report: &StatusReport) -> [String; 3] {
         format!("mpserverd {version}, pid {pid}, up {up}, generation {generation}{stopping}"),
         format!("{socket}, {}", units::count(report.clients, "client")),
         format!(
-            "{} of {} workers run, {} queued; {} so far, {} refused",
+            "{} of {} workers run, {} queued; {} so far, {} spare hits, {} refused",
             report.workers,
             report.workers_max,
             report.queued,
             units::count(report.starts, "start"),
+            units::percent(report.spare_hits, report.starts),
             report.refused
         ),
     ]
@@ -157,6 +158,8 @@ mod tests {
             workers_max: 4096,
             queued: 0,
             starts: 90,
+            spare_hits: 60,
+            ends: 89,
             refused: 0,
             templates: vec![
                 template("default", TemplateState::Ready, None),
@@ -188,7 +191,7 @@ mod tests {
         for part in [
             "mpserverd 0.1.0, pid 4711, up 1h00m, generation 2\n",
             "mpserverd.sock, 1 client\n",
-            "1 of 4096 workers run, 0 queued; 90 starts so far, 0 refused\n",
+            "1 of 4096 workers run, 0 queued; 90 starts so far, 66% spare hits, 0 refused\n",
             "uid 1001: refused for 5s more, 4 times of misbehaviour, the last: malformed request\n",
             "uid 1002: noted (1s), 1 time of misbehaviour, the last: half a frame\n",
             "2/4",

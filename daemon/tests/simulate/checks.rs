@@ -22,9 +22,10 @@ impl World {
         }
         let before = self.ticks;
         loop {
-            let leased = self.workers.iter().filter(|(_, w)| w.owner == Owner::Client);
-            let leased: Vec<_> = leased.map(|(id, _)| *id).collect();
-            for worker in leased {
+            // Those too that were deaf when they were let go or killed: a probe may wait for one.
+            let ending = self.workers.iter().filter(|(_, w)| w.owner != Owner::Pool);
+            let ending: Vec<_> = ending.map(|(id, _)| *id).collect();
+            for worker in ending {
                 let at = self.some_ms(20);
                 self.end_worker(worker, at, 0);
             }

@@ -1,11 +1,12 @@
 //! Virtual time, the schedule of events, and the reaction to each action. Everything that can
 //! happen to a real daemon from outside happens here by chance.
 
-use crate::clients::Client;
+use crate::clients::{Client, OPERATOR};
 use crate::templates::{Process, Worker};
 use fastrand::Rng;
 use mpserverd::core::{
-    Action, Admission, Core, EarlyRefusal, Event, PoolKey, PoolSpec, SessionId, Settings, Time,
+    Action, Admission, Core, EarlyRefusal, Event, PoisonRule, PoolKey, PoolSpec, SessionId,
+    Settings, Time,
 };
 use mpserverd_proto::client::Reply;
 use mpserverd_proto::error::Refusal;
@@ -16,8 +17,8 @@ use std::time::Duration;
 
 pub(crate) const FIRST_ID: u64 = 1_000_000;
 
-/// Whose clients connect.
-pub(crate) const USERS: std::ops::Range<u32> = 1000..1005;
+/// Users who are no operators.
+pub(crate) const USERS: std::ops::Range<u32> = 2000..2003;
 
 /// Events that a failure tells.
 const STORY_EVENTS: usize = 40;
@@ -31,6 +32,8 @@ pub(crate) const KINDS: &[&str] = &[
     "modules",
     "status",
     "processes",
+    "explained",
+    "nothing known",
     "deaths",
     "done",
     "reloaded",
@@ -56,6 +59,9 @@ pub(crate) const KINDS: &[&str] = &[
     "release",
     "signal",
     "forget",
+    "look at slow",
+    "poisoned",
+    "unnamed",
     "settled",
     "start failed",
     "switched",
@@ -68,6 +74,7 @@ pub(crate) const KINDS: &[&str] = &[
 fn kind(action: &Action) -> &'static str {
     match action {
         Action::Reply { reply, .. } => kind_of_reply(reply),
+        Action::Processes { .. } => "processes",
         Action::Grant { grant, .. } if grant.spare_hit => "hit",
         Action::Grant { .. } => "grant",
         Action::Build { without, .. } if without.is_empty() => "build",
@@ -78,6 +85,7 @@ fn kind(action: &Action) -> &'static str {
         Action::KillTemplate { .. } => "kill template",
         Action::ReleaseSpare { .. } => "release",
         Action::Signal { .. } => "signal",
+        Action::LookAtSlow { .. } => "look at slow",
         Action::ForgetPool { .. } => "forget",
         Action::Settled { .. } => "settled",
         Action::Proven => "proven",
@@ -94,7 +102,8 @@ fn kind_of_reply(reply: &Reply) -> &'static str {
         Reply::Opened(_) => "opened",
         Reply::Modules(_) => "modules",
         Reply::Status(_) => "status",
-        Reply::Processes(_) => "processes",
+        Reply::Explained(_) => "explained",
+        Reply::Refused(Refusal::NothingKnown(_)) => "nothing known",
         Reply::Deaths(_) => "deaths",
         Reply::Done => "done",
         Reply::Reloaded(_) => "reloaded",
@@ -106,6 +115,8 @@ fn kind_of_reply(reply: &Reply) -> &'static str {
         Reply::Refused(Refusal::TemplateFailed { .. }) => "template failed",
         Reply::Refused(Refusal::ForkFailed { .. }) => "fork failed",
         Reply::Refused(Refusal::ReloadFailed(_)) => "reload failed",
+        Reply::Refused(Refusal::Poisoned { .. }) => "poisoned",
+        Reply::Refused(Refusal::TaskUnnamed) => "unnamed",
         Reply::Refused(Refusal::System { .. }) => "no room",
         Reply::Refused(Refusal::TooBusy { .. }) => "too busy",
         Reply::Refused(Refusal::Penalised { .. }) => "penalised",
@@ -137,6 +148,8 @@ pub(crate) struct World {
     schedule: BTreeMap<(Duration, u64), Event>,
     sequence: u64,
     pub(crate) settings: Settings,
+    /// Spares that each pool keeps once the reload in progress has switched.
+    pub(crate) reloading: Option<u32>,
     /// The highest bound of spares that any settings had.
     pub(crate) spares_max: u32,
     pub(crate) templates: BTreeMap<TemplateId, Process>,
@@ -179,6 +192,7 @@ impl World {
             schedule: BTreeMap::new(),
             sequence: 0,
             settings: Settings::default(),
+            reloading: None,
             spares_max: 0,
             templates: BTreeMap::new(),
             workers: BTreeMap::new(),
@@ -236,7 +250,14 @@ impl World {
         settings.spares_max = rng.u32(1..40);
         settings.workers_max = rng.u64(1..30);
         settings.templates_max = rng.usize(1..8);
+        settings.operators = vec![1000];
         settings.deaths_kept = rng.usize(..30);
+        settings.slow_log = rng.bool().then(|| Duration::from_millis(rng.u64(1..200)));
+        settings.poison = PoisonRule {
+            deaths: rng.u32(..5),
+            window: Duration::from_millis(rng.u64(1..3000)),
+            back_off: Duration::from_millis(rng.u64(1..500)),
+        };
         settings.admission = self.any_admission();
         settings
     }
@@ -256,7 +277,7 @@ impl World {
             penalty_max,
             good_conduct,
             penalised_max: rng.usize(1..4),
-            exempt: if rng.bool() { [USERS.start].into() } else { [].into() },
+            exempt: if rng.bool() { [OPERATOR].into() } else { [].into() },
         }
     }
 
@@ -269,7 +290,8 @@ impl World {
             1 | 2 => OnPreloadError::Ignore,
             _ => OnPreloadError::Warn,
         };
-        PoolSpec { key: PoolKey(vec![key]), name: format!("pool-{key}"), modules, on_error }
+        let (name, uid) = (format!("pool-{key}"), (key > 3).then_some(2000));
+        PoolSpec { key: PoolKey(vec![key]), name, modules, on_error, uid }
     }
 
     pub(crate) fn any_preload(&mut self) -> Vec<PoolSpec> {
@@ -356,11 +378,14 @@ impl World {
         assert!(self.finished_at.is_none() || !action.is_work(), "after the end: {action:?}");
         match action {
             Action::Reply { session, id, reply } => self.replied(session, id, &reply),
+            Action::Processes { session, id, report, filter } => {
+                self.listed(session, id, &report, &filter);
+            }
             Action::Grant { session, id, grant } => self.granted(session, id, grant),
-            Action::Build { template, pool, key, without, .. } => {
+            Action::Build { template, pool, key, generation, without } => {
                 assert!(self.known_keys.contains(&key), "a forgotten pool is built");
                 self.keys.insert(pool, key.clone());
-                self.build(template, pool, &key, &without);
+                self.build(template, pool, &key, generation, &without);
             }
             Action::Fork { template, first, count } => self.fork(template, first, count),
             Action::Retire { template } => self.retire(template),
@@ -368,12 +393,21 @@ impl World {
             Action::KillTemplate { template } => self.kill_template(template),
             Action::ReleaseSpare { worker } => self.release(worker),
             Action::Signal { worker, signal } => self.signal(worker, signal),
+            Action::LookAtSlow { worker, after, leased } => {
+                assert!(leased >= after, "{leased:?} is not slow");
+                assert!(self.workers.contains_key(&worker), "a worker that is not there");
+                if self.rng.bool() {
+                    let at = self.some_ms(2);
+                    let again = self.some_ms(50);
+                    self.schedule(at, Event::NotSlow { worker, again });
+                }
+            }
             Action::ForgetPool { key } => self.forget(&key),
             Action::Settled { .. } | Action::StartFailed { .. } => {
                 self.settled += 1;
                 assert_eq!(self.settled, 1, "the verdict is told once");
             }
-            Action::ReloadEnded { .. } => {}
+            Action::ReloadEnded { switched } => self.reload_ended(switched),
             Action::Proven => self.proven += 1,
             Action::StopListening => {
                 assert!(std::mem::replace(&mut self.listening, false));
@@ -381,6 +415,22 @@ impl World {
             Action::Finished => {
                 assert!(self.core.is_drained());
                 assert!(self.finished_at.replace(self.now).is_none());
+            }
+        }
+    }
+
+    /// Who is switched to has proven itself, and has spares for who comes first.
+    fn reload_ended(&mut self, switched: bool) {
+        let spares_min = self.reloading.take().expect("a reload was asked for");
+        if !switched {
+            return;
+        }
+        let now = self.core.generation();
+        for (id, process) in &self.templates {
+            let serves = process.generation == now && !process.leaving;
+            // What still loads at the switch begins again, and is no part of it.
+            if serves && process.ready && spares_min > 0 {
+                assert!(process.sent > 0, "{id} is switched to without a spare");
             }
         }
     }
@@ -404,6 +454,7 @@ impl IsWork for Action {
         !matches!(
             self,
             Action::Reply { .. }
+                | Action::Processes { .. }
                 | Action::ForgetPool { .. }
                 | Action::ReleaseSpare { .. }
                 | Action::ReloadEnded { .. }

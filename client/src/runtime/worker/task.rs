@@ -4,7 +4,7 @@
 use super::super::confine::Plan;
 use super::super::load::Loaded;
 use super::super::setup::{self, Baseline, Passed};
-use super::{Closure, Limit, RUNNING, Shared, finish, start_thread};
+use super::{Closure, Limit, RUNNING, Shared, epoch_ms, finish, start_thread};
 use crate::parcel::Parcel;
 use crate::registry::Completion;
 use crate::sys::attributes;
@@ -14,7 +14,7 @@ use mpserverd_proto::job::{Job, OnParentDeath};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// What there is to be run.
 pub(super) struct Work {
@@ -57,10 +57,8 @@ pub(super) fn confine(
 /// Makes this process what the job wants it to be.
 pub(super) fn begin(shared: &Shared, job: &mut Job, fds: Vec<OwnedFd>) -> Result<Passed, JobError> {
     if let Some(place) = &shared.place {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let began_ms = since.as_millis() as u64;
         let (task, name) = (job.task.as_str(), job.identity.name.as_str());
-        place.write(&Entry { task, name, trace: Some(job.trace), began_ms });
+        place.write(&Entry { task, name, trace: Some(job.trace), began_ms: epoch_ms() });
     }
     let kill = job.on_parent_death == OnParentDeath::Kill;
     shared.kill_on_parent_death.store(kill, Ordering::Release);

@@ -1,0 +1,90 @@
+//! Where readers of metrics connect: an address of the configuration, or a socket that a
+//! supervisor passed in.
+
+use crate::config::Config;
+use crate::server::activation::{self, ActivationError};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+
+/// Why metrics cannot be had over HTTP.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScrapeError {
+    /// The address cannot be had.
+    #[error("`metrics_address`: cannot listen on {address}: {source}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// What the supervisor passed is something else, or open to everybody.
+    #[error(transparent)]
+    Activation(#[from] ActivationError),
+}
+
+/// A listening socket.
+#[derive(Debug)]
+pub(in crate::server) enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// The place.
+#[derive(Debug)]
+pub(super) struct Place {
+    socket: Socket,
+    /// What the configuration asked for; `None` if a supervisor passed it in.
+    asked: Option<SocketAddr>,
+}
+
+impl Place {
+    /// What a supervisor passed in, or else what the configuration asks for.
+    pub(super) fn first(config: &Config) -> Result<Option<Self>, ScrapeError> {
+        match activation::metrics_socket(config.metrics_public)? {
+            Some(socket) => Ok(Some(Self { socket, asked: None })),
+            None => config.metrics_address.map(Self::bind).transpose(),
+        }
+    }
+
+    /// What another configuration asks for; nothing if that is this place.
+    pub(super) fn next(
+        now: Option<&Self>,
+        config: &Config,
+    ) -> Result<Option<Option<Self>>, ScrapeError> {
+        match (now.map(|place| place.asked), config.metrics_address) {
+            // That of a supervisor stays whatever the configuration says.
+            (Some(None), _) | (None, None) => Ok(None),
+            (Some(asked), wanted) if asked == wanted => Ok(None),
+            (_, wanted) => Ok(Some(wanted.map(Self::bind).transpose()?)),
+        }
+    }
+
+    fn bind(address: SocketAddr) -> Result<Self, ScrapeError> {
+        let failed = |source| ScrapeError::Bind { address, source };
+        let listener = TcpListener::bind(address).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let bound = listener.local_addr().unwrap_or(address);
+        tracing::info!(address = %bound, "metrics over HTTP");
+        Ok(Self { socket: Socket::Tcp(listener), asked: Some(address) })
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        match &self.socket {
+            Socket::Tcp(listener) => listener.as_fd(),
+            Socket::Unix(listener) => listener.as_fd(),
+        }
+    }
+
+    /// The next connection that waits.
+    pub(super) fn accept(&self) -> io::Result<OwnedFd> {
+        let socket: OwnedFd = match &self.socket {
+            Socket::Tcp(listener) => listener.accept()?.0.into(),
+            Socket::Unix(listener) => listener.accept()?.0.into(),
+        };
+        mp::sys::fd::set_nonblocking(socket.as_fd(), true)?;
+        Ok(socket)
+    }
+}
