@@ -2,6 +2,7 @@
 
 use mp::daemon::Connection;
 use mpserverd_proto::client::{Reply, Request};
+use mpserverd_proto::report::ProcessFilter;
 use mpserverd_tests::bench::driver::Driver;
 use mpserverd_tests::bench::{PATIENCE, machine, text};
 use mpserverd_tests::columns::columns;
@@ -117,7 +118,9 @@ fn with_workers(count: usize) -> Result<Vec<String>, String> {
         .collect::<Result<Vec<_>, _>>()?;
     let mut connection = Connection::open(&daemon.socket(), None).map_err(text)?;
     let status = median(|| ask(&mut connection, &Request::Status).map(drop))?;
-    let ps = median(|| ask(&mut connection, &Request::Processes).map(drop))?;
+    let filter = ProcessFilter { spares: true, ..ProcessFilter::default() };
+    let everybody = Request::Processes { after: None, limit: u32::MAX, filter };
+    let ps = median(|| ask(&mut connection, &everybody).map(drop))?;
     let metrics = median(|| scrape(place).map(drop))?;
     let resident = machine::resident_kib(daemon.pid()).ok_or("the daemon is gone")?;
     for worker in &workers {

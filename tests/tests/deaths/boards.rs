@@ -90,7 +90,7 @@ fn a_board_outlives_the_daemon_that_made_it() {
     daemon.restart();
     let is_known = |daemon: &Daemon| {
         let deadline = Some(Instant::now() + PATIENCE);
-        let reply = daemon.connect().call(&Request::Processes, &[], deadline);
+        let reply = daemon.connect().call(&all_processes(), &[], deadline);
         let Ok((Reply::Processes(report), _)) = reply else { panic!("{reply:?}") };
         report.rows.iter().any(|row| row.pid == process.pid())
     };

@@ -315,8 +315,7 @@ fn spares_that_are_let_go_have_no_certificate_and_those_that_die_have() {
 /// A template with spares.
 fn parent_of_spares(daemon: &Daemon) -> u32 {
     let deadline = Some(Instant::now() + PATIENCE);
-    let Ok((Reply::Processes(report), _)) =
-        daemon.connect().call(&Request::Processes, &[], deadline)
+    let Ok((Reply::Processes(report), _)) = daemon.connect().call(&all_processes(), &[], deadline)
     else {
         panic!("no list of processes")
     };

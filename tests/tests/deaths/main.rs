@@ -20,6 +20,7 @@ mod traces;
 use mp::{Cause, ProcessError};
 use mpserverd_proto::client::{Reply, Request};
 use mpserverd_proto::death::{Certificate, Death, DeathsQuery, DeathsReport};
+use mpserverd_proto::report::ProcessFilter;
 use mpserverd_tests::daemon::Daemon;
 use mpserverd_tests::eventually;
 use mpserverd_tests::suite::PATIENCE;
@@ -28,6 +29,12 @@ use nix::unistd::Pid;
 use std::time::{Duration, Instant};
 
 mp::enable_in_tests!();
+
+/// `ps` of everybody.
+fn all_processes() -> Request {
+    let filter = ProcessFilter { spares: true, ..ProcessFilter::default() };
+    Request::Processes { after: None, limit: u32::MAX, filter }
+}
 
 #[mp::task]
 fn fine() -> u32 {
