@@ -14,6 +14,8 @@
 
 use super::Core;
 use super::event::{SessionId, Time};
+use super::sight::Sight;
+use super::story;
 use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::PoolId;
 use mpserverd_proto::report::PenaltyRow;
@@ -266,10 +268,25 @@ impl Core {
         }
     }
 
-    /// Users with penalties, the longest first.
-    pub(super) fn penalties(&self) -> Vec<PenaltyRow> {
+    /// What stands between this user and his next worker.
+    pub(super) fn hindrances(&self, uid: u32) -> Vec<String> {
         let rules = &self.settings.admission;
-        let settled = self.users.records.iter().filter_map(|(uid, record)| {
+        if self.is_exempt(uid) {
+            return Vec::new();
+        }
+        let left = self.users.left(uid, self.now).filter(|_| !rules.penalty.is_zero());
+        let penalty = left.map(|(left, record)| story::penalised(left, &record.why));
+        let waiting = self.users.waiting.get(&uid).map_or(0, |waiting| *waiting as u64);
+        let refused = rules.early_refusal.map_or(0, |rule| rule.per_mille(waiting));
+        let early = (refused > 0).then(|| story::refused_early(waiting, refused));
+        penalty.into_iter().chain(early).collect()
+    }
+
+    /// Users with penalties as far as they are seen, the longest first.
+    pub(super) fn penalties(&self, sight: Sight) -> Vec<PenaltyRow> {
+        let rules = &self.settings.admission;
+        let seen = self.users.records.iter().filter(|(uid, _)| sight.has_client(**uid));
+        let settled = seen.filter_map(|(uid, record)| {
             let mut record = record.clone();
             record.settle(self.now, rules).then_some((*uid, record))
         });

@@ -1,8 +1,11 @@
 //! Early refusals and penalties, as clients meet them.
 
 use super::*;
+use mpserverd_proto::explain::Subject;
+use mpserverd_proto::report::PenaltyRow;
 
 const OTHER: SessionId = SessionId(2);
+const ROOT: SessionId = SessionId(3);
 
 /// Nobody is refused but as these say.
 fn rules(admission: Admission) -> Settings {
@@ -20,6 +23,18 @@ fn misbehave(bench: &mut Bench, uid: u32, times: usize) {
     for _ in 0..times {
         bench.tell(Event::Misbehaved { uid, why: "nonsense".to_owned() });
     }
+}
+
+fn told_of_penalties(bench: &mut Bench, session: SessionId) -> Vec<PenaltyRow> {
+    let (_, actions) = bench.ask(session, Ask::Status);
+    let [Reply::Status(status)] = &replies(&actions)[..] else { panic!("{actions:?}") };
+    status.penalties.clone()
+}
+
+fn told_of_client(bench: &mut Bench, pid: u32) -> String {
+    let (_, actions) = bench.ask(S, Ask::Explain(Subject::Pid(pid)));
+    let [Reply::Explained(told)] = &replies(&actions)[..] else { panic!("{actions:?}") };
+    told.findings[0].sentences.join("\n")
 }
 
 #[test]
@@ -43,6 +58,11 @@ fn past_the_first_mark_some_are_refused_and_past_the_second_all() {
     }
     assert_eq!(waiting, 60);
     assert!(refused_before_full > 0);
+    let told = told_of_client(&mut bench, 900);
+    assert!(
+        told.contains("With 60 requests of its user waiting, ") && told.contains("100% of further"),
+        "{told}"
+    );
     // Another user is not concerned, and a request that need not wait is none of this.
     connect_as(&mut bench, OTHER, 1001);
     assert!(refused(&bench.lease(OTHER, pool).1).is_empty());
@@ -82,17 +102,22 @@ fn misbehaviour_bites_after_a_while_and_passes() {
     assert!(refused(&bench.lease(OTHER, pool).1).is_empty(), "it is another user");
     let (_, actions) = bench.ask(S, Ask::Status);
     let [Reply::Status(status)] = &replies(&actions)[..] else { panic!("{actions:?}") };
+    // Everybody sees himself, operators see all.
+    assert!(told_of_penalties(&mut bench, OTHER).is_empty());
+    bench.tell(Event::SessionOpened { session: ROOT, peer: Peer { pid: 902, uid: 0, gid: 0 } });
+    assert_eq!(told_of_penalties(&mut bench, ROOT), status.penalties);
     let row = &status.penalties[0];
     assert_eq!((row.uid, row.times, row.penalty_ms, row.left_ms), (1000, 3, 4000, 4000));
+    let told = told_of_client(&mut bench, 900);
+    assert!(told.contains("refused for another 4s (`[admission]`): nonsense."), "{told}");
     bench.wait(ms(3999));
     assert!(!refused(&bench.lease(S, pool).1).is_empty());
     bench.wait(ms(1));
     assert!(refused(&bench.lease(S, pool).1).is_empty());
+    assert!(!told_of_client(&mut bench, 900).contains("refused"));
     // Forgotten after three times a minute of good conduct.
     bench.wait(Duration::from_secs(181));
-    let (_, actions) = bench.ask(S, Ask::Status);
-    let [Reply::Status(status)] = &replies(&actions)[..] else { panic!("{actions:?}") };
-    assert_eq!(status.penalties, []);
+    assert_eq!(told_of_penalties(&mut bench, S), []);
 }
 
 #[test]
