@@ -135,6 +135,7 @@ pub(crate) fn host() -> Vec<u8> {
         modules: me.modules,
         log_fd: log_fd.as_ref().map(|fd| fd.as_fd().as_raw_fd()),
         log,
+        sandbox: crate::sandbox::own(),
     };
     mpserverd_proto::codec::encode(&host).unwrap_or_default()
 }
@@ -147,6 +148,7 @@ pub(crate) fn become_part_of(
     passed: Vec<OwnedFd>,
 ) {
     crate::set_frozen();
+    crate::sandbox::inherit(host.sandbox);
     let parent = parent.map(Arc::new);
     let (identity, trace, modules) = (host.identity, host.trace, host.modules);
     set_worker(Me { identity, parent, trace, is_worker: true, modules, in_module: true }, passed);

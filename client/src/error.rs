@@ -92,6 +92,16 @@ impl DaemonError {
         matches!(self, Self::NotRunning { .. } | Self::Lost(_))
             || matches!(self, Self::Refused(Refusal::ShuttingDown))
     }
+
+    /// When another attempt may be granted, if the daemon refused this one for the moment only:
+    /// too many requests of this user wait, or his clients misbehaved.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused(refusal) => refusal.retry_after(),
+            _ => None,
+        }
+    }
 }
 
 /// Why a process could not be started.

@@ -35,6 +35,7 @@
 //! | [`handles`] | objects of the kernel and shared objects inside values |
 //! | `connection` | messages over sockets and pipes |
 //! | `start` | the three ways to a worker |
+//! | `sandbox` | what a worker may do |
 //! | `straight` | values that need no codec |
 //! | `runtime` | what templates and workers run |
 //! | `reactor` | what wakes tasks that await something |
@@ -111,6 +112,7 @@ pub mod python;
 pub mod reducer;
 pub mod registry;
 mod runtime;
+mod sandbox;
 pub mod task;
 mod trace;
 
@@ -185,6 +187,7 @@ pub use mpserverd_macros::remote;
 pub use mpserverd_macros::task;
 pub use mpserverd_proto::death::{Cause, LimitKind};
 pub use mpserverd_proto::error::{Fault, JobError, PreloadError, Refusal, Stage};
+pub use mpserverd_proto::sandbox::Deny;
 pub use mpserverd_proto::status::{ExitRecord, Reporter, Usage};
 pub use mpserverd_proto::trace::TraceId;
 #[cfg(target_os = "linux")]
@@ -207,6 +210,10 @@ pub use reactor::timeout;
 pub use reducer::{AbstractReducer, RebuildError, Reduced, Reducer, Reduction};
 #[cfg(target_os = "linux")]
 pub use runtime::{BOOTSTRAP, ROLE_TEMPLATE};
+pub use sandbox::Sandbox;
+#[cfg(target_os = "linux")]
+#[doc(hidden)]
+pub use sandbox::check_sandbox;
 #[cfg(target_os = "linux")]
 pub use shared::{
     AnyLock, Array, ArrayGuard, Integer, ListItem, Number, Plain, RawArray, RawValue, ShareError,

@@ -7,6 +7,7 @@ use crate::error::{ProcessError, StartError};
 use crate::job_types::{OnParentDeath, Outcome};
 use crate::parcel::Parcel;
 use crate::registry::Completion;
+use crate::sandbox::Sandbox;
 use mpserverd_proto::limits::NAME_BYTES_MAX;
 use mpserverd_proto::trace::TraceId;
 use std::ffi::{OsStr, OsString};
@@ -98,6 +99,7 @@ pub(crate) struct Options {
     #[cfg(target_os = "linux")]
     pub(crate) cradle: Option<std::sync::Arc<crate::start::cradle::Cradle>>,
     pub(crate) start_timeout: Option<Duration>,
+    pub(crate) sandbox: Option<Sandbox>,
     pub(crate) trace: Option<TraceId>,
 }
 
@@ -127,6 +129,7 @@ impl Default for Options {
             #[cfg(target_os = "linux")]
             cradle: None,
             start_timeout: None,
+            sandbox: None,
             trace: None,
         }
     }
@@ -341,6 +344,12 @@ impl<R> ProcessBuilder<R> {
         cradle: Option<std::sync::Arc<crate::start::cradle::Cradle>>,
     ) -> Self {
         self.with(|options| options.cradle = cradle)
+    }
+
+    /// What it may do; as much as this process, by default, unless the daemon's configuration
+    /// confines it.
+    pub fn sandbox(self, sandbox: Sandbox) -> Self {
+        self.with(|options| options.sandbox = Some(sandbox))
     }
 
     /// How long [`start`](Self::start) may wait for a worker; 60 seconds by default.

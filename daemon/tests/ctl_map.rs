@@ -100,6 +100,7 @@ impl Keep {
 
 fn plan(task: &str) -> Plan {
     Plan {
+        sandbox: None,
         context: mp::get_context(mp::StartMethod::Spawn),
         task: task.to_owned(),
         name: None,

@@ -182,6 +182,29 @@ pub enum Refusal {
         /// The limit.
         limit: u64,
     },
+    /// Too many requests of this user wait: some are refused before the queue is full.
+    #[error(
+        "{waiting} requests of uid {uid} wait already, so this one was refused; retry in \
+         {retry_after_ms} ms"
+    )]
+    TooBusy {
+        /// The user.
+        uid: u32,
+        /// Requests of that user that wait.
+        waiting: u64,
+        /// When to try again, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// This user's clients misbehaved or made templates fail, again and again.
+    #[error("uid {uid} is refused for {retry_after_ms} ms more: {why}")]
+    Penalised {
+        /// The user.
+        uid: u32,
+        /// What was done last.
+        why: String,
+        /// When to try again, in milliseconds.
+        retry_after_ms: u64,
+    },
     /// Too many clients.
     #[error("{limit} clients are connected, which is the limit; retry later")]
     TooManyClients {
@@ -281,6 +304,19 @@ pub enum Refusal {
     /// Some task of this template is refused for its deaths, so who leases must say for which.
     #[error("a task of this template is refused for its deaths: say which one the worker is for")]
     TaskUnnamed,
+}
+
+impl Refusal {
+    /// When another attempt may be granted, for refusals that say so.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<std::time::Duration> {
+        match self {
+            Self::TooBusy { retry_after_ms, .. } | Self::Penalised { retry_after_ms, .. } => {
+                Some(std::time::Duration::from_millis(*retry_after_ms))
+            }
+            _ => None,
+        }
+    }
 }
 
 fn waited_hint(ms: u64) -> String {
@@ -383,6 +419,32 @@ pub enum JobError {
         name: String,
         /// Those that the worker knows.
         known: Vec<String>,
+    },
+    /// The worker could not be confined as asked, so its task did not run.
+    #[error("cannot confine the worker ({step}): {message}")]
+    Sandbox {
+        /// Which step: `landlock`, `seccomp`, `private network`, …
+        step: String,
+        /// What was wrong.
+        message: String,
+    },
+    /// This system cannot confine the worker as asked, so its task did not run.
+    #[error("this system cannot confine the worker ({step}): it lacks {needs} ({message})")]
+    SandboxUnsupported {
+        /// Which step.
+        step: String,
+        /// What the system would have to have.
+        needs: String,
+        /// What it said.
+        message: String,
+    },
+    /// The job asks for more freedom than the daemon's configuration leaves.
+    #[error("`{key}` in the daemon's configuration confines this worker: {message}")]
+    SandboxForced {
+        /// The key.
+        key: String,
+        /// What the job asked for.
+        message: String,
     },
 }
 

@@ -6,6 +6,7 @@
 use crate::codec::{self, CodecError};
 use crate::error::JobError;
 use crate::limits::JOB_HEADER_BYTES_MAX;
+use crate::sandbox::{Asked, Sandbox};
 use crate::trace::TraceId;
 use serde::{Deserialize, Serialize};
 
@@ -163,6 +164,8 @@ pub struct Host {
     pub log: Log,
     /// Number of the descriptor that is the memory for log records; it belongs to the host.
     pub log_fd: Option<i32>,
+    /// What confines the process, and those that the module starts by the daemon.
+    pub sandbox: Vec<Sandbox>,
 }
 
 /// One job: the task and everything about the process that runs it, but the arguments.
@@ -179,6 +182,8 @@ pub struct Job {
     pub identity: Identity,
     /// What it is to be.
     pub setup: Setup,
+    /// What it may do.
+    pub sandbox: Asked,
     /// What becomes of it when the requester dies.
     pub on_parent_death: OnParentDeath,
     /// What becomes of its log.

@@ -10,6 +10,7 @@
 //! | [`hello`] | the version handshake, whose layout never changes |
 //! | [`packet`] | the header of a message on a template's or worker's own socket |
 //! | [`client`] | what a client asks of the daemon, and what it answers |
+//! | [`sandbox`] | what a worker may do |
 //! | [`template`] | what daemon and template say to each other |
 //! | [`job`] | what a client sends to a worker, and what comes back |
 //! | [`reducer`] | the names of encodings of values |
@@ -46,6 +47,7 @@ pub mod packet;
 pub mod record;
 pub mod reducer;
 pub mod report;
+pub mod sandbox;
 pub mod schema;
 pub mod status;
 pub mod template;

@@ -47,6 +47,21 @@ pub const QUEUE_PER_SESSION_MAX: usize = 16_384;
 /// Requests of all sessions that wait for a worker.
 pub const QUEUE_TOTAL_MAX: usize = 65_536;
 
+/// Paths in each list of a sandbox: every one of them is opened at the start of a worker.
+pub const SANDBOX_PATHS_MAX: usize = 256;
+
+/// Bytes of a path in a sandbox: the kernel's `PATH_MAX`.
+pub const SANDBOX_PATH_BYTES_MAX: usize = 4095;
+
+/// System calls that a sandbox denies by name; there are some four hundred.
+pub const SANDBOX_CALLS_MAX: usize = 512;
+
+/// Characters of the name of a system call.
+pub const SANDBOX_CALL_BYTES_MAX: usize = 64;
+
+/// Sandboxes of one worker: the kernel stacks 16 layers of Landlock.
+pub const SANDBOX_LAYERS_MAX: usize = 16;
+
 /// Bytes of answers that the daemon keeps for a client that does not read, before it hangs up.
 pub const SESSION_OUTPUT_BYTES_MAX: usize = 8 << 20;
 

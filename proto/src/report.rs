@@ -102,6 +102,24 @@ pub struct StatusReport {
     pub refused: u64,
     /// Its templates.
     pub templates: Vec<TemplateRow>,
+    /// Users with penalties, the longest first; a few at most.
+    pub penalties: Vec<PenaltyRow>,
+}
+
+/// A user whose clients misbehaved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(arbitrary::Arbitrary))]
+pub struct PenaltyRow {
+    /// The user.
+    pub uid: u32,
+    /// How often so far.
+    pub times: u64,
+    /// What was done last.
+    pub why: String,
+    /// The penalty as it stands, milliseconds; a small one does not bite.
+    pub penalty_ms: u64,
+    /// How long requests of that user are refused yet, milliseconds.
+    pub left_ms: u64,
 }
 
 /// One worker.

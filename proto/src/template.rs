@@ -5,6 +5,7 @@ use crate::death::LastWords;
 use crate::error::PreloadError;
 use crate::ids::{PoolId, TemplateId, WorkerId};
 use crate::report::TaskInfo;
+use crate::sandbox::Forced;
 use crate::status::ExitRecord;
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +58,8 @@ pub struct TemplateBoot {
     pub canary_ms: u64,
     /// What its workers limit themselves by.
     pub birth: Birth,
+    /// What confines every worker of it, whatever its job says.
+    pub sandbox: Vec<Forced>,
 }
 
 /// Who a template is to become before anything of the user's is loaded.

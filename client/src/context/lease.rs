@@ -16,6 +16,10 @@ use std::time::{Duration, Instant};
 
 /// How long a start may wait for a worker unless told otherwise.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a daemon that refuses for the moment is asked again, if workers can be spawned instead.
+const BUSY_PATIENCE: Duration = Duration::from_secs(1);
+/// The longest pause that is made without the daemon's advice.
+const BUSY_PAUSE_MOST: Duration = Duration::from_secs(2);
 /// How long a daemon that was started automatically may take to listen.
 const AUTOSTART_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -49,7 +53,7 @@ impl Context {
         let timeout = timeout.unwrap_or(START_TIMEOUT).min(FOREVER);
         let deadline = Instant::now() + timeout;
         let wanted = self.wanted()?;
-        let error = match self.ask_daemons(&wanted, purpose, deadline) {
+        let error = match self.ask_patiently(&wanted, purpose, deadline) {
             Ok(lease) => return Ok(lease),
             Err(error) => error,
         };
@@ -58,7 +62,7 @@ impl Context {
             (DaemonError::Timeout(_) | DaemonError::Refused(Refusal::Deadline { .. }), _) => {
                 Err(StartError::Timeout(timeout))
             }
-            (error, Fallback::Spawn) if error.is_absence() => {
+            (error, Fallback::Spawn) if error.is_absence() || error.retry_after().is_some() => {
                 limits.without_daemon()?;
                 self.say_once(&error);
                 self.spawn_lease()
@@ -85,6 +89,36 @@ impl Context {
                 }
             }
         })
+    }
+
+    /// Asks again, later and later, as long as the daemon refuses for the moment only: until the
+    /// deadline, or for a moment where a worker can be spawned instead.
+    fn ask_patiently(
+        &self,
+        wanted: &Wanted,
+        purpose: Purpose<'_>,
+        deadline: Instant,
+    ) -> Result<Lease, DaemonError> {
+        let until = match self.fallback {
+            Fallback::Spawn => deadline.min(Instant::now() + BUSY_PATIENCE),
+            Fallback::Autostart | Fallback::Fail => deadline,
+        };
+        let mut least = Duration::ZERO;
+        loop {
+            let error = match self.ask_daemons(wanted, purpose, deadline) {
+                Ok(lease) => return Ok(lease),
+                Err(error) => error,
+            };
+            let Some(pause) = error.retry_after().map(|advice| advice.max(least)) else {
+                return Err(error);
+            };
+            if Instant::now() + pause >= until {
+                return Err(error);
+            }
+            tracing::debug!(target: TARGET, ?pause, "trying again: {error}");
+            std::thread::sleep(pause);
+            least = (pause * 2).min(BUSY_PAUSE_MOST);
+        }
     }
 
     /// Asks each daemon that there may be, in order.

@@ -11,6 +11,7 @@ use crate::count::available_cpus;
 use crate::parcel::Parcel;
 use crate::process::{Stream, check_name};
 use crate::reducer::pack_arguments;
+use crate::sandbox::Sandbox;
 use crate::task::Task;
 use std::fmt;
 use std::time::Duration;
@@ -78,6 +79,7 @@ impl PoolBuilder {
             grace: GRACE,
             stderr: WorkerStderr::Forward,
             allow_threads: false,
+            sandbox: None,
         };
         Self { settings, name: None, initializer: None }
     }
@@ -193,6 +195,11 @@ impl PoolBuilder {
     /// once, when the pool is made: workers are copies of that copy.
     pub fn allow_threads(self, allow: bool) -> Self {
         self.with(|settings| settings.allow_threads = allow)
+    }
+
+    /// What its workers may do; see [`ProcessBuilder::sandbox`](crate::ProcessBuilder::sandbox).
+    pub fn sandbox(self, sandbox: Sandbox) -> Self {
+        self.with(|settings| settings.sandbox = Some(sandbox))
     }
 
     /// Makes the pool.

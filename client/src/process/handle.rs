@@ -102,6 +102,9 @@ pub(crate) fn start(
             context.forkserver_lease(purpose, timeout, &limits)?
         }
     };
+    if method == StartMethod::ForkServer && matches!(lease.status, methods::Status::Pipe(_)) {
+        request.goes_elsewhere();
+    }
     register_exit_handler();
     let handle = give(lease, &request)?;
     // The worker has its descriptors now, or never will.

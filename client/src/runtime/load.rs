@@ -7,6 +7,7 @@ use crate::registry::Registry;
 use crate::sys::object::{Hook, Module};
 use mpserverd_proto::error::{Fault, PreloadError, Stage};
 use mpserverd_proto::job::Panic;
+use mpserverd_proto::sandbox::Forced;
 use mpserverd_proto::template::{ModulePath, ModuleReport};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -20,6 +21,8 @@ pub(crate) struct Loaded {
     modules: Vec<(String, Module)>,
     /// Why nothing here can run, if a spawned worker had to load something that failed.
     pub(crate) broken: Option<PreloadError>,
+    /// What confines every worker, by the daemon's configuration.
+    pub(crate) sandbox: Vec<Forced>,
 }
 
 /// Name of the program, for people.

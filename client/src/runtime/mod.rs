@@ -13,6 +13,7 @@
 //! | [`builtin`] | jobs that every worker can do |
 //! | [`worker`] | controller and task thread of a worker |
 //! | [`setup`] | becoming what the requester asked for |
+//! | [`confine`] | and what it may do |
 //! | [`panics`] | what a panic said, and where |
 //!
 //! # Invariants
@@ -29,6 +30,8 @@ mod birth;
 mod boot;
 #[cfg(target_os = "linux")]
 mod builtin;
+#[cfg(target_os = "linux")]
+pub(crate) mod confine;
 #[cfg(target_os = "linux")]
 pub(crate) mod cradle;
 #[cfg(target_os = "linux")]

@@ -133,8 +133,8 @@ pub(crate) fn attributes(setup: Setup, baseline: &Baseline) -> Result<(), JobErr
         }
     }
     if let Some(environment) = setup.environment {
-        // SAFETY: the only other thread is the controller, which sleeps in poll; no code of the
-        // user runs yet.
+        // SAFETY: the only other thread, if there is one, is the controller, which sleeps in poll;
+        // no code of the user runs yet.
         unsafe { environ::replace(environment) };
     }
     Ok(())

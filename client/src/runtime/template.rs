@@ -78,13 +78,14 @@ fn prepare(control: OwnedFd) -> io::Result<Template> {
             fault,
         })
     });
-    let (loaded, fork_took) = match loaded {
+    let (mut loaded, fork_took) = match loaded {
         Ok(loaded) => loaded,
         Err(error) => {
             tell(&control, &FromTemplate::Failed(error))?;
             return Err(io::ErrorKind::Other.into());
         }
     };
+    loaded.sandbox.clone_from(&boot.sandbox);
     settle(control, board, boot, loaded, fork_took)
 }
 

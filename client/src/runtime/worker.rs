@@ -1,19 +1,26 @@
 //! A worker: its first thread is the controller, a second one runs the task.
 //!
+//! How a job becomes a running task stands in `worker/task.rs`.
+//!
 //! The task thread is made after the fork, so hash keys and random state are fresh; it receives
 //! the job itself, so that a start costs one wake-up. The controller sleeps until the client is
 //! gone, or a deadline passes.
+//!
+//! A job whose worker is to be confined takes a detour: its thread hands it to the controller and
+//! ends, the controller confines itself while it is the only thread, and starts another one.
 
+mod task;
+
+use super::confine::Plan;
 use super::load::Loaded;
-use super::setup::{self, Baseline};
 use crate::parcel::Parcel;
 use crate::registry::Completion;
-use crate::sys::board::{Entry, Place};
+use crate::sys::board::Place;
 use crate::sys::scm::DescriptorsLost;
 use crate::sys::{attributes, fd, fork, packet};
 use mpserverd_proto::death::Foreseen;
 use mpserverd_proto::error::JobError;
-use mpserverd_proto::job::{self, Ended, Job, OnParentDeath, Outcome, Panic, WorkerBoot};
+use mpserverd_proto::job::{self, Ended, Job, Outcome, Panic, WorkerBoot};
 use mpserverd_proto::packet::Kind;
 use mpserverd_proto::template::OnPreloadError;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -23,8 +30,10 @@ use nix::unistd::Pid;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{OnceLock, RwLock};
+use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
+use task::{Detour, Work, begin, confine, run};
 
 /// Stack of the task thread: what the first thread of a process has by default.
 const STACK_BYTES: usize = 8 << 20;
@@ -60,6 +69,8 @@ struct Shared {
     limit: OnceLock<Limit>,
     /// Its place on its template's board.
     place: Option<Place>,
+    /// What the task thread leaves to the controller.
+    detour: Mutex<Option<Detour>>,
 }
 
 impl Shared {
@@ -165,23 +176,25 @@ pub(crate) fn serve(
         state: AtomicU8::new(IDLE),
         kill_on_parent_death: AtomicBool::new(false),
         limit: OnceLock::new(),
+        detour: Mutex::new(None),
         place,
     }));
     if let Ok(mut place) = SHARED.write() {
         *place = Some(shared);
     }
-    let started = std::thread::Builder::new()
-        .name("main".to_owned())
-        .stack_size(STACK_BYTES)
-        .spawn(move || task_thread(shared, loaded, closure));
-    if started.is_err() {
-        fork::exit_now(code::SYSTEM);
+    match start_thread(move || task_thread(shared, loaded, closure)) {
+        Ok(thread) => control(shared, loaded, thread),
+        Err(_) => fork::exit_now(code::SYSTEM),
     }
-    control(shared)
+}
+
+fn start_thread(task: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("main".to_owned()).stack_size(STACK_BYTES).spawn(task)
 }
 
 /// The controller: ends the process when its client dies or its deadline passes.
-fn control(shared: &Shared) -> ! {
+fn control(shared: &'static Shared, loaded: &'static Loaded, thread: JoinHandle<()>) -> ! {
+    let mut thread = Some(thread);
     let mut watch_client = true;
     let mut killed_at = None;
     loop {
@@ -214,6 +227,11 @@ fn control(shared: &Shared) -> ! {
         }
         let client_gone = sources.get(1).and_then(PollFd::any).unwrap_or(false);
         let _ = shared.wake.read();
+        if let Some(detour) = shared.detour.lock().unwrap_or_else(PoisonError::into_inner).take()
+            && let Some(thread) = thread.take()
+        {
+            confine(shared, loaded, detour, thread);
+        }
         if client_gone {
             match shared.state.load(Ordering::Acquire) {
                 // The task thread sees the end of the socket too, after what was sent before it.
@@ -285,15 +303,30 @@ pub(crate) fn report_panic(panic: &Panic) {
     }
 }
 
-/// The task thread: gets ready, waits for the job, runs it, ends the process.
+/// The task thread: gets ready, waits for the job, runs it, ends the process. If the worker must be
+/// confined first it leaves that, and the rest, to the controller.
 fn task_thread(shared: &'static Shared, loaded: &'static Loaded, closure: Option<Closure>) {
     let ready = match super::panics::catch(|| loaded.after_fork()) {
         Ok(ready) => ready,
         Err(panic) => Err(panic.message),
     };
-    let completion = match receive(shared) {
-        Ok(received) => run(shared, loaded, closure, received, ready),
-        Err(error) => Completion::rejected(unreceived(&error)),
+    let (mut job, args, fds) = match receive(shared) {
+        Ok(received) => received,
+        Err(error) => finish(shared, loaded, Completion::rejected(unreceived(&error))),
+    };
+    let asked = std::mem::take(&mut job.sandbox);
+    let mut work = Work { closure, ready, job, args };
+    let completion = match Plan::make(asked, &loaded.sandbox) {
+        Ok(plan) if plan.is_empty() => begin(shared, &mut work.job, fds)
+            .map(|passed| run(loaded, work, passed))
+            .unwrap_or_else(Completion::rejected),
+        Ok(plan) => {
+            let detour = Detour { work, fds, plan };
+            *shared.detour.lock().unwrap_or_else(PoisonError::into_inner) = Some(detour);
+            let _ = shared.wake.write(1);
+            return;
+        }
+        Err(error) => Completion::rejected(error),
     };
     finish(shared, loaded, completion.limited())
 }
@@ -330,60 +363,6 @@ fn receive(shared: &Shared) -> io::Result<(Job, Vec<u8>, Vec<OwnedFd>)> {
     Ok((job, args, fds))
 }
 
-fn run(
-    shared: &Shared,
-    loaded: &'static Loaded,
-    closure: Option<Closure>,
-    (job, args, fds): (Job, Vec<u8>, Vec<OwnedFd>),
-    ready: Result<(), String>,
-) -> Completion {
-    if let Some(place) = &shared.place {
-        let (task, name) = (job.task.as_str(), job.identity.name.as_str());
-        place.write(&Entry { task, name, trace: Some(job.trace), began_ms: epoch_ms() });
-    }
-    let kill = job.on_parent_death == OnParentDeath::Kill;
-    shared.kill_on_parent_death.store(kill, Ordering::Release);
-    shared.state.store(RUNNING, Ordering::Release);
-    let (deadline_ms, grace) = (job.setup.deadline_ms, Duration::from_millis(job.setup.grace_ms));
-    let baseline = Baseline::get();
-    let passed = match setup::descriptors(job.slots, fds, baseline)
-        .and_then(|passed| setup::attributes(job.setup, baseline).map(|()| passed))
-    {
-        Ok(passed) => passed,
-        Err(error) => return Completion::rejected(error),
-    };
-    attributes::set_thread_name(&job.identity.name);
-    if let Some(limit_ms) = deadline_ms {
-        let at = Instant::now() + Duration::from_millis(limit_ms);
-        let _ = shared.limit.set(Limit { at, limit_ms, grace });
-        let _ = shared.wake.write(1);
-    }
-    let user = passed.user.iter().map(AsRawFd::as_raw_fd).collect::<Vec<_>>();
-    crate::current::become_worker(
-        job.identity,
-        job.trace,
-        passed.parent,
-        passed.user,
-        loaded.paths(),
-    );
-    crate::logging::travel::join(job.log, passed.log);
-    if let Err(message) = ready {
-        return Completion::rejected(JobError::AfterFork(message));
-    }
-    if let Some(error) = &loaded.broken {
-        return Completion::rejected(JobError::Preload(error.clone()));
-    }
-    let args = Parcel { bytes: args, fds: passed.handles };
-    match (closure, super::builtin::find(&job.task)) {
-        (Some(closure), _) => closure(),
-        (None, Some(builtin)) => builtin(loaded, args),
-        (None, None) => match loaded.registry.find(&job.task, job.schema) {
-            Ok(task) => task.call(job.codec, args, &user),
-            Err(error) => Completion::rejected(error),
-        },
-    }
-}
-
 /// Sends what came out, then tears down: exit handlers, own children, output buffers.
 fn finish(shared: &Shared, loaded: &Loaded, completion: Completion) -> ! {
     let Completion { outcome, payload } = completion;
@@ -392,7 +371,12 @@ fn finish(shared: &Shared, loaded: &Loaded, completion: Completion) -> ! {
         Outcome::Failed { .. } | Outcome::Panicked(_) | Outcome::DeadlineExceeded { .. } => {
             code::FAILED
         }
-        Outcome::Rejected(JobError::Setup { .. } | JobError::Descriptors(_)) => code::SYSTEM,
+        Outcome::Rejected(
+            JobError::Setup { .. }
+            | JobError::Descriptors(_)
+            | JobError::Sandbox { .. }
+            | JobError::SandboxUnsupported { .. },
+        ) => code::SYSTEM,
         Outcome::Rejected(_) => code::REFUSED,
     };
     // Output first: whoever gets the result may look at what was printed.

@@ -5,6 +5,7 @@ use crate::error::StartError;
 use crate::handles::SharedFd;
 use crate::parcel::Parcel;
 use crate::process::{Options, Stream};
+use crate::sandbox;
 use crate::sys::{attributes, environ, fd, packet, wait};
 use mpserverd_proto::death::short_task;
 use mpserverd_proto::job::{self, Codec, Identity, Job, OnParentDeath, Rlimit, Setup, Slots};
@@ -32,6 +33,8 @@ pub(crate) struct Work {
 #[derive(Debug)]
 pub(crate) struct Request {
     head: Vec<u8>,
+    /// The same for a worker that does not descend from this process, if that makes a difference.
+    head_elsewhere: Option<Vec<u8>>,
     args: Vec<u8>,
     fds: Vec<OwnedFd>,
     /// Those of the arguments, which follow.
@@ -48,7 +51,7 @@ impl Request {
     /// Gathers everything.
     pub(crate) fn prepare(
         work: Work,
-        options: Options,
+        mut options: Options,
         method: &str,
         socket: Option<&Path>,
     ) -> Result<Self, StartError> {
@@ -82,14 +85,43 @@ impl Request {
         let trace = crate::trace::choose(named, me.trace, environment, cleared);
         let Work { task, schema, codec, args: Parcel { bytes: args, fds: handles } } = work;
         let (log, log_fd) = crate::logging::travel::outgoing();
+        let chosen = options.sandbox.take();
+        let sandbox = sandbox::asked(chosen.clone(), true)?;
         let (slots, fds) = descriptors(options, log_fd, handles.len())?;
         let short = short_task(&task).to_owned();
-        let job = Job { task, schema, codec, identity, setup, on_parent_death, log, trace, slots };
-        let head = job::head(&job).map_err(|e| StartError::Invalid(e.to_string()))?;
+        let mut job = Job {
+            task,
+            schema,
+            codec,
+            identity,
+            setup,
+            sandbox,
+            on_parent_death,
+            log,
+            trace,
+            slots,
+        };
+        let encode = |job: &Job| job::head(job).map_err(|e| StartError::Invalid(e.to_string()));
+        let head = encode(&job)?;
+        let head_elsewhere = if job.sandbox.inherited.is_empty() {
+            None
+        } else {
+            job.sandbox = sandbox::asked(chosen, false)?;
+            Some(encode(&job)?)
+        };
         if head.len() as u64 + args.len() as u64 > PAYLOAD_BYTES_MAX {
             return Err(StartError::TooLarge { limit: PAYLOAD_BYTES_MAX });
         }
-        Ok(Self { head, args, fds, handles, name, daemon, authkey, task: short, trace })
+        let task = short;
+        Ok(Self { head, head_elsewhere, args, fds, handles, name, daemon, authkey, task, trace })
+    }
+
+    /// The worker does not descend from this process: what confines this one does not confine it
+    /// yet.
+    pub(crate) fn goes_elsewhere(&mut self) {
+        if let Some(head) = self.head_elsewhere.take() {
+            self.head = head;
+        }
     }
 
     /// Sends it to a worker.

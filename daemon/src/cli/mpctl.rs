@@ -1,6 +1,6 @@
 //! The command line of `mpctl`. Definitions only: what the commands do stands elsewhere.
 
-use super::parsers::{SignalNumber, choice, interval, subject, worker};
+use super::parsers::{SignalNumber, choice, interval, sandbox_word, subject, worker};
 use crate::config::values::duration;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueHint};
@@ -371,6 +371,13 @@ pub struct Run {
     /// Name of the process, as `mpctl ps` shows it
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
+
+    /// Confine the worker; may be given more than once.
+    ///
+    /// no-exec, no-network, no-sockets, no-ptrace, no-mount, no-kernel, deny=CALL, read-only=PATH,
+    /// read-write=PATH, execute=PATH, no-files, private-network, private-tmp
+    #[arg(long, value_name = "WORD", value_parser = sandbox_word)]
+    pub sandbox: Vec<String>,
 }
 
 /// `mpctl map`.
@@ -410,6 +417,13 @@ pub struct Map {
     /// Show no progress on the terminal
     #[arg(long)]
     pub no_progress: bool,
+
+    /// Confine the workers; may be given more than once.
+    ///
+    /// no-exec, no-network, no-sockets, no-ptrace, no-mount, no-kernel, deny=CALL, read-only=PATH,
+    /// read-write=PATH, execute=PATH, no-files, private-network, private-tmp
+    #[arg(long, value_name = "WORD", value_parser = sandbox_word)]
+    pub sandbox: Vec<String>,
 }
 
 /// `mpctl kill`.

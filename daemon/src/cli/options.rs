@@ -1,4 +1,5 @@
-//! Options of the daemon. Each is also a key of the configuration file, with `_` for `-`.
+//! Options of the daemon. Each is also a key of the configuration file, with `_` for `-`; tables are
+//! for the file alone.
 
 use super::parsers::{LevelParser, choice};
 use crate::access::names::{self, Named};

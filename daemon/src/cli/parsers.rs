@@ -92,6 +92,11 @@ pub(super) fn worker(text: &str) -> Result<mpserverd_proto::client::WorkerRef, S
     parsed.ok_or_else(|| format!("`{text}` is neither a worker like w17 nor a pid like 4711"))
 }
 
+/// One word about the confinement of a worker.
+pub(super) fn sandbox_word(text: &str) -> Result<String, String> {
+    mpserverd_proto::sandbox::Sandbox::default().add(text).map(|()| text.to_owned())
+}
+
 /// What can be explained: a worker (`w17`), a template (`t3`), or anybody by pid.
 pub(super) fn subject(text: &str) -> Result<mpserverd_proto::explain::Subject, String> {
     use mpserverd_proto::{client::WorkerRef, explain::Subject, ids::TemplateId};

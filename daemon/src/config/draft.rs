@@ -3,8 +3,10 @@
 //! The file, `--check` and the list of known keys all walk [`Draft::visit`], so that none of them
 //! can forget an option.
 
+use super::admission::AdmissionTable;
 use super::finding::{Finding, Origin};
 use super::limits::LimitsTable;
+use super::sandbox::SandboxTable;
 use super::toml_value::TomlValue;
 use super::values::{LogFormat, LogLevel, Spares};
 use crate::access::Access;
@@ -184,6 +186,12 @@ draft! {
     "Limits of workers" {
         /// Limits of each worker, user, module, and all together.
         limits: LimitsTable = LimitsTable::default(),
+    }
+    "Confinement and admission" {
+        /// What confines workers.
+        sandbox: SandboxTable = SandboxTable::default(),
+        /// Who is refused early, and who is penalised.
+        admission: AdmissionTable = AdmissionTable::default(),
     }
 }
 

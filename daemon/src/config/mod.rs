@@ -8,6 +8,7 @@
 //! | `access` | how the table `[access]` stands in it |
 //! | `file` | reading the file, with every finding and its place |
 //! | [`limits`] | the table `[limits]` and those below it |
+//! | [`sandbox`], [`admission`], `table` | the tables `[sandbox]` and `[admission]` |
 //! | `checks` | what only a check or a reload looks at: modules, and what a reload cannot change |
 //! | `validate` | ranges, and the rules between options |
 //! | [`environment`] | environment variables, directory, default socket |
@@ -19,6 +20,7 @@
 //! Nothing here opens a socket, starts a process, logs, or keeps state between two loads.
 
 mod access;
+pub mod admission;
 mod checks;
 pub mod draft;
 pub mod elf;
@@ -27,7 +29,9 @@ mod file;
 pub mod finding;
 pub mod limits;
 pub mod modules;
+pub mod sandbox;
 mod show;
+mod table;
 #[cfg(test)]
 mod tests;
 pub mod toml_value;
@@ -116,6 +120,8 @@ pub struct Config {
     pub pid_file: Option<PathBuf>,
     /// Whether to detach from the terminal.
     pub daemonize: bool,
+    /// What confines workers, whatever their clients ask for.
+    pub sandbox: sandbox::SandboxTable,
     draft: Draft,
     source: Source,
 }
@@ -201,6 +207,7 @@ impl Config {
             decay_after: of.decay_after.value,
             kill_after: of.kill_after.value,
             limits: of.limits.value.to_core(source.file.as_deref()),
+            admission: of.admission.value.rules(),
             deaths_kept: usize::try_from(of.deaths_kept.value).unwrap_or(usize::MAX),
             slow_log: of.slow_log.value,
             poison: of.poison.value,
@@ -232,6 +239,7 @@ impl Config {
             audit_log: of.audit_log.value,
             pid_file: of.pid_file.value,
             daemonize: of.daemonize.value,
+            sandbox: of.sandbox.value,
             draft,
             source,
         }

@@ -109,7 +109,10 @@ fn a_reload_keeps_the_command_line_and_sees_the_file() {
 
 #[test]
 fn what_check_prints_is_the_same_configuration() {
-    let text = "preload = ['a', '/b \"c\".so']\nlog_level = 'warn,mpserverd=debug'\nspares = '3'\n";
+    let text = "preload = ['a', '/b \"c\".so']\nlog_level = 'warn,mpserverd=debug'\nspares = '3'\n\
+                [sandbox]\nread_only = ['/usr']\ndeny = ['no-exec', 'swapon']\n\
+                [sandbox.module.'a b']\nno_files = true\n[sandbox.uid.7]\nprivate_tmp = true\n\
+                [admission]\nearly_refusal = 'off'\nexempt = ['7']\n";
     let options = Options { max_workers: Some(77), ..Options::default() };
     let config = load_with(text, options, place()).expect("valid");
     let shown = config.show();
@@ -186,6 +189,25 @@ const BROKEN: &[(&str, &str, &str)] = &[
     ("hugepages = 'yes'", ":1:13: `hugepages`", "true or false"),
     ("pid_file = '/a'\nlog_file = '/a'", ":2:12: `log_file`", "same path as `pid_file`"),
     ("pid_file = '/tmp'", ":1:12: `pid_file`", "is a directory"),
+    ("sandbox = 5", ":1:11: `sandbox`", "takes a table"),
+    ("[sandbox]\nreadonly = []", ":2:1: `sandbox`", "has no key `readonly`; there are read_only"),
+    ("[sandbox]\nread_only = ['x']", ":2:14: `sandbox`", "`read_only` `x` is not an absolute path"),
+    ("[sandbox]\nexecute = '/bin'", ":2:11: `sandbox`", "`execute` takes a list"),
+    ("[sandbox]\ndeny = ['no-fun']", ":2:8: `sandbox`", "no-exec, no-network"),
+    ("[sandbox]\ndeny = ['write']", ":2:8: `sandbox`", "can do without `write`"),
+    ("[sandbox]\nprivate_tmp = 'yes'", ":2:15: `sandbox`", "true or false"),
+    ("[sandbox.uid.joe]\ndeny = []", ":1:14: `sandbox`", "`joe` is not a uid"),
+    ("[sandbox.module]\nm = 3", ":2:5: `sandbox`", "takes a table"),
+    ("[sandbox.module.m]\nfiles = 3", ":2:1: `sandbox`", "has no key `files`"),
+    ("[admission]\npenalties = '1s'", ":2:1: `admission`", "has no key `penalties`"),
+    ("[admission]\nearly_refusal = '10:30'", ":2:17: `admission`", "BEGIN:PERCENT:FULL"),
+    ("[admission]\nearly_refusal = '9:30:3'", ":2:17: `admission`", "not above FULL"),
+    ("[admission]\nearly_refusal = '1:101:3'", ":2:17: `admission`", "100 at most"),
+    ("[admission]\npenalty = '1h'", ":1:1: `admission`", "not be above `penalty_max`"),
+    ("[admission]\npenalty_min = 4", ":2:15: `admission`", "500ms"),
+    ("[admission]\ngood_conduct = '0s'", ":1:1: `admission`", "forgive everything"),
+    ("[admission]\npenalised_max = 0", ":1:1: `admission`", "not within 1 and 65536"),
+    ("[admission]\nexempt = ['joe']", ":2:10: `admission`", "neither \"root\""),
     ("audit_log = 'audit'", ":1:13: `audit_log`", "not an absolute path"),
     ("log_file = '/a'\naudit_log = '/a'", ":2:13: `audit_log`", "same path as `log_file`"),
     ("access = 1", ":1:10: `access`", "takes a table"),

@@ -73,6 +73,7 @@ impl Core {
     /// What is wrong, for whoever debugs it.
     pub fn audit(&self) -> Result<(), String> {
         self.audit_workers()?;
+        self.audit_users()?;
         let tally = Tally::of(self);
         for (&id, template) in &self.templates {
             self.audit_template(id, template, &tally)?;

@@ -196,7 +196,11 @@ impl Core {
         }
         pool.excluded.clear();
         pool.verdict = true;
-        let fatal = pool.preloaded && pool.spec.on_error == OnPreloadError::Fail;
+        let preloaded = pool.preloaded;
+        let fatal = preloaded && pool.spec.on_error == OnPreloadError::Fail;
+        if !preloaded {
+            self.blame_openers(pool_id, &format!("a template of its requests failed: {error}"));
+        }
         self.set_back(pool_id, id, error.clone(), Duration::ZERO);
         if fatal {
             self.start_failed(error);
@@ -216,6 +220,10 @@ impl Core {
         let Some(pool) = self.pools.get_mut(&pool_id) else { return };
         tracing::warn!(template = %id, name = %pool.spec.name, %error, "template died");
         if lived < reset {
+            if !pool.preloaded {
+                let why = format!("a template of its requests died young: {error}");
+                self.blame_openers(pool_id, &why);
+            }
             return self.set_back(pool_id, id, error, PATIENCE);
         }
         pool.backoff.reset();

@@ -149,6 +149,7 @@ pub type Origin = Option<(SessionId, RequestId)>;
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "the largest, a configuration, comes once a reload")]
 pub enum Event {
     /// A client passed the handshake.
     SessionOpened {
@@ -316,6 +317,13 @@ pub enum Event {
         worker: WorkerId,
         /// Who.
         cause: Cause,
+    },
+    /// A client of this user did something wrong that no peer of good will does.
+    Misbehaved {
+        /// Whose client.
+        uid: u32,
+        /// What it did.
+        why: String,
     },
     /// A worker that was to be looked at ([`Action::LookAtSlow`]) is not slow yet.
     NotSlow {

@@ -112,7 +112,8 @@ impl Core {
         let has = |owner| owner == Owner::Client { pid: Some(pid) };
         let workers = self.workers.values().filter(|worker| has(worker.owner)).count() as u64;
         let waiting = session.waiting.len() as u64;
-        let sentences = story::client(pid, session.peer.uid, workers, waiting, &requests);
+        let mut sentences = story::client(pid, session.peer.uid, workers, waiting, &requests);
+        sentences.extend(self.hindrances(session.peer.uid));
         let facts = Facts::Client { pid, uid: session.peer.uid, workers, waiting, requests };
         Finding { sentences, facts }
     }

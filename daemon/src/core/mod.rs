@@ -7,6 +7,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `event.rs`, `settings.rs` | what goes in and out |
+//! | `admission.rs` | who is refused early, and who is penalised |
 //! | `timers.rs` | deadlines, each armed at most once |
 //! | `queue.rs` | requests that wait, fair between sessions |
 //! | `spares.rs` | how many spares a pool wants, and when to fork them |
@@ -36,6 +37,7 @@
 
 #![forbid(unsafe_code)]
 
+mod admission;
 mod attach;
 mod audit;
 mod backoff;
@@ -68,6 +70,7 @@ mod timers;
 mod watch;
 mod workers;
 
+pub use admission::{Admission, EarlyRefusal};
 pub use event::{Action, Ask, Event, Origin, Peer, PoolKey, PoolSpec, SessionId, Time};
 pub use limits::{Held, Limits, Rule, Section};
 pub use pool::POOLS_MAX;
@@ -146,6 +149,7 @@ pub struct Core {
     measures: measures::Measures,
     stop: Option<Stop>,
     totals: Totals,
+    users: admission::Users,
     deaths: deaths::Deaths,
     poison: poison::Poison,
     /// The time of day when the last end was told, milliseconds since the epoch.
@@ -187,6 +191,7 @@ impl Core {
             measures: measures::Measures::default(),
             stop: None,
             totals: Totals::default(),
+            users: admission::Users::default(),
             deaths: deaths::Deaths::default(),
             poison: poison::Poison::default(),
             wall_ms: 0,
@@ -298,6 +303,7 @@ impl Core {
             Event::Measured { worker, sample } => self.measured(worker, sample),
             Event::NotHeld { worker } => self.not_held(worker),
             Event::Blamed { worker, cause } => self.blamed(worker, cause),
+            Event::Misbehaved { uid, why } => self.misbehaved(uid, &why),
             Event::NotSlow { worker, again } => self.not_slow(worker, again),
             Event::ProbeDue => self.probe_due(),
             Event::Tick => self.tick(),

@@ -125,6 +125,7 @@ impl Core {
             ends: self.totals.ends,
             refused: self.totals.refused,
             templates: rows.chain(failed.map(|(pool, why)| self.failed_row(pool, why))).collect(),
+            penalties: self.penalties(sight),
         }
     }
 

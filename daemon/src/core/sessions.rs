@@ -72,6 +72,14 @@ impl Core {
             let text = format!("request number {id} still waits for its answer");
             return self.refuse(session, id, Refusal::BadRequest(text));
         }
+        if matches!(ask, Ask::Open(_) | Ask::Lease { .. } | Ask::PoolModules { .. })
+            && let Err(refusal) = self.admit(session)
+        {
+            if let Ask::Open(spec) = ask {
+                self.forget_key(spec.key);
+            }
+            return self.refuse(session, id, refusal);
+        }
         match ask {
             Ask::Open(spec) => self.open(session, id, spec),
             Ask::Lease { pool, wait, task, trace } => {
@@ -172,11 +180,15 @@ impl Core {
     ) {
         let Some(asker) = self.sessions.get_mut(&session) else { return };
         self.totals.waiting += 1;
-        self.totals.queued += usize::from(matches!(waiting, Waiting::Lease { .. }));
+        let is_lease = matches!(waiting, Waiting::Lease { .. });
+        self.totals.queued += usize::from(is_lease);
         if let Waiting::Lease { wish, .. } = &waiting {
             self.quota.count_queued(&wish.scopes);
         }
         asker.waiting.insert(id, waiting);
+        if is_lease {
+            self.count_waiting(session, true);
+        }
         if let Some(wait) = wait {
             self.timers.set(Timer::Request(session, id), self.now, wait);
         }
@@ -187,9 +199,10 @@ impl Core {
         let waiting = self.sessions.get_mut(&session)?.waiting.remove(&id)?;
         self.timers.cancel(Timer::Request(session, id));
         self.totals.waiting -= 1;
-        self.totals.queued -= usize::from(matches!(waiting, Waiting::Lease { .. }));
         if let Waiting::Lease { wish, .. } = &waiting {
+            self.totals.queued -= 1;
             self.quota.count_unqueued(&wish.scopes, self.now);
+            self.count_waiting(session, false);
         }
         Some(waiting)
     }

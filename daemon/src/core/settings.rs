@@ -34,6 +34,8 @@ pub struct Settings {
     pub kill_after: Duration,
     /// Limits of workers, and for workers together.
     pub limits: Limits,
+    /// Who is refused early, and who is penalised.
+    pub admission: super::Admission,
     /// Users who see and control everything, beside root.
     pub operators: Vec<u32>,
     /// Certificates of deaths that are kept.
@@ -79,6 +81,7 @@ impl Default for Settings {
             decay_after: Duration::from_secs(5),
             kill_after: Duration::from_secs(2),
             limits: Limits::default(),
+            admission: super::Admission::default(),
             operators: Vec::new(),
             deaths_kept: 1000,
             slow_log: None,

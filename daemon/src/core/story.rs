@@ -171,6 +171,22 @@ pub(super) fn client(
     told
 }
 
+/// Why a user gets no worker now, whoever else does.
+pub(super) fn penalised(left: Duration, why: &str) -> String {
+    let left = span(super::report::millis(left).max(1));
+    format!("Requests of its user are refused for another {left} (`[admission]`): {why}.")
+}
+
+/// Why more requests of a user may be refused.
+pub(super) fn refused_early(waiting: u64, per_mille: u64) -> String {
+    let percent = per_mille.div_ceil(10);
+    let requests = count(waiting, "request");
+    format!(
+        "With {requests} of its user waiting, {percent}% of further ones that would have to wait \
+         for a worker are refused at once (`early_refusal`)."
+    )
+}
+
 fn request(row: &WaitingRow) -> String {
     let name = row.template_name.as_deref().unwrap_or("?");
     let what = match row.kind {

@@ -38,6 +38,7 @@ pub(super) fn main(socket: Option<&Path>, screen: &Screen, options: &Run) -> Res
         timeout: options.timeout,
         retries: 0,
         start_timeout: Some(options.timeout.unwrap_or(START).min(START)),
+        sandbox: sandbox(&options.sandbox)?,
         patience: Duration::ZERO,
     };
     let arguments = options.args.iter().map(|word| arguments::value(word)).collect();
@@ -50,6 +51,15 @@ pub(super) fn main(socket: Option<&Path>, screen: &Screen, options: &Run) -> Res
         (None, End::Broken(error)) => Err(error),
         (None, End::Done | End::Unread) => Err(CtlError::system("the task gave no result")),
     }
+}
+
+/// What the words of the command line come to.
+pub(in crate::ctl) fn sandbox(words: &[String]) -> Result<Option<mp::Sandbox>, CtlError> {
+    if words.is_empty() {
+        return Ok(None);
+    }
+    let sandbox = words.iter().try_fold(mp::Sandbox::new(), |sandbox, word| sandbox.word(word));
+    sandbox.map(Some).map_err(|error| CtlError::usage(error.to_string()))
 }
 
 fn short(task: &str) -> String {

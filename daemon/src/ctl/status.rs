@@ -5,7 +5,7 @@ use super::screen::Screen;
 use super::table::{Column, Mood, Value, numbers, optional, plain, render, words};
 use super::{connect, units};
 use mpserverd_proto::client::{Reply, Request};
-use mpserverd_proto::report::{StatusReport, TemplateRow, TemplateState};
+use mpserverd_proto::report::{PenaltyRow, StatusReport, TemplateRow, TemplateState};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -41,6 +41,10 @@ fn text(report: &StatusReport, screen: &Screen) -> String {
         text += &screen.cut(&line);
         text.push('\n');
     }
+    for line in report.penalties.iter().map(penalty) {
+        text += &screen.cut(&line);
+        text.push('\n');
+    }
     if report.templates.is_empty() {
         return text;
     }
@@ -72,6 +76,16 @@ fn headline(report: &StatusReport) -> [String; 3] {
             report.refused
         ),
     ]
+}
+
+/// A user whose clients misbehaved: refused now, or only noted.
+fn penalty(row: &PenaltyRow) -> String {
+    let PenaltyRow { uid, times, why, penalty_ms, left_ms } = row;
+    let state = match left_ms {
+        0 => format!("noted ({})", units::age(*penalty_ms)),
+        _ => format!("refused for {} more", units::age(*left_ms)),
+    };
+    format!("uid {uid}: {state}, {} of misbehaviour, the last: {why}", units::count(*times, "time"))
 }
 
 /// What a template does, and whether that is good.
@@ -151,6 +165,22 @@ mod tests {
                 template("default", TemplateState::Ready, None),
                 template(&"very-long-name-".repeat(9), TemplateState::Failed, Some("no such file")),
             ],
+            penalties: vec![
+                PenaltyRow {
+                    uid: 1001,
+                    times: 4,
+                    why: "malformed request".to_owned(),
+                    penalty_ms: 8000,
+                    left_ms: 5000,
+                },
+                PenaltyRow {
+                    uid: 1002,
+                    times: 1,
+                    why: "half a frame".to_owned(),
+                    penalty_ms: 1000,
+                    left_ms: 0,
+                },
+            ],
         }
     }
 
@@ -162,6 +192,8 @@ mod tests {
             "mpserverd 0.1.0, pid 4711, up 1h00m, generation 2\n",
             "mpserverd.sock, 1 client\n",
             "1 of 4096 workers run, 0 queued; 90 starts so far, 66% spare hits, 0 refused\n",
+            "uid 1001: refused for 5s more, 4 times of misbehaviour, the last: malformed request\n",
+            "uid 1002: noted (1s), 1 time of misbehaviour, the last: half a frame\n",
             "2/4",
             "66%",
             "4.5M",

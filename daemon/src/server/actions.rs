@@ -1,5 +1,6 @@
 //! Doing what the core wants done.
 
+use super::access::own_uid;
 use super::exec::{self, Started};
 use super::recipes::{self, Recipe};
 use super::templates::TemplateProcess;
@@ -147,6 +148,7 @@ impl Server<'_> {
     ) -> TemplateBoot {
         let config = self.config_of(generation);
         TemplateBoot {
+            sandbox: config.sandbox.forced(recipe.runs_as(own_uid()), &recipe.names()),
             template,
             pool,
             key: key.0.clone(),

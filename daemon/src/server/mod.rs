@@ -245,6 +245,7 @@ impl<'a> Server<'a> {
         let socket = config.socket.to_string_lossy().into_owned();
         let core = Core::new(Time::default(), env!("CARGO_PKG_VERSION"), pid, &socket, 1)
             .with_first_worker(first_worker())
+            .with_seed(seed())
             .with_uid(nix::unistd::geteuid().as_raw())
             .with_held(limiter.held());
         let audit = config.audit_log.as_deref().map(audit::AuditLog::open).transpose();
@@ -416,6 +417,12 @@ fn first_worker() -> u64 {
     let since = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
     // More than the earlier daemon can have given: it never made a thousand workers a millisecond.
     (since.as_millis() as u64) << 10
+}
+
+/// What the core leaves to chance begins here: nobody outside knows.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
 }
 
 /// A worker's place in the tables, for messages.

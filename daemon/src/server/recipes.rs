@@ -66,6 +66,19 @@ impl Asker<'_> {
     }
 }
 
+impl Recipe {
+    /// Names by which the configuration may mean it: those of its modules, or of the program.
+    pub(super) fn names(&self) -> Vec<String> {
+        let program = self.executable.is_some().then(|| self.name.clone());
+        self.modules.iter().cloned().chain(program).collect()
+    }
+
+    /// The user that its processes are of, in a daemon of this user.
+    pub(super) fn runs_as(&self, own: u32) -> u32 {
+        self.account.as_ref().map_or(own, |account| account.uid)
+    }
+}
+
 /// All recipes, by key.
 #[derive(Debug, Default)]
 pub(super) struct Recipes {
@@ -299,8 +312,7 @@ impl Recipes {
             let (name, modules) = (known.name.clone(), known.modules.clone());
             return PoolSpec { key, name, modules, on_error, uid: owner.client };
         }
-        let is_program = key.0.split(|byte| *byte == b' ').nth(1) == Some(b"program");
-        let executable = is_program.then(|| {
+        let executable = is_program(&key).then(|| {
             let opened = open_program(Path::new(&format!("/proc/{pid}/exe")));
             opened.map(|(file, _)| Arc::new(file.into())).map_err(|error| {
                 find_error(&name, Fault::System { call: "open".into(), message: error.to_string() })
@@ -308,6 +320,11 @@ impl Recipes {
         });
         self.add(key, name, executable, modules, None, (on_error, owner))
     }
+}
+
+/// Whether a pool is one of a program, not of modules.
+pub(super) fn is_program(key: &PoolKey) -> bool {
+    key.0.split(|byte| *byte == b' ').nth(1) == Some(b"program")
 }
 
 /// Names of modules, as a pool's name.

@@ -5,7 +5,7 @@ use super::access::{guard, identify, own_uid};
 use super::logs::Wanted;
 use super::owners::Owner;
 use super::poller::{Readiness, Source};
-use super::recipes::Asker;
+use super::recipes::{Asker, is_program};
 use super::session::{Fault, Session};
 use super::templates::TemplateProcess;
 use crate::config::Config;
@@ -129,18 +129,22 @@ impl Server<'_> {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return,
                 Err(fault) => {
-                    let why = Refusal::BadRequest(fault.to_string());
-                    self.core.note_refusal(&why);
-                    let _ = session.refuse(why);
+                    let (uid, why) = (session.peer.uid, fault.to_string());
+                    self.events.push_back(Event::Misbehaved { uid, why: why.clone() });
+                    let refusal = Refusal::BadRequest(why);
+                    self.core.note_refusal(&refusal);
+                    let _ = session.refuse(refusal);
                     return;
                 }
             };
             match codec::decode::<Call>(&frame.payload) {
                 Ok(call) => self.request(id, call, fds),
                 Err(error) => {
-                    let why = Refusal::BadRequest(format!("malformed request: {error}"));
-                    self.core.note_refusal(&why);
-                    let _ = session.refuse(why);
+                    let (uid, why) = (session.peer.uid, format!("malformed request: {error}"));
+                    self.events.push_back(Event::Misbehaved { uid, why: why.clone() });
+                    let refusal = Refusal::BadRequest(why);
+                    self.core.note_refusal(&refusal);
+                    let _ = session.refuse(refusal);
                     return;
                 }
             }
@@ -170,6 +174,10 @@ impl Server<'_> {
             }
         }
         self.followers.forget(id);
+        if fault.is_misdeed() {
+            let (uid, why) = (session.peer.uid, fault.to_string());
+            self.events.push_back(Event::Misbehaved { uid, why });
+        }
         self.events.push_back(Event::SessionClosed { session: id });
         self.resume_listener();
     }
@@ -384,7 +392,15 @@ impl Server<'_> {
             Ok(pidfd) => pidfd,
             Err(error) => return self.answer(session, id, refuse(&error.to_string())),
         };
-        let key = PoolKey(attach.boot.key);
+        let mut key = PoolKey(attach.boot.key);
+        let mut names = attach.boot.modules.iter().map(|m| m.name.clone()).collect::<Vec<_>>();
+        names.extend(is_program(&key).then(|| attach.boot.name.clone()));
+        // It runs as whoever shows it: the owner was held against that.
+        if attach.boot.sandbox != self.config.sandbox.forced(client.client.uid, &names) {
+            // Its workers go on, but what it forks would be confined by the old configuration: it
+            // serves nobody, and is dropped when it is idle.
+            key.0.extend(b" (confined otherwise)");
+        }
         let modules = attach.boot.modules.into_iter().map(|module| module.name).collect();
         let name = attach.boot.name.clone();
         let pool = self.recipes.of_attached(key, name, modules, peer, owner);

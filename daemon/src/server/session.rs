@@ -46,6 +46,22 @@ pub(super) enum Fault {
     System(#[from] io::Error),
 }
 
+impl Fault {
+    /// Whether no client of good will ends so.
+    pub(super) fn is_misdeed(&self) -> bool {
+        match self {
+            // One that was refused has been told, and counted for what it did.
+            Self::Closed | Self::Refused | Self::System(_) => false,
+            Self::NoHello
+            | Self::Hello(_)
+            | Self::HalfFrame
+            | Self::Frame(_)
+            | Self::StrayDescriptors
+            | Self::SlowReader => true,
+        }
+    }
+}
+
 /// Where a session stands.
 #[derive(Debug)]
 enum Stage {

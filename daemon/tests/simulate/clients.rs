@@ -1,7 +1,7 @@
 //! Sessions that ask, cancel and vanish, and operators that reload, kill and stop.
 
 use crate::templates::{Owner, Process, Worker, broken, ended, module};
-use crate::world::World;
+use crate::world::{USERS, World};
 use mpserverd::core::{Ask, Event, Peer, PoolKey, SessionId};
 use mpserverd_proto::client::{Grant, Reply, WorkerRef};
 use mpserverd_proto::death::DeathsQuery;
@@ -59,7 +59,11 @@ impl World {
             55..80 => self.end_some_worker(),
             80..90 => self.ask_for_a_report(),
             90..93 => self.kill_something(),
-            93..96 => self.reload(),
+            93..95 => self.reload(),
+            95 => {
+                let (uid, why) = (self.some_user(), "nonsense".to_owned());
+                self.tell(Event::Misbehaved { uid, why });
+            }
             96..98 => self.attach(),
             98 => self.tell(Event::ProbeDue),
             // The loop was late.
@@ -68,6 +72,11 @@ impl World {
                 self.now += late;
             }
         }
+    }
+
+    /// An operator, or somebody who is none.
+    fn some_user(&mut self) -> u32 {
+        if self.chance(70) { OPERATOR } else { self.rng.u32(USERS) }
     }
 
     fn some_session(&mut self) -> Option<SessionId> {
@@ -90,8 +99,7 @@ impl World {
         }
         self.last_session += 1;
         let (session, pid) = (SessionId(self.last_session), self.next_pid());
-        // An operator, or one of two users who are none.
-        let uid = if self.chance(70) { OPERATOR } else { self.rng.u32(2000..2002) };
+        let uid = self.some_user();
         self.clients.insert(session, Client { uid, ..Client::default() });
         self.tell(Event::SessionOpened { session, peer: Peer { pid, uid, gid: 1000 } });
     }

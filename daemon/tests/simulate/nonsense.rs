@@ -5,7 +5,8 @@ use crate::clients::any_query;
 use crate::templates::{broken, ended, module};
 use fastrand::Rng;
 use mpserverd::core::{
-    Action, Ask, Core, Event, Held, Origin, Peer, PoolKey, PoolSpec, SessionId, Settings, Time,
+    Action, Admission, Ask, Core, EarlyRefusal, Event, Held, Origin, Peer, PoolKey, PoolSpec,
+    SessionId, Settings, Time,
 };
 use mpserverd_proto::client::{StopPolicy, WorkerRef};
 use mpserverd_proto::death::Cause;
@@ -98,6 +99,15 @@ fn any_settings(rng: &mut Rng) -> Settings {
         rng.choice(all).unwrap_or_default()
     };
     let mut settings = Settings {
+        admission: Admission {
+            early_refusal: Some(EarlyRefusal { begin: 0, rate: 999, full: 3 }),
+            penalty: extreme(),
+            penalty_min: extreme(),
+            penalty_max: extreme(),
+            good_conduct: extreme(),
+            penalised_max: 2,
+            exempt: [2000].into(),
+        },
         preload_timeout: extreme(),
         handshake_timeout: extreme(),
         idle_timeout: extreme(),
@@ -166,7 +176,8 @@ fn any_event(rng: &mut Rng, due: bool) -> Event {
             let spares = (0..rng.u64(..9)).map(|n| (WorkerId(worker.0 + n), pid)).collect();
             Event::Spares { template, spares }
         }
-        850..870 => Event::ForkFailed { template, missing: rng.u16(..40), message: name },
+        850..855 => Event::Misbehaved { uid: 1000 * rng.u32(..9), why: name },
+        855..870 => Event::ForkFailed { template, missing: rng.u16(..40), message: name },
         870..930 => ended(worker, code),
         930..940 => Event::NotSlow { worker, again: Duration::from_millis(rng.u64(..99)) },
         940..945 => Event::NotHeld { worker },

@@ -1,11 +1,12 @@
 //! Virtual time, the schedule of events, and the reaction to each action. Everything that can
 //! happen to a real daemon from outside happens here by chance.
 
-use crate::clients::Client;
+use crate::clients::{Client, OPERATOR};
 use crate::templates::{Process, Worker};
 use fastrand::Rng;
 use mpserverd::core::{
-    Action, Core, Event, Held, PoisonRule, PoolKey, PoolSpec, SessionId, Settings, Time,
+    Action, Admission, Core, EarlyRefusal, Event, Held, PoisonRule, PoolKey, PoolSpec, SessionId,
+    Settings, Time,
 };
 use mpserverd_proto::client::Reply;
 use mpserverd_proto::error::Refusal;
@@ -15,6 +16,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 pub(crate) const FIRST_ID: u64 = 1_000_000;
+
+/// Users who are no operators.
+pub(crate) const USERS: std::ops::Range<u32> = 2000..2003;
 
 /// Events that a failure tells.
 const STORY_EVENTS: usize = 40;
@@ -42,6 +46,8 @@ pub(crate) const KINDS: &[&str] = &[
     "fork failed",
     "reload failed",
     "no room",
+    "too busy",
+    "penalised",
     "hit",
     "grant",
     "build",
@@ -128,6 +134,8 @@ fn kind_of_reply(reply: &Reply) -> &'static str {
         Reply::Refused(Refusal::LimitReached { .. }) => "limit reached",
         Reply::Refused(Refusal::LimitLoosened { .. }) => "limit loosened",
         Reply::Refused(Refusal::LimitUnsupported { .. }) => "limit unsupported",
+        Reply::Refused(Refusal::TooBusy { .. }) => "too busy",
+        Reply::Refused(Refusal::Penalised { .. }) => "penalised",
         other => panic!("the core does not say {other:?}"),
     }
 }
@@ -196,7 +204,7 @@ impl World {
         let groups = rng.bool();
         let held = Held { groups, memory: groups, cpu: true, pids: groups && rng.bool(), cpus: 2 };
         let core = Core::new(Time::default(), "1.2.3", 42, "/run/sock", FIRST_ID);
-        let core = core.with_uid(1000).with_held(held);
+        let core = core.with_uid(1000).with_held(held).with_seed(seed);
         let mut world = Self {
             rng,
             core,
@@ -273,7 +281,27 @@ impl World {
             window: Duration::from_millis(rng.u64(1..3000)),
             back_off: Duration::from_millis(rng.u64(1..500)),
         };
+        settings.admission = self.any_admission();
         settings
+    }
+
+    fn any_admission(&mut self) -> Admission {
+        let rng = &mut self.rng;
+        let begin = rng.u32(1..40);
+        let rule = EarlyRefusal { begin, rate: rng.u32(0..=100), full: begin + rng.u32(0..60) };
+        let mut ms = |from: u64, to: u64| Duration::from_millis(rng.u64(from..=to));
+        let (penalty, penalty_min, penalty_max) = (ms(1, 20), ms(1, 50), ms(50, 2000));
+        let good_conduct = ms(5, 500);
+        Admission {
+            early_refusal: rng.bool().then_some(rule),
+            // Many worlds have none, so that everything else is seen often enough.
+            penalty: if rng.bool() { penalty } else { Duration::ZERO },
+            penalty_min,
+            penalty_max,
+            good_conduct,
+            penalised_max: rng.usize(1..4),
+            exempt: if rng.bool() { [OPERATOR].into() } else { [].into() },
+        }
     }
 
     pub(crate) fn any_spec(&mut self) -> PoolSpec {

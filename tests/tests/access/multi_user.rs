@@ -2,6 +2,7 @@
 
 use crate::host::{ANNE, BERT, Host, MEMBERS, can_be_others, field, said};
 use mpserverd_tests::program;
+use std::io::Write;
 
 /// A daemon of root that serves both users.
 pub(crate) fn host(more: &[&str]) -> Host {
@@ -83,4 +84,23 @@ fn users_see_their_own_workers_and_templates() {
         let output = host.mpctl(ANNE, ANNE, &[request]);
         assert!(said(&output).contains("`operators` of [access]"), "{}", said(&output));
     }
+}
+
+/// `[sandbox.uid.N]` means the user that a worker runs as, not the one that the daemon runs as.
+#[test]
+fn each_user_is_confined_as_the_configuration_says_for_him() {
+    if !can_be_others() {
+        return;
+    }
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let deny = "deny = ['no-ptrace']";
+    writeln!(file, "[sandbox.uid.{ANNE}]\n{deny}\n[sandbox.uid.0]\n{deny}").unwrap();
+    let host = host(&["--config", file.path().to_str().unwrap()]);
+    let filters = |uid: u32| {
+        let status = program::output(&mut host.stranger(uid, uid, &["status"]));
+        field(&status, "Seccomp_filters").parse::<u32>().unwrap()
+    };
+    let own = std::fs::read_to_string("/proc/self/status").unwrap();
+    let own = field(&own, "Seccomp_filters").parse::<u32>().unwrap();
+    assert_eq!((filters(ANNE), filters(BERT)), (own + 1, own));
 }

@@ -36,4 +36,6 @@ pub(crate) struct Settings {
     pub(crate) grace: Duration,
     pub(crate) stderr: WorkerStderr,
     pub(crate) allow_threads: bool,
+    /// What workers may do.
+    pub(crate) sandbox: Option<crate::sandbox::Sandbox>,
 }

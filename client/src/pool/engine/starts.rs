@@ -278,9 +278,11 @@ impl Engine {
     ) -> Result<Process<()>, StartError> {
         let settings = &self.settings;
         let job = (end, settings.initializer.as_ref());
-        settings
-            .context
-            .builtin::<()>(WORKER, &job)
+        let mut builder = settings.context.builtin::<()>(WORKER, &job);
+        if let Some(sandbox) = &settings.sandbox {
+            builder = builder.sandbox(sandbox.clone());
+        }
+        builder
             .name(name)
             .daemon(true)
             .on_parent_death(OnParentDeath::Kill)

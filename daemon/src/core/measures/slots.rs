@@ -144,7 +144,7 @@ fn cut(name: &str) -> String {
 }
 
 /// Words for why something was refused, in the order of the counters.
-pub const REASONS: [&str; 13] = [
+pub const REASONS: [&str; 15] = [
     "not_permitted",
     "bad_request",
     "unknown_pool",
@@ -157,6 +157,8 @@ pub const REASONS: [&str; 13] = [
     "template_failed",
     "fork_failed",
     "reload_failed",
+    "too_busy",
+    "penalised",
     "other",
 ];
 
@@ -175,7 +177,9 @@ pub(crate) fn reason(refusal: &Refusal) -> usize {
         Refusal::TemplateFailed { .. } => 9,
         Refusal::ForkFailed { .. } => 10,
         Refusal::ReloadFailed(_) => 11,
-        _ => 12,
+        Refusal::TooBusy { .. } => 12,
+        Refusal::Penalised { .. } => 13,
+        _ => 14,
     }
 }
 
@@ -221,6 +225,8 @@ mod tests {
     fn every_refusal_has_a_word() {
         assert_eq!(REASONS[reason(&Refusal::ShuttingDown)], "shutting_down");
         assert_eq!(REASONS[reason(&Refusal::ReloadFailed(String::new()))], "reload_failed");
+        let penalised = Refusal::Penalised { uid: 1, why: String::new(), retry_after_ms: 1 };
+        assert_eq!(REASONS[reason(&penalised)], "penalised");
         let system = Refusal::System { call: String::new(), message: String::new() };
         assert_eq!(REASONS[reason(&system)], "other");
     }

@@ -1,5 +1,6 @@
 //! One test per rule of the core; what holds whatever happens is the simulator's.
 
+mod admission;
 mod builds;
 mod explanations;
 mod leases;

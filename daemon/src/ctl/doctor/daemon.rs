@@ -208,6 +208,7 @@ mod tests {
             ends: 0,
             refused: 0,
             templates: Vec::new(),
+            penalties: Vec::new(),
         }
     }
 

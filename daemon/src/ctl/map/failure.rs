@@ -91,6 +91,12 @@ pub fn judge(error: ProcessError) -> Verdict {
         ProcessError::Rejected(JobError::UnknownTask { .. } | JobError::AmbiguousTask { .. }) => {
             Verdict::Hopeless(CtlError::usage(message))
         }
+        ProcessError::Rejected(JobError::Sandbox { .. } | JobError::SandboxUnsupported { .. }) => {
+            Verdict::Hopeless(CtlError::system(message))
+        }
+        ProcessError::Rejected(JobError::SandboxForced { .. }) => {
+            Verdict::Hopeless(CtlError::usage(message))
+        }
         ProcessError::Rejected(error) => {
             let (code, temporary) = match error {
                 JobError::AfterFork(_) => (EXIT_SYSTEM, true),
@@ -136,6 +142,8 @@ pub fn trouble(error: &StartError) -> Trouble {
         StartError::Daemon(error) if error.is_absence() => Trouble::Away,
         StartError::Daemon(DaemonError::Refused(
             Refusal::QueueFull { .. }
+            | Refusal::TooBusy { .. }
+            | Refusal::Penalised { .. }
             | Refusal::TooManyClients { .. }
             | Refusal::Deadline { .. }
             | Refusal::LimitReached { .. }

@@ -62,6 +62,7 @@ pub(super) fn main(socket: Option<&Path>, screen: &Screen, options: &Map) -> Res
         timeout: options.timeout,
         retries: options.retries,
         start_timeout: None,
+        sandbox: super::run::sandbox(&options.sandbox)?,
         patience: PATIENCE,
     };
     let mut source = if options.inputs.is_empty() {

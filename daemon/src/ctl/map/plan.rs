@@ -28,6 +28,8 @@ pub struct Plan {
     pub retries: u32,
     /// How long a start may wait for a worker.
     pub start_timeout: Option<Duration>,
+    /// What the workers may do; `None` leaves that to the daemon.
+    pub sandbox: Option<mp::Sandbox>,
     /// How long starts may be refused, for reasons that pass, before that ends everything.
     pub patience: Duration,
 }

@@ -103,6 +103,9 @@ fn launch(plan: &Plan, item: &Item) -> Result<Process<Value>, StartError> {
     if let Some(limit) = plan.timeout {
         builder = builder.deadline(limit);
     }
+    if let Some(sandbox) = &plan.sandbox {
+        builder = builder.sandbox(sandbox.clone());
+    }
     if let Some(limit) = plan.start_timeout {
         builder = builder.start_timeout(limit);
     }

@@ -54,6 +54,7 @@ pub(super) fn status(templates: u64) -> StatusReport {
         ends: 1231,
         refused: 2,
         templates: (1..=templates).map(template).collect(),
+        penalties: Vec::new(),
     }
 }
 

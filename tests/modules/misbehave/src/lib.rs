@@ -59,6 +59,8 @@ pub enum Fault {
     AfterForkPanic,
     /// `after-fork-error`: `after_fork` returns an error.
     AfterForkError,
+    /// `after-fork-thread`: `after_fork` starts a thread that sleeps for ever, which it may.
+    AfterForkThread,
 }
 
 impl Fault {
@@ -80,6 +82,7 @@ impl Fault {
             "fork-hang" => Self::ForkHang,
             "after-fork-panic" => Self::AfterForkPanic,
             "after-fork-error" => Self::AfterForkError,
+            "after-fork-thread" => Self::AfterForkThread,
             other => return Err(format!("unknown {VARIABLE}={other}")),
         }))
     }
@@ -99,7 +102,7 @@ fn init() -> Result<(), String> {
         Fault::Abort => std::process::abort(),
         Fault::Exit => std::process::exit(7),
         Fault::ForkHang => hang_forks(),
-        Fault::AfterForkPanic | Fault::AfterForkError => Ok(()),
+        Fault::AfterForkPanic | Fault::AfterForkError | Fault::AfterForkThread => Ok(()),
     }
 }
 
@@ -107,6 +110,7 @@ fn after_fork() -> Result<(), String> {
     match Fault::from_environment()? {
         Some(Fault::AfterForkPanic) => panic!("after_fork panics as asked"),
         Some(Fault::AfterForkError) => Err("after_fork fails as asked".to_owned()),
+        Some(Fault::AfterForkThread) => start_sleeper(),
         _ => Ok(()),
     }
 }
