@@ -1,5 +1,6 @@
 //! What daemon and template say to each other, over a socket pair that the template inherits.
 
+use crate::bounds::Birth;
 use crate::death::LastWords;
 use crate::error::PreloadError;
 use crate::ids::{PoolId, TemplateId, WorkerId};
@@ -57,6 +58,8 @@ pub struct TemplateBoot {
     pub canary_ms: u64,
     /// What confines every worker of it, whatever its job says.
     pub sandbox: Vec<Forced>,
+    /// What its workers limit themselves by.
+    pub birth: Birth,
 }
 
 /// Who a template is to become before anything of the user's is loaded.

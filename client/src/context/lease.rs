@@ -1,6 +1,7 @@
 //! How a context gets a worker, on Linux: the daemon, the fallback, the spawned program.
 
 use super::{Context, Fallback, global};
+use crate::bounds::Limits;
 use crate::error::{DaemonError, StartError};
 use crate::logging::TARGET;
 use crate::start::forkserver::{self, Purpose, Wanted};
@@ -47,6 +48,7 @@ impl Context {
         &self,
         purpose: Purpose<'_>,
         timeout: Option<Duration>,
+        limits: &Limits,
     ) -> Result<Lease, StartError> {
         let timeout = timeout.unwrap_or(START_TIMEOUT).min(FOREVER);
         let deadline = Instant::now() + timeout;
@@ -61,6 +63,7 @@ impl Context {
                 Err(StartError::Timeout(timeout))
             }
             (error, Fallback::Spawn) if error.is_absence() || error.retry_after().is_some() => {
+                limits.without_daemon()?;
                 self.say_once(&error);
                 self.spawn_lease()
             }

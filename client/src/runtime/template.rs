@@ -105,7 +105,7 @@ fn settle(
     loaded: Loaded,
     fork_took: Duration,
 ) -> io::Result<Template> {
-    let _ = Baseline::get();
+    let _ = Baseline::of_template(&boot.birth);
     let base = Census::take().above_descriptors();
     let control = fd::duplicate_from(control.as_fd(), base)?;
     let signals = fd::raise(attributes::child_signals()?, base)?;
@@ -117,8 +117,8 @@ fn settle(
     Ok(Template {
         daemon: Daemon::Attached(control),
         outbox: VecDeque::new(),
+        nursery: Nursery::new(loaded, base, fork_took, boot.birth).with_board(board),
         offer: Attach { boot, pid: std::process::id(), modules, memory },
-        nursery: Nursery::new(loaded, base, fork_took).with_board(board),
         signals,
         base,
         retiring: false,

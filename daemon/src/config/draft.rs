@@ -5,6 +5,7 @@
 
 use super::admission::AdmissionTable;
 use super::finding::{Finding, Origin};
+use super::limits::LimitsTable;
 use super::sandbox::SandboxTable;
 use super::toml_value::TomlValue;
 use super::values::{LogFormat, LogLevel, Spares};
@@ -187,6 +188,10 @@ draft! {
         sandbox: SandboxTable = SandboxTable::default(),
         /// Who is refused early, and who is penalised.
         admission: AdmissionTable = AdmissionTable::default(),
+    }
+    "Limits of workers" {
+        /// Limits of each worker, user, module, and all together.
+        limits: LimitsTable = LimitsTable::default(),
     }
 }
 

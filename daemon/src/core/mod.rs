@@ -26,6 +26,9 @@
 //! | `poison.rs` | tasks that are refused for the deaths of their workers |
 //! | `slow.rs` | when to look at a worker whose task runs long |
 //! | `probe.rs` | the proof that the whole path works |
+//! | `limits.rs` | the configured limits, and which one counts |
+//! | `quota.rs` | what many workers may have together |
+//! | `watch.rs` | workers that are looked after as long as they run |
 //! | `sight.rs` | who sees what of it |
 //! | `report.rs` | `status`, `modules` |
 //! | `processes.rs` | `ps`, page by page |
@@ -43,12 +46,14 @@ mod deaths;
 mod event;
 mod explain;
 mod lease;
+mod limits;
 pub mod measures;
 mod poison;
 mod pool;
 mod probe;
 mod processes;
 mod queue;
+mod quota;
 mod reload;
 mod report;
 mod sessions;
@@ -62,12 +67,15 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod watch;
 mod workers;
 
 pub use admission::{Admission, EarlyRefusal};
 pub use event::{Action, Ask, Event, Origin, Peer, PoolKey, PoolSpec, SessionId, Time};
+pub use limits::{Held, Limits, Rule, Section};
 pub use pool::POOLS_MAX;
 pub use settings::{PoisonRule, Settings};
+pub use watch::{Measure, Sample};
 
 use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
 use pool::Pool;
@@ -135,6 +143,9 @@ pub struct Core {
     blocked: VecDeque<PoolId>,
     reload: Option<Reload>,
     probe: probe::Probe,
+    quota: quota::Quota,
+    watches: watch::Watches,
+    held: Held,
     measures: measures::Measures,
     stop: Option<Stop>,
     totals: Totals,
@@ -174,6 +185,9 @@ impl Core {
             blocked: VecDeque::new(),
             reload: None,
             probe: probe::Probe::default(),
+            quota: quota::Quota::default(),
+            watches: watch::Watches::default(),
+            held: Held::default(),
             measures: measures::Measures::default(),
             stop: None,
             totals: Totals::default(),
@@ -196,6 +210,13 @@ impl Core {
     #[must_use]
     pub fn with_uid(mut self, uid: u32) -> Self {
         self.identity.uid = uid;
+        self
+    }
+
+    /// The same, but the kernel holds something for it.
+    #[must_use]
+    pub fn with_held(mut self, held: Held) -> Self {
+        self.held = held;
         self
     }
 
@@ -249,7 +270,7 @@ impl Core {
             Event::SessionClosed { session } => self.session_closed(session),
             Event::Asked { session, id, ask } => self.asked(session, id, ask),
             Event::Configured { origin, settings, preload } => {
-                self.configured(origin, settings, preload);
+                self.configured(origin, *settings, preload);
             }
             Event::StopAsked { origin, policy, grace } => self.stop_asked(origin, policy, grace),
             Event::TemplateStarted { template, pid } => self.template_started(template, pid),
@@ -280,6 +301,9 @@ impl Core {
                 self.worker_ended(worker, record, last, stderr);
             }
             Event::Misbehaved { uid, why } => self.misbehaved(uid, &why),
+            Event::Measured { worker, sample } => self.measured(worker, sample),
+            Event::NotHeld { worker } => self.not_held(worker),
+            Event::Blamed { worker, cause } => self.blamed(worker, cause),
             Event::NotSlow { worker, again } => self.not_slow(worker, again),
             Event::ProbeDue => self.probe_due(),
             Event::Tick => self.tick(),
@@ -300,6 +324,8 @@ impl Core {
                 Timer::Decay(pool) => self.decay_due(pool),
                 Timer::Retry(pool) => self.retry_due(pool),
                 Timer::Idle(pool) => self.idle_due(pool),
+                Timer::Limit(worker) => self.limit_due(worker),
+                Timer::Starts => self.unblock(),
                 Timer::Stop => self.stop_due(),
             }
         }

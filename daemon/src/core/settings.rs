@@ -1,5 +1,6 @@
 //! The numbers that the core works by; the configuration file sets them.
 
+use super::limits::Limits;
 use std::time::Duration;
 
 /// Settings of the core.
@@ -33,6 +34,8 @@ pub struct Settings {
     pub kill_after: Duration,
     /// Who is refused early, and who is penalised.
     pub admission: super::Admission,
+    /// Limits of workers, and for workers together.
+    pub limits: Limits,
     /// Users who see and control everything, beside root.
     pub operators: Vec<u32>,
     /// Certificates of deaths that are kept.
@@ -78,6 +81,7 @@ impl Default for Settings {
             decay_after: Duration::from_secs(5),
             kill_after: Duration::from_secs(2),
             admission: super::Admission::default(),
+            limits: Limits::default(),
             operators: Vec::new(),
             deaths_kept: 1000,
             slow_log: None,

@@ -245,6 +245,10 @@ impl Server<'_> {
                 let task = task.map(|task| short_task(&task).to_owned());
                 Ask::Lease { pool, wait: millis(wait_ms), task, trace }
             }
+            Request::LeaseWith { pool, wait_ms, bounds, task, trace } => {
+                let task = task.map(|task| short_task(&task).to_owned());
+                Ask::LeaseWith { pool, wait: millis(wait_ms), bounds, task, trace }
+            }
             Request::Cancel(request) => {
                 self.stop_following(session, request);
                 Ask::Cancel(request)
@@ -294,9 +298,14 @@ impl Server<'_> {
                 self.supervisor.reloading();
                 let preload = self.recipes.of_configuration(&config);
                 let settings = config.settings.clone();
+                self.limiter.warn_of_unheld(&config);
                 let generation = self.core.generation() + 1;
                 self.next = Some(Next { config, generation, notes });
-                self.events.push_back(Event::Configured { origin, settings, preload });
+                self.events.push_back(Event::Configured {
+                    origin,
+                    settings: Box::new(settings),
+                    preload,
+                });
                 return;
             }
             Err(why) => {
@@ -358,7 +367,11 @@ impl Server<'_> {
         guard(&self.config.access);
         let preload = self.recipes.of_configuration(&self.config);
         let settings = self.config.settings.clone();
-        self.events.push_back(Event::Configured { origin: None, settings, preload });
+        self.events.push_back(Event::Configured {
+            origin: None,
+            settings: Box::new(settings),
+            preload,
+        });
     }
 
     /// A template of an earlier daemon offers itself.

@@ -132,6 +132,10 @@ impl World {
             let wait = self.some_ms(400);
             if self.chance(5) {
                 self.ask(session, Asked::Other, Ask::PoolModules { pool, wait });
+            } else if self.chance(20) {
+                let bounds = crate::limits::any_bounds(&mut self.rng);
+                let ask = Ask::LeaseWith { pool, wait, bounds, task: None, trace: None };
+                self.ask(session, Asked::Lease(pool), ask);
             } else {
                 let task = any_task(&mut self.rng);
                 let ask = Ask::Lease { pool, wait, task, trace: None };
@@ -212,7 +216,7 @@ impl World {
             (session, RequestId(client.last))
         });
         self.reloading.get_or_insert(settings.spares_min);
-        self.tell(Event::Configured { origin, settings, preload });
+        self.tell(Event::Configured { origin, settings: Box::new(settings), preload });
     }
 
     fn attach(&mut self) {

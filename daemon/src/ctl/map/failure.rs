@@ -146,6 +146,7 @@ pub fn trouble(error: &StartError) -> Trouble {
             | Refusal::Penalised { .. }
             | Refusal::TooManyClients { .. }
             | Refusal::Deadline { .. }
+            | Refusal::LimitReached { .. }
             | Refusal::ForkFailed { .. }
             | Refusal::TemplateFailed { retry_after_ms: Some(_), .. },
         )) => Trouble::Busy,
