@@ -166,10 +166,15 @@ impl Template {
                 sources.push(PollFd::new(control.as_fd(), PollFlags::POLLIN | writes));
             }
             Daemon::Gone(search) => {
-                let next = search.next.min(search.since + self.orphan_grace());
-                let left = next.saturating_duration_since(Instant::now());
-                let left = left.max(Duration::from_millis(1));
-                timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+                // Who retires looks for nobody; who has workers stays, however long that takes.
+                let next = (!self.retiring).then_some(search.next);
+                let grace = || search.since + self.orphan_grace();
+                let over = self.nursery.is_empty().then(grace);
+                if let Some(at) = next.into_iter().chain(over).min() {
+                    let left = at.saturating_duration_since(Instant::now());
+                    let left = left.max(Duration::from_millis(1));
+                    timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+                }
             }
         }
         if poll(&mut sources, timeout).is_err() {
