@@ -56,10 +56,10 @@ pub struct TemplateBoot {
     pub orphan_grace_ms: u64,
     /// How long the canary fork may take, in milliseconds.
     pub canary_ms: u64,
-    /// What its workers limit themselves by.
-    pub birth: Birth,
     /// What confines every worker of it, whatever its job says.
     pub sandbox: Vec<Forced>,
+    /// What its workers limit themselves by.
+    pub birth: Birth,
 }
 
 /// Who a template is to become before anything of the user's is loaded.

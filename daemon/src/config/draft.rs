@@ -183,15 +183,15 @@ draft! {
         /// Where to write the pid.
         pid_file: Option<PathBuf> = None,
     }
-    "Limits of workers" {
-        /// Limits of each worker, user, module, and all together.
-        limits: LimitsTable = LimitsTable::default(),
-    }
     "Confinement and admission" {
         /// What confines workers.
         sandbox: SandboxTable = SandboxTable::default(),
         /// Who is refused early, and who is penalised.
         admission: AdmissionTable = AdmissionTable::default(),
+    }
+    "Limits of workers" {
+        /// Limits of each worker, user, module, and all together.
+        limits: LimitsTable = LimitsTable::default(),
     }
 }
 

@@ -7,8 +7,8 @@
 //! | [`toml_value`] | how each type stands in the file |
 //! | `access` | how the table `[access]` stands in it |
 //! | `file` | reading the file, with every finding and its place |
-//! | [`limits`] | the table `[limits]` and those below it |
 //! | [`sandbox`], [`admission`], `table` | the tables `[sandbox]` and `[admission]` |
+//! | [`limits`] | the table `[limits]` and those below it |
 //! | `checks` | what only a check or a reload looks at: modules, and what a reload cannot change |
 //! | `validate` | ranges, and the rules between options |
 //! | [`environment`] | environment variables, directory, default socket |
@@ -206,8 +206,8 @@ impl Config {
             refill_delay: of.refill_delay.value,
             decay_after: of.decay_after.value,
             kill_after: of.kill_after.value,
-            limits: of.limits.value.to_core(source.file.as_deref()),
             admission: of.admission.value.rules(),
+            limits: of.limits.value.to_core(source.file.as_deref()),
             deaths_kept: usize::try_from(of.deaths_kept.value).unwrap_or(usize::MAX),
             slow_log: of.slow_log.value,
             poison: of.poison.value,

@@ -149,7 +149,6 @@ pub type Origin = Option<(SessionId, RequestId)>;
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "the largest, a configuration, comes once a reload")]
 pub enum Event {
     /// A client passed the handshake.
     SessionOpened {
@@ -178,7 +177,7 @@ pub enum Event {
         /// Who asked.
         origin: Origin,
         /// The new settings.
-        settings: super::Settings,
+        settings: Box<super::Settings>,
         /// Pools that always exist.
         preload: Vec<PoolSpec>,
     },
@@ -299,6 +298,13 @@ pub enum Event {
         /// The last lines that it wrote to standard error, where they can be seen.
         stderr: Vec<String>,
     },
+    /// A client of this user did something wrong that no peer of good will does.
+    Misbehaved {
+        /// Whose client.
+        uid: u32,
+        /// What it did.
+        why: String,
+    },
     /// What a worker used was measured, as [`Action::Measure`] asked.
     Measured {
         /// Which.
@@ -317,13 +323,6 @@ pub enum Event {
         worker: WorkerId,
         /// Who.
         cause: Cause,
-    },
-    /// A client of this user did something wrong that no peer of good will does.
-    Misbehaved {
-        /// Whose client.
-        uid: u32,
-        /// What it did.
-        why: String,
     },
     /// A worker that was to be looked at ([`Action::LookAtSlow`]) is not slow yet.
     NotSlow {

@@ -50,9 +50,8 @@ impl Core {
             self.grant(session, id, spare, true, Wish { purpose, scopes, bounds });
             return self.advance_after(pool_id, true);
         }
-        let admitted = self.may_wait(session).and_then(|()| self.may_queue(&scopes));
-        let admitted = admitted.and_then(|()| self.admit_to_queue(session));
-        if let Err(refusal) = admitted {
+        let may = self.may_wait(session).and_then(|()| self.may_queue(&scopes));
+        if let Err(refusal) = may.and_then(|()| self.admit_to_queue(session)) {
             return self.refuse(session, id, refusal);
         }
         let Some(pool) = self.pools.get_mut(&pool_id) else { return };

@@ -270,7 +270,7 @@ impl Core {
             Event::SessionClosed { session } => self.session_closed(session),
             Event::Asked { session, id, ask } => self.asked(session, id, ask),
             Event::Configured { origin, settings, preload } => {
-                self.configured(origin, settings, preload);
+                self.configured(origin, *settings, preload);
             }
             Event::StopAsked { origin, policy, grace } => self.stop_asked(origin, policy, grace),
             Event::TemplateStarted { template, pid } => self.template_started(template, pid),
@@ -300,10 +300,10 @@ impl Core {
             Event::WorkerEnded { worker, record, last, stderr } => {
                 self.worker_ended(worker, record, last, stderr);
             }
+            Event::Misbehaved { uid, why } => self.misbehaved(uid, &why),
             Event::Measured { worker, sample } => self.measured(worker, sample),
             Event::NotHeld { worker } => self.not_held(worker),
             Event::Blamed { worker, cause } => self.blamed(worker, cause),
-            Event::Misbehaved { uid, why } => self.misbehaved(uid, &why),
             Event::NotSlow { worker, again } => self.not_slow(worker, again),
             Event::ProbeDue => self.probe_due(),
             Event::Tick => self.tick(),

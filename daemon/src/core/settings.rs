@@ -32,10 +32,10 @@ pub struct Settings {
     pub decay_after: Duration,
     /// How long after `SIGTERM` a worker is killed when the daemon stops.
     pub kill_after: Duration,
-    /// Limits of workers, and for workers together.
-    pub limits: Limits,
     /// Who is refused early, and who is penalised.
     pub admission: super::Admission,
+    /// Limits of workers, and for workers together.
+    pub limits: Limits,
     /// Users who see and control everything, beside root.
     pub operators: Vec<u32>,
     /// Certificates of deaths that are kept.
@@ -80,8 +80,8 @@ impl Default for Settings {
             refill_delay: Duration::from_millis(1),
             decay_after: Duration::from_secs(5),
             kill_after: Duration::from_secs(2),
-            limits: Limits::default(),
             admission: super::Admission::default(),
+            limits: Limits::default(),
             operators: Vec::new(),
             deaths_kept: 1000,
             slow_log: None,

@@ -301,7 +301,11 @@ impl Server<'_> {
                 self.limiter.warn_of_unheld(&config);
                 let generation = self.core.generation() + 1;
                 self.next = Some(Next { config, generation, notes });
-                self.events.push_back(Event::Configured { origin, settings, preload });
+                self.events.push_back(Event::Configured {
+                    origin,
+                    settings: Box::new(settings),
+                    preload,
+                });
                 return;
             }
             Err(why) => {
@@ -363,7 +367,11 @@ impl Server<'_> {
         guard(&self.config.access);
         let preload = self.recipes.of_configuration(&self.config);
         let settings = self.config.settings.clone();
-        self.events.push_back(Event::Configured { origin: None, settings, preload });
+        self.events.push_back(Event::Configured {
+            origin: None,
+            settings: Box::new(settings),
+            preload,
+        });
     }
 
     /// A template of an earlier daemon offers itself.

@@ -216,7 +216,7 @@ impl World {
             (session, RequestId(client.last))
         });
         self.reloading.get_or_insert(settings.spares_min);
-        self.tell(Event::Configured { origin, settings, preload });
+        self.tell(Event::Configured { origin, settings: Box::new(settings), preload });
     }
 
     fn attach(&mut self) {

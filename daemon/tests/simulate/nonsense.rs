@@ -148,7 +148,11 @@ fn any_event(rng: &mut Rng, due: bool) -> Event {
         70..400 => Event::Asked { session, id: any_request(rng), ask: any_ask(rng) },
         400..420 => {
             let preload = (0..rng.usize(..3)).map(|_| any_spec(rng)).collect();
-            Event::Configured { origin: any_origin(rng), settings: any_settings(rng), preload }
+            Event::Configured {
+                origin: any_origin(rng),
+                settings: Box::new(any_settings(rng)),
+                preload,
+            }
         }
         420 if rng.u8(..3) == 0 => {
             let policy = rng.choice([StopPolicy::Wait, StopPolicy::Term, StopPolicy::Kill]);

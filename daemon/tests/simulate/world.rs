@@ -131,11 +131,11 @@ fn kind_of_reply(reply: &Reply) -> &'static str {
         Reply::Refused(Refusal::Poisoned { .. }) => "poisoned",
         Reply::Refused(Refusal::TaskUnnamed) => "unnamed",
         Reply::Refused(Refusal::System { .. }) => "no room",
+        Reply::Refused(Refusal::TooBusy { .. }) => "too busy",
+        Reply::Refused(Refusal::Penalised { .. }) => "penalised",
         Reply::Refused(Refusal::LimitReached { .. }) => "limit reached",
         Reply::Refused(Refusal::LimitLoosened { .. }) => "limit loosened",
         Reply::Refused(Refusal::LimitUnsupported { .. }) => "limit unsupported",
-        Reply::Refused(Refusal::TooBusy { .. }) => "too busy",
-        Reply::Refused(Refusal::Penalised { .. }) => "penalised",
         other => panic!("the core does not say {other:?}"),
     }
 }
@@ -234,7 +234,7 @@ impl World {
         };
         let (settings, preload) = (world.any_settings(), world.any_preload());
         world.learn(&settings, &preload);
-        world.tell(Event::Configured { origin: None, settings, preload });
+        world.tell(Event::Configured { origin: None, settings: Box::new(settings), preload });
         world
     }
 

@@ -152,7 +152,8 @@ fn what_the_kernel_holds_is_told_to_it_when_a_spare_is_born() {
     let mut bench = Bench { core, now: Duration::ZERO, last_request: 0, last_pid: 0 };
     let settings = host(&[(Bound::Memory, 1 << 20), (Bound::Fds, 64)]);
     let preload = vec![warn("p")];
-    let actions = bench.tell(Event::Configured { origin: None, settings, preload });
+    let actions =
+        bench.tell(Event::Configured { origin: None, settings: Box::new(settings), preload });
     bench.connect(S);
     let birth = actions.iter().find_map(|action| match action {
         Action::Build { birth, .. } => Some(*birth),

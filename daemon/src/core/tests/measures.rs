@@ -66,7 +66,9 @@ fn reloads_are_counted_by_their_end() {
     for spares in [true, false] {
         let (origin, settings) = (None, Settings::default());
         let preload = vec![warn("p")];
-        let new = built(&bench.tell(Event::Configured { origin, settings, preload }))[0];
+        let new =
+            built(&bench.tell(Event::Configured { origin, settings: Box::new(settings), preload }))
+                [0];
         if spares {
             bench.ready_with_spares(new);
         } else {

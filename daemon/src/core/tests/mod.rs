@@ -74,7 +74,8 @@ impl Bench {
         let core = Core::new(Time::default(), "1.0", 7, "/sock", 100);
         let mut bench = Self { core, now: Duration::ZERO, last_request: 0, last_pid: 0 };
         let settings = Settings { operators: vec![1000], ..settings };
-        let actions = bench.tell(Event::Configured { origin: None, settings, preload });
+        let actions =
+            bench.tell(Event::Configured { origin: None, settings: Box::new(settings), preload });
         bench.connect(S);
         (bench, actions)
     }

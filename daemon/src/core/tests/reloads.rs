@@ -7,7 +7,7 @@ const ASKED: RequestId = RequestId(7000);
 fn reload(bench: &mut Bench, preload: Vec<PoolSpec>) -> Vec<Action> {
     let settings = Settings { workers_max: 77, ..Settings::default() };
     let origin = Some((S, ASKED));
-    bench.tell(Event::Configured { origin, settings, preload })
+    bench.tell(Event::Configured { origin, settings: Box::new(settings), preload })
 }
 
 fn reason(actions: &[Action]) -> String {
@@ -53,8 +53,11 @@ fn as_many_spares_are_forked_before_the_switch_as_the_demand_wants() {
     }
     let target = bench.core.pools[&pool].marks.target();
     assert!(target > 2, "{target}");
-    let actions =
-        bench.tell(Event::Configured { origin: None, settings, preload: vec![warn("p")] });
+    let actions = bench.tell(Event::Configured {
+        origin: None,
+        settings: Box::new(settings),
+        preload: vec![warn("p")],
+    });
     let new = built(&actions)[0];
     assert_eq!(u32::from(forks(&bench.ready(new))), target);
 }
@@ -65,7 +68,7 @@ fn without_spares_there_is_nothing_to_wait_for() {
     let (mut bench, _, old) = Bench::serving(Settings::default());
     let origin = Some((S, ASKED));
     let preload = vec![warn("p")];
-    let actions = bench.tell(Event::Configured { origin, settings: none, preload });
+    let actions = bench.tell(Event::Configured { origin, settings: Box::new(none), preload });
     let actions = bench.ready(built(&actions)[0]);
     assert!(actions.contains(&Action::Retire { template: old }));
 }
@@ -109,7 +112,7 @@ fn new_templates_have_the_time_that_the_new_configuration_gives_them() {
     let (mut bench, _, _) = Bench::serving(Settings::default());
     let settings = Settings { preload_timeout: ms(300_000), ..Settings::default() };
     let (origin, preload) = (Some((S, ASKED)), vec![warn("p")]);
-    let actions = bench.tell(Event::Configured { origin, settings, preload });
+    let actions = bench.tell(Event::Configured { origin, settings: Box::new(settings), preload });
     let template = built(&actions)[0];
     bench.tell(Event::TemplateHello { template });
     assert!(bench.wait(ms(299_000)).is_empty(), "longer than before");
@@ -189,7 +192,7 @@ fn a_question_that_is_refused_lets_the_next_reload_begin() {
     let (waiting, _) = bench.lease(S, pool);
     let (settings, preload) = (Settings::default(), Vec::new());
     let origin = Some((S, waiting));
-    let actions = bench.tell(Event::Configured { origin, settings, preload });
+    let actions = bench.tell(Event::Configured { origin, settings: Box::new(settings), preload });
     assert!(actions.contains(&Action::ReloadEnded { switched: false }), "{actions:?}");
     assert!(matches!(refused(&actions)[..], [(_, Refusal::BadRequest(_))]));
 }
@@ -236,7 +239,7 @@ fn one_reload_at_a_time() {
     reload(&mut bench, vec![warn("p")]);
     let (settings, preload) = (Settings::default(), Vec::new());
     let origin = Some((S, RequestId(7001)));
-    let actions = bench.tell(Event::Configured { origin, settings, preload });
+    let actions = bench.tell(Event::Configured { origin, settings: Box::new(settings), preload });
     let want = Refusal::ReloadFailed("a reload is already in progress".into());
     assert_eq!(refused(&actions), [(RequestId(7001), want)]);
 }

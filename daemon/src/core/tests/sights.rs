@@ -87,7 +87,11 @@ fn a_reload_waits_for_no_users_template() {
     let (mut bench, _) = shared_host();
     let origin = Some((S, RequestId(900)));
     let settings = Settings { operators: vec![1000], ..Settings::default() };
-    let actions = bench.tell(Event::Configured { origin, settings, preload: vec![warn("p")] });
+    let actions = bench.tell(Event::Configured {
+        origin,
+        settings: Box::new(settings),
+        preload: vec![warn("p")],
+    });
     let [candidate] = built(&actions)[..] else { panic!("one candidate: {actions:?}") };
     let actions = bench.ready_with_spares(candidate);
     assert!(actions.iter().any(|a| matches!(a, Action::ReloadEnded { switched: true })));

@@ -83,7 +83,7 @@ fn a_pending_reload_ends_with_the_stop() {
     let (mut bench, ..) = with_worker();
     let origin = Some((S, RequestId(7000)));
     let (settings, preload) = (Settings::default(), vec![warn("p")]);
-    let actions = bench.tell(Event::Configured { origin, settings, preload });
+    let actions = bench.tell(Event::Configured { origin, settings: Box::new(settings), preload });
     let candidate = built(&actions)[0];
     let actions = stop(&mut bench, StopPolicy::Wait);
     assert!(actions.contains(&Action::StopTemplate { template: candidate }));
