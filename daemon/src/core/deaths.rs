@@ -278,6 +278,11 @@ impl Core {
         if worker.owner == Owner::Pool && cause != Cause::Itself && cause != Cause::Unknown {
             return;
         }
+        let unused = |last: &LastWords| last.task.is_empty() && record.code == 0;
+        if cause == Cause::ClientGone && last.as_ref().is_some_and(unused) {
+            // Leased in advance and given back: it never had a job.
+            return;
+        }
         stderr.drain(..stderr.len().saturating_sub(LINES_MAX));
         stderr.iter_mut().for_each(cut_line);
         let has_board = last.is_some();

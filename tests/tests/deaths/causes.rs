@@ -5,7 +5,7 @@ use mp::LimitKind;
 use mpserverd_proto::client::{StopPolicy, WorkerRef};
 use mpserverd_tests::{proc, seeds};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What must be in a certificate.
 struct Expected {
@@ -38,6 +38,7 @@ const WAYS: &[Way] = &[
     ("is asked at its deadline", |daemon| deadline(daemon, Duration::from_secs(9), -15)),
     ("is killed by its client", |daemon| by_its_client(daemon, 9)),
     ("is ended by its client", |daemon| by_its_client(daemon, 15)),
+    ("is killed by its client's wish", |daemon| by_its_client_through_the_daemon(daemon, 9)),
     ("is killed by a stranger", |daemon| stranger(daemon, 9)),
     ("is ended by a stranger", |daemon| stranger(daemon, 15)),
     ("loses its template, then is killed", orphan),
@@ -102,19 +103,40 @@ fn computes_too_long(daemon: &Daemon) -> Expected {
     expect(&process, -24, cause, "computes")
 }
 
+/// Has the daemon send signals to a worker.
+fn ask_for(socket: &Path, pid: u32, signals: &[i32]) {
+    let deadline = Some(Instant::now() + PATIENCE);
+    let mut connection = mp::daemon::Connection::open(socket, deadline).unwrap();
+    for &signal in signals {
+        let request = Request::Kill { worker: WorkerRef::Pid(pid), signal };
+        connection.call(&request, &[], deadline).unwrap();
+    }
+}
+
+#[mp::task]
+fn asks(socket: PathBuf, pid: u32, signals: Vec<i32>) {
+    ask_for(&socket, pid, &signals);
+}
+
 fn operator(daemon: &Daemon, signal: i32) -> Expected {
     let process = sleeping(&daemon.context());
-    let worker = WorkerRef::Pid(process.pid());
-    let deadline = Some(Instant::now() + PATIENCE);
     // What nobody dies of accuses nobody.
-    for signal in [18, signal] {
-        let request = Request::Kill { worker, signal };
-        daemon.connect().call(&request, &[], deadline).unwrap();
-    }
+    let arguments = (daemon.socket(), process.pid(), vec![18, signal]);
+    let operator = mp::get_context(mp::StartMethod::Spawn).process::<asks>(arguments);
+    let operator = operator.start().unwrap();
+    operator.result_timeout(PATIENCE).unwrap();
     let uid = nix::unistd::geteuid().as_raw();
-    let cause = Cause::Operator { uid, pid: std::process::id() };
+    let cause = Cause::Operator { uid, pid: operator.pid() };
     assert_eq!(cause_of(&process), Some(cause));
     expect(&process, -signal, cause, "sleeps")
+}
+
+/// As a client does that may not signal its worker itself.
+fn by_its_client_through_the_daemon(daemon: &Daemon, signal: i32) -> Expected {
+    let process = sleeping(&daemon.context());
+    ask_for(&daemon.socket(), process.pid(), &[signal]);
+    assert_eq!(cause_of(&process), Some(Cause::Client));
+    expect(&process, -signal, Cause::Client, "sleeps")
 }
 
 /// A client of a daemon that starts a worker which is to die with it.
@@ -212,10 +234,10 @@ fn every_way(ways: &[Way], rounds: u64) {
     // Each worker has exactly one, and nobody else has any.
     let rows = deaths(&daemon).rows;
     let workers: BTreeSet<_> = rows.iter().map(|death| death.certificate.worker).collect();
-    assert_eq!((rows.len(), workers.len()), (pids.len(), pids.len()));
     let strange: Vec<_> =
         rows.iter().filter(|death| !pids.contains(&death.certificate.pid)).collect();
     assert!(strange.is_empty(), "{strange:?}");
+    assert_eq!((rows.len(), workers.len()), (pids.len(), pids.len()));
 }
 
 #[test]
