@@ -105,7 +105,7 @@ pub struct Options {
           hide_short_help = true)]
     pub backoff_reset: Option<Duration>,
 
-    /// Limit workers; may be given more than once, as a key and value of [limits].
+    /// Limit workers; may be given more than once, as a key and value of the table limits.
     ///
     /// For example memory=512M, wall-time=10m, cpu-time=1m, pids=100, workers=8,
     /// starts-per-second=50. See the configuration file for all of them.
