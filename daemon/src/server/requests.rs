@@ -18,7 +18,8 @@ use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::RequestId;
 use mpserverd_proto::template::Attach;
 use nix::errno::Errno;
-use std::os::fd::OwnedFd;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
@@ -38,6 +39,13 @@ const ACCEPTS: usize = 256;
 const ATTACHED_MAX: usize = 64;
 /// Clients beyond the limit that are being told so.
 const REFUSED_MAX: usize = 64;
+
+/// Whether the other end of a socket is closed.
+fn is_hung_up(socket: &OwnedFd) -> bool {
+    let mut sockets = [PollFd::new(socket.as_fd(), PollFlags::empty())];
+    let _ = poll(&mut sockets, PollTimeout::ZERO);
+    sockets[0].revents().is_some_and(|seen| seen.contains(PollFlags::POLLHUP))
+}
 
 impl Server<'_> {
     pub(super) fn accept(&mut self) {
@@ -390,6 +398,11 @@ impl Server<'_> {
         if attach.pid != peer {
             return self.answer(session, id, refuse("only a template itself can attach"));
         }
+        if is_hung_up(&control) {
+            // The attempt ran out of time while its offer lay here: the template will come again,
+            // and what it left is no sign that it ended.
+            return self.answer(session, id, refuse("the other end of the control socket is gone"));
+        }
         let Some(owner) = Owner::of_key(&attach.boot.key, &client.client, own_uid()) else {
             return self.answer(session, id, refuse("not a template of this user's pools"));
         };
@@ -413,7 +426,7 @@ impl Server<'_> {
         let name = attach.boot.name.clone();
         let pool = self.recipes.of_attached(key, name, modules, peer, owner);
         let template = self.core.new_template_id();
-        let _ = mp::sys::fd::set_nonblocking(std::os::fd::AsFd::as_fd(&control), true);
+        let _ = mp::sys::fd::set_nonblocking(control.as_fd(), true);
         let process = TemplateProcess::new(peer, attach.boot.name, control, pidfd);
         let process = process.with_board(board);
         if let Err(error) = self.add_template(template, process) {
