@@ -219,6 +219,9 @@ pub enum Refusal {
         /// What the system said.
         message: String,
     },
+    /// An upgrade that changed nothing.
+    #[error("upgrade refused, everything is as it was: {0}")]
+    UpgradeFailed(String),
 }
 
 fn retry_hint(after_ms: Option<u64>) -> String {

@@ -4,10 +4,13 @@ use mpserverd_proto::client::{Grant, Reply, StopPolicy, WorkerRef};
 use mpserverd_proto::error::{PreloadError, Stage};
 use mpserverd_proto::ids::{PoolId, RequestId, TemplateId, WorkerId};
 use mpserverd_proto::template::{Memory, ModuleReport, OnPreloadError};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Time since the daemon started. The only clock the core knows is the one it is told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Time(pub Duration);
 
 impl Time {
@@ -25,11 +28,11 @@ impl Time {
 }
 
 /// A client connection, numbered by the loop; never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SessionId(pub u64);
 
 /// Who is at the other end of a connection, as the kernel says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
     /// Its pid when it connected.
     pub pid: u32,
@@ -41,11 +44,11 @@ pub struct Peer {
 
 /// What a pool of equal templates is built from, as the loop names it: uid, executable (device,
 /// inode, change time) and modules. Equal keys share templates.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PoolKey(pub Vec<u8>);
 
 /// A pool that shall exist.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolSpec {
     /// Identity.
     pub key: PoolKey,

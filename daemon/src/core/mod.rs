@@ -22,6 +22,7 @@
 //! | `stop.rs` | going down |
 //! | `probe.rs` | the proof that the whole path works |
 //! | `report.rs` | `status`, `ps`, `modules` |
+//! | `state.rs` | the whole book, to and from the next image of the daemon |
 //! | `audit.rs` | what must be true after every event |
 
 #![forbid(unsafe_code)]
@@ -40,6 +41,7 @@ mod report;
 mod sessions;
 mod settings;
 mod spares;
+mod state;
 mod stop;
 mod template;
 #[cfg(test)]
@@ -50,10 +52,12 @@ mod workers;
 pub use event::{Action, Ask, Event, Origin, Peer, PoolKey, PoolSpec, SessionId, Time};
 pub use pool::POOLS_MAX;
 pub use settings::Settings;
+pub use state::{CoreState, ImportError};
 
 use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
 use pool::Pool;
 use reload::{Reload, Startup};
+use serde::{Deserialize, Serialize};
 use sessions::Session;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use stop::Stop;
@@ -62,7 +66,7 @@ use timers::{Timer, Timers};
 use workers::Worker;
 
 /// Who the daemon is, for reports.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Identity {
     version: String,
     pid: u32,
@@ -71,7 +75,7 @@ struct Identity {
 }
 
 /// The next number of each kind.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct NextIds {
     worker: u64,
     template: u64,
@@ -79,7 +83,7 @@ struct NextIds {
 }
 
 /// Counters, so that no report has to walk a queue.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Totals {
     /// Requests of any kind that wait.
     waiting: usize,
@@ -92,9 +96,10 @@ struct Totals {
 }
 
 /// The state machine; see the module's documentation.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Core {
     now: Time,
+    #[serde(skip)]
     out: Vec<Action>,
     identity: Identity,
     settings: Settings,
@@ -103,11 +108,13 @@ pub struct Core {
     next: NextIds,
     sessions: BTreeMap<SessionId, Session>,
     pools: BTreeMap<PoolId, Pool>,
+    #[serde(skip)]
     keys: BTreeMap<PoolKey, PoolId>,
     templates: BTreeMap<TemplateId, Template>,
     /// Ids given to templates that have not attached themselves yet.
     promised: BTreeSet<TemplateId>,
     workers: BTreeMap<WorkerId, Worker>,
+    #[serde(skip)]
     pids: BTreeMap<u32, WorkerId>,
     timers: Timers,
     /// Pools whose requests wait for the number of workers to fall, in turn.
@@ -252,6 +259,12 @@ impl Core {
                 Timer::Stop => self.stop_due(),
             }
         }
+    }
+
+    /// Whether a stop was asked for.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping()
     }
 
     fn stopping(&self) -> bool {

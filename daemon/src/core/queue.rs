@@ -3,27 +3,63 @@
 
 use super::event::SessionId;
 use mpserverd_proto::ids::RequestId;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// Numbers of places above this are not believed: the next ones would not fit any more.
+const NUMBER_MAX: u64 = u64::MAX / 2;
+
 /// Place of a request in its session's lane; grows, never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Ticket(u64);
 
 /// Requests of one session.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Lane {
     /// When it is this session's turn: the lowest is next.
     turn: u64,
     waiting: BTreeMap<Ticket, RequestId>,
 }
 
+/// What of a queue is written down; the rest follows from it.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    lanes: BTreeMap<SessionId, Lane>,
+    next: u64,
+}
+
 /// The queue.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
 pub(super) struct FairQueue {
     lanes: BTreeMap<SessionId, Lane>,
     turns: BTreeMap<u64, SessionId>,
     len: usize,
     next: u64,
+}
+
+impl From<FairQueue> for Written {
+    fn from(queue: FairQueue) -> Self {
+        Self { lanes: queue.lanes, next: queue.next }
+    }
+}
+
+impl TryFrom<Written> for FairQueue {
+    type Error = &'static str;
+
+    fn try_from(Written { lanes, next }: Written) -> Result<Self, Self::Error> {
+        let turns: BTreeMap<_, _> = lanes.iter().map(|(id, lane)| (lane.turn, *id)).collect();
+        let later = |number: u64| number >= next || next > NUMBER_MAX;
+        let is_wrong = |lane: &Lane| {
+            let last = lane.waiting.last_key_value();
+            later(lane.turn) || last.is_none_or(|(ticket, _)| later(ticket.0))
+        };
+        if turns.len() != lanes.len() || lanes.values().any(is_wrong) {
+            return Err("a queue whose turns contradict each other");
+        }
+        let len = lanes.values().map(|lane| lane.waiting.len()).sum();
+        Ok(Self { lanes, turns, len, next })
+    }
 }
 
 impl FairQueue {

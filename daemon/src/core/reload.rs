@@ -10,10 +10,11 @@ use mpserverd_proto::client::{Reloaded, Reply};
 use mpserverd_proto::error::{PreloadError, Refusal};
 use mpserverd_proto::ids::{PoolId, TemplateId};
 use mpserverd_proto::template::OnPreloadError;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How far the start of the service is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Startup {
     /// Not configured yet.
     Fresh,
@@ -24,7 +25,7 @@ pub(super) enum Startup {
 }
 
 /// A pool's part of a reload.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Candidate {
     template: TemplateId,
     spec: PoolSpec,
@@ -33,7 +34,7 @@ struct Candidate {
 }
 
 /// A pending reload.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Reload {
     origin: Origin,
     settings: Settings,

@@ -1,9 +1,11 @@
 //! The numbers that the core works by; the configuration file sets them.
 
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Settings of the core.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Settings {
     /// Spares that every template keeps, whatever the demand.
     pub spares_min: u32,

@@ -9,6 +9,7 @@ use super::workers::{Owner, SIGKILL};
 use mpserverd_proto::client::{Reply, StopPolicy};
 use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::WorkerId;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// The signal that asks a worker to end.
@@ -18,7 +19,7 @@ pub(super) const SIGTERM: i32 = 15;
 const ABANDON_AFTER: Duration = Duration::from_secs(5);
 
 /// How far the stop is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Stage {
     /// Workers may end by themselves.
     Grace,
@@ -35,7 +36,7 @@ pub(super) enum Stage {
 }
 
 /// A stop that was asked for.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Stop {
     pub(super) stage: Stage,
     /// From `SIGTERM` to `SIGKILL`.

@@ -7,6 +7,7 @@ use super::template::{Leave, Phase};
 use super::timers::Timer;
 use mpserverd_proto::error::{Fault, PreloadError, Stage};
 use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ const CRASHES_MAX: u32 = 5;
 pub(super) const SIGKILL: i32 = 9;
 
 /// Who owns a worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Owner {
     /// The pool: it waits for a job.
     Pool,
@@ -28,11 +29,12 @@ pub(super) enum Owner {
 }
 
 /// A worker.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Worker {
     pub(super) pid: u32,
     pub(super) pool: PoolId,
     pub(super) template: TemplateId,
+    #[serde(with = "super::state::shared_text")]
     pub(super) template_name: Arc<str>,
     pub(super) generation: u32,
     pub(super) owner: Owner,

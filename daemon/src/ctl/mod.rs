@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`error`] | why a command failed, and its exit code |
 //! | `connect` | finding the daemon |
+//! | `upgrade` | `upgrade` |
 //! | `control` | `ping`, `kill`, `reload`, `stop` |
 //! | `status`, `ps`, `modules` | the reports |
 //! | `proc` | what the kernel says about a worker |
@@ -37,6 +38,7 @@ mod screen;
 mod status;
 mod table;
 mod units;
+mod upgrade;
 
 use crate::cli::mpctl::{Command, Mpctl};
 use crate::cli::pages;
@@ -57,6 +59,7 @@ pub fn main(parsed: Mpctl) -> ExitCode {
         Command::Map(options) => map::main(socket, &screen, options),
         Command::Kill(options) => control::kill(socket, &screen, options),
         Command::Reload => control::reload(socket, &screen),
+        Command::Upgrade(options) => upgrade::main(socket, &screen, options),
         Command::Stop(options) => control::stop(socket, &screen, options),
         Command::Ping => control::ping(socket, &screen),
         Command::Bench(options) => bench::main(socket, &screen, options),

@@ -44,6 +44,7 @@ impl Server<'_> {
             Action::Proven => self.supervisor.proven(),
             Action::StopListening => {
                 // Dropping it removes the socket file.
+                self.cancel_upgrade();
                 drop(self.listener.take());
                 self.supervisor.stopping();
                 self.workers.end_idle();

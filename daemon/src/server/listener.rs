@@ -3,6 +3,8 @@
 //! Beside the socket lies a lock file that a living daemon holds: only who has the lock may
 //! replace a socket file, so a stale one is replaced and a live daemon's never is.
 
+pub(super) mod carry;
+
 use super::activation::{self, ActivationError};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};

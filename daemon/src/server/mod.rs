@@ -15,6 +15,7 @@
 //! | [`signals`] | signals as readable descriptors |
 //! | [`notify`] | telling the supervisor |
 //! | [`command`] | the command of `mpserverd run` |
+//! | [`upgrade`] | going on as another program |
 //! | [`sweep`] | leaving no process behind |
 //!
 //! # Invariants
@@ -36,12 +37,14 @@ mod session;
 mod signals;
 mod sweep;
 mod templates;
+mod upgrade;
 mod workers;
 
 use crate::cli::EXIT_SYSTEM;
 use crate::config::Config;
 use crate::core::{Core, Event, SessionId, Time};
 use crate::launch::Launch;
+use crate::pid_file::PidFile;
 use command::Command;
 use listener::Listener;
 use mpserverd_proto::error::PreloadError;
@@ -53,11 +56,15 @@ use session::Session;
 use signals::{Caught, Signals};
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 use templates::TemplateProcess;
 use tracing::{error, info, warn};
+use upgrade::Upgrade;
 use workers::Workers;
+
+pub use upgrade::{Handed, check_state};
 
 /// Why the daemon ended otherwise than asked.
 #[derive(Debug, thiserror::Error)]
@@ -118,13 +125,18 @@ struct Server<'a> {
     command: Option<Command>,
     launch: &'a mut Launch,
     supervisor: Supervisor,
+    upgrade: Option<Upgrade>,
+    /// The file that the next upgrade takes unless it is told another.
+    program: PathBuf,
+    pid_file: Option<PidFile>,
     /// Set when the loop is to end.
     end: Option<Result<(), ServeError>>,
 }
 
 /// Serves until stopped; with a command, for as long as that runs.
 ///
-/// Says through `launch` when the service is ready.
+/// Says through `launch` when the service is ready. With what an earlier image of the process has
+/// left, it goes on from there.
 ///
 /// # Errors
 ///
@@ -133,11 +145,23 @@ pub(crate) fn run(
     config: Config,
     command: Option<Vec<OsString>>,
     launch: &mut Launch,
+    pid_file: Option<PidFile>,
+    handed: Option<Handed>,
 ) -> Result<ExitCode, ServeError> {
     prepare_process()?;
-    let command = command.map(Command::new);
-    let mut server = Server::new(config, command, launch)?;
-    server.configure_first();
+    let mut server = match handed {
+        None => {
+            let mut server = Server::new(config, command.map(Command::new), launch)?;
+            server.pid_file = pid_file;
+            server.configure_first();
+            server
+        }
+        Some(handed) => {
+            let (mut server, arrival) = Server::resume(config, command, launch, handed);
+            server.arrive(arrival);
+            server
+        }
+    };
     let ended = server.serve();
     let code = server.command.as_ref().and_then(Command::exit_code);
     server.clean_up();
@@ -184,6 +208,7 @@ impl<'a> Server<'a> {
         let core = Core::new(Time::default(), env!("CARGO_PKG_VERSION"), pid, &socket, 1)
             .with_first_worker(first_worker());
         info!(socket, pid, "listening");
+        let program = upgrade::binary::own_path(&config.environment().directory);
         Ok(Self {
             config,
             previous: None,
@@ -201,6 +226,9 @@ impl<'a> Server<'a> {
             command,
             launch,
             supervisor: Supervisor::of_environment(),
+            upgrade: None,
+            program,
+            pid_file: None,
             end: None,
         })
     }
@@ -213,6 +241,7 @@ impl<'a> Server<'a> {
     fn serve(&mut self) -> Result<(), ServeError> {
         loop {
             self.settle();
+            self.upgrade_if_due();
             if let Some(end) = self.end.take() {
                 return end;
             }
@@ -222,6 +251,7 @@ impl<'a> Server<'a> {
                 self.settle();
             }
             self.expire_sessions();
+            self.on_trial();
             self.tell_supervisor();
             self.events.push_back(Event::Tick);
         }
@@ -246,7 +276,9 @@ impl<'a> Server<'a> {
         let retry = self.listener.as_ref().and_then(Listener::retry_at);
         let orphans = self.workers.retry_at();
         let supervisor = self.supervisor.due();
-        let next = [core, sessions, retry, orphans, supervisor].into_iter().flatten().min()?;
+        let upgrade = self.upgrade.as_ref().and_then(Upgrade::deadline);
+        let next =
+            [core, sessions, retry, orphans, supervisor, upgrade].into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
@@ -267,14 +299,19 @@ impl<'a> Server<'a> {
             Source::OrphanEnd(worker) => self.on_orphan_end(worker),
             Source::CommandEnd => self.on_command_end(),
             Source::Signal(caught) => self.on_signal(caught),
+            Source::Trial => self.on_trial(),
         }
     }
 
     fn on_signal(&mut self, caught: Caught) {
-        if !self.signals.drain(caught) {
-            return;
+        if self.signals.drain(caught) {
+            self.heard(caught);
         }
+    }
+
+    fn heard(&mut self, caught: Caught) {
         match caught {
+            Caught::Upgrade => self.upgrade(None, None),
             Caught::Child => self.reap_strangers(),
             Caught::Hangup => self.reload(None),
             Caught::Interrupt | Caught::Terminate if self.command_runs() => {

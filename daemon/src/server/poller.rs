@@ -22,6 +22,7 @@ pub(super) enum Source {
     OrphanEnd(WorkerId),
     CommandEnd,
     Signal(Caught),
+    Trial,
 }
 
 /// What the kernel said about it.
@@ -44,6 +45,7 @@ impl Source {
             Self::OrphanEnd(id) => (4, id.0),
             Self::CommandEnd => (5, 0),
             Self::Signal(caught) => (6, caught as u64),
+            Self::Trial => (7, 0),
         };
         (kind << SHIFT) | (id & ((1 << SHIFT) - 1))
     }
@@ -58,6 +60,7 @@ impl Source {
             4 => Self::OrphanEnd(WorkerId(id)),
             5 => Self::CommandEnd,
             6 => Self::Signal(Caught::from_number(id)?),
+            7 => Self::Trial,
             _ => return None,
         })
     }
@@ -141,6 +144,7 @@ mod tests {
             Source::OrphanEnd(WorkerId(large)),
             Source::CommandEnd,
             Source::Signal(Caught::Hangup),
+            Source::Trial,
         ] {
             assert_eq!(Source::decode(source.encode()), Some(source));
         }

@@ -3,6 +3,8 @@
 //! The key of a pool says in bytes what its templates are built from; it is the same for every
 //! client that asks for the same thing, and survives a restart of the daemon.
 
+pub(super) mod carry;
+
 use crate::config::elf::{self, Kind};
 use crate::config::{Config, modules};
 use crate::core::{PoolKey, PoolSpec};

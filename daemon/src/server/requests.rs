@@ -12,7 +12,10 @@ use mpserverd_proto::ids::RequestId;
 use mpserverd_proto::template::Attach;
 use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, sockopt};
+use std::ffi::OsString;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
@@ -200,6 +203,10 @@ impl Server<'_> {
                 return;
             }
             Request::Attach(attach) => return self.attach(session, id, attach, fds),
+            Request::Upgrade { binary } => {
+                let path = binary.map(|path| PathBuf::from(OsString::from_vec(path)));
+                return self.upgrade(Some((session, id)), path);
+            }
             Request::OpenTemplate(spec) => match self.recipes.of_client(spec, fds) {
                 Ok(spec) => Ask::Open(spec),
                 Err(refusal) => return self.answer(session, id, Reply::Refused(refusal)),

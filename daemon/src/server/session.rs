@@ -3,6 +3,8 @@
 //! A session that is too slow, too greedy or makes no sense is closed with a reason; nobody else
 //! notices.
 
+pub(super) mod carry;
+
 use crate::core::Peer;
 use mp::sys::scm;
 use mpserverd_proto::client::{Answer, Reply};

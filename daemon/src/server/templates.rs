@@ -1,5 +1,7 @@
 //! The templates' control sockets.
 
+pub(super) mod carry;
+
 use super::Server;
 use super::poller::{Readiness, Source};
 use super::workers::SpareFds;
