@@ -58,7 +58,7 @@ impl Context {
             }
             (error, Fallback::Autostart) if error.is_absence() => {
                 let path = self.autostart()?;
-                forkserver::lease(&path, &wanted, deadline).map_err(StartError::from)
+                forkserver::lease(&path, &wanted, deadline, false).map_err(StartError::from)
             }
             (error, _) => Err(error.into()),
         }
@@ -83,9 +83,11 @@ impl Context {
     /// Asks each daemon that there may be, in order.
     fn ask_daemons(&self, wanted: &Wanted, deadline: Instant) -> Result<Lease, DaemonError> {
         let chosen = self.socket();
+        // Who can spawn instead need not wait for the next daemon.
+        let patient = self.fallback != Fallback::Spawn;
         let mut first_error = None;
         for path in transport::candidates(chosen.as_deref()) {
-            match forkserver::lease(&path, wanted, deadline) {
+            match forkserver::lease(&path, wanted, deadline, patient) {
                 Err(error) if error.is_absence() => {
                     first_error.get_or_insert(error);
                 }

@@ -29,6 +29,9 @@ pub(crate) fn feed(seed: u64, events: u32) {
             }
             other => other,
         };
+        if rng.u8(..50) == 0 {
+            core = crate::world::hand_over(&core);
+        }
         let was = event.clone();
         core.handle(Time(now), event, &mut actions);
         actions.clear();
