@@ -1,6 +1,7 @@
 //! Who this process is: `current_process`, `parent_process`.
 
 use mpserverd_proto::job::Identity;
+use mpserverd_proto::trace::TraceId;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{OnceLock, PoisonError, RwLock};
 #[cfg(target_os = "linux")]
@@ -15,6 +16,8 @@ pub(crate) struct Me {
     pub(crate) identity: Identity,
     #[cfg(target_os = "linux")]
     pub(crate) parent: Option<Arc<OwnedFd>>,
+    /// The trace that its job belongs to.
+    pub(crate) trace: Option<TraceId>,
     is_worker: bool,
     /// Modules that the process has loaded, by path.
     #[cfg(target_os = "linux")]
@@ -53,6 +56,7 @@ fn main_process() -> Me {
         },
         #[cfg(target_os = "linux")]
         parent: None,
+        trace: None,
         is_worker: false,
         #[cfg(target_os = "linux")]
         modules: Vec::new(),
@@ -98,14 +102,13 @@ pub(crate) fn is_fork() -> bool {
 #[cfg(target_os = "linux")]
 pub(crate) fn become_worker(
     identity: Identity,
+    trace: TraceId,
     parent: Option<OwnedFd>,
     passed: Vec<OwnedFd>,
     modules: Vec<String>,
 ) {
-    set_worker(
-        Me { identity, parent: parent.map(Arc::new), is_worker: true, modules, in_module: false },
-        passed,
-    );
+    let (parent, trace) = (parent.map(Arc::new), Some(trace));
+    set_worker(Me { identity, parent, trace, is_worker: true, modules, in_module: false }, passed);
 }
 
 #[cfg(target_os = "linux")]
@@ -128,6 +131,7 @@ pub(crate) fn host() -> Vec<u8> {
     let host = mpserverd_proto::job::Host {
         identity: me.identity,
         parent_fd,
+        trace: me.trace,
         modules: me.modules,
         log_fd: log_fd.as_ref().map(|fd| fd.as_fd().as_raw_fd()),
         log,
@@ -144,8 +148,8 @@ pub(crate) fn become_part_of(
 ) {
     crate::set_frozen();
     let parent = parent.map(Arc::new);
-    let (identity, modules) = (host.identity, host.modules);
-    set_worker(Me { identity, parent, is_worker: true, modules, in_module: true }, passed);
+    let (identity, trace, modules) = (host.identity, host.trace, host.modules);
+    set_worker(Me { identity, parent, trace, is_worker: true, modules, in_module: true }, passed);
 }
 
 /// Modules that this process's own processes load, if it is a module's: the program is only a host
@@ -218,6 +222,19 @@ impl CurrentProcess {
     #[must_use]
     pub fn is_worker(&self) -> bool {
         self.me.is_worker
+    }
+
+    /// The trace that it belongs to: in a worker the one that its start was given, elsewhere the one
+    /// that `TRACEPARENT` names.
+    ///
+    /// ```
+    /// // Whatever traces this program, its workers belong to the same.
+    /// let trace = mpserverd_client::current_process().trace();
+    /// println!("trace {}", trace.map_or("none".into(), |trace| trace.to_string()));
+    /// ```
+    #[must_use]
+    pub fn trace(&self) -> Option<TraceId> {
+        self.me.trace.or_else(crate::trace::of_environment)
     }
 
     /// Arguments of the command line: in a worker, those of the process that asked for it.

@@ -110,6 +110,7 @@ pub mod reducer;
 pub mod registry;
 mod runtime;
 pub mod task;
+mod trace;
 
 #[cfg(target_os = "linux")]
 pub mod daemon;
@@ -179,8 +180,10 @@ pub use manager::{
 #[cfg(target_os = "linux")]
 pub use mpserverd_macros::remote;
 pub use mpserverd_macros::task;
+pub use mpserverd_proto::death::{Cause, LimitKind};
 pub use mpserverd_proto::error::{Fault, JobError, PreloadError, Refusal, Stage};
 pub use mpserverd_proto::status::{ExitRecord, Reporter, Usage};
+pub use mpserverd_proto::trace::TraceId;
 #[cfg(target_os = "linux")]
 pub use pool::{
     AsyncResult, Imap, ImapUnordered, MapError, Mapping, Pool, PoolBuilder, PoolError, PoolStatus,

@@ -7,6 +7,7 @@ use crate::job_types::{OnParentDeath, Outcome};
 use crate::parcel::Parcel;
 use crate::registry::Completion;
 use mpserverd_proto::limits::NAME_BYTES_MAX;
+use mpserverd_proto::trace::TraceId;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ pub(crate) use handle::start;
 pub use handle::wait_any;
 pub use handle::{ActiveChild, Handle, active_children};
 #[cfg(target_os = "linux")]
-pub(crate) use handle::{end_children, forget_inherited, register_exit_handler};
+pub(crate) use handle::{end_children, forget_inherited, hold_children, register_exit_handler};
 
 /// One of a worker's standard streams.
 #[derive(Debug, Default)]
@@ -95,6 +96,7 @@ pub(crate) struct Options {
     #[cfg(target_os = "linux")]
     pub(crate) cradle: Option<std::sync::Arc<crate::start::cradle::Cradle>>,
     pub(crate) start_timeout: Option<Duration>,
+    pub(crate) trace: Option<TraceId>,
 }
 
 impl Default for Options {
@@ -122,6 +124,7 @@ impl Default for Options {
             #[cfg(target_os = "linux")]
             cradle: None,
             start_timeout: None,
+            trace: None,
         }
     }
 }
@@ -325,6 +328,26 @@ impl<R> ProcessBuilder<R> {
     /// How long [`start`](Self::start) may wait for a worker; 60 seconds by default.
     pub fn start_timeout(self, timeout: Duration) -> Self {
         self.with(|options| options.start_timeout = Some(timeout))
+    }
+
+    /// The trace that it belongs to. By default the one that its environment names
+    /// (`TRACEPARENT`, as the W3C's Trace Context has it), or that of this process, or a new one.
+    ///
+    /// The worker has it as [`trace`](crate::CurrentProcess::trace) and in its own `TRACEPARENT`
+    /// (unless its environment was cleared), the daemon in its log and in the certificate of the
+    /// worker's death.
+    ///
+    /// ```
+    /// # use mpserverd_client as mp;
+    /// # #[mp::task]
+    /// # fn render(page: u32) {}
+    /// # let ctx = mp::get_context(mp::StartMethod::Spawn);
+    /// let trace: mp::TraceId = "4bf92f3577b34da6a3ce929d0e0e4736".parse()?;
+    /// let render = ctx.process::<render>((1,)).trace(trace);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn trace(self, trace: TraceId) -> Self {
+        self.with(|options| options.trace = Some(trace))
     }
 
     /// Starts it.

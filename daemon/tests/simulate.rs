@@ -63,7 +63,7 @@ fn many_short_lives() {
 
 #[test]
 fn some_long_lives() {
-    assert_all_seen(&run_seeds(1000..1030, 3000));
+    assert_all_seen(&run_seeds(1100..1130, 3000));
 }
 
 #[test]

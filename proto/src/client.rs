@@ -1,9 +1,11 @@
 //! What a client asks of the daemon, and what it answers.
 
+use crate::death::{DeathsQuery, DeathsReport};
 use crate::error::Refusal;
 use crate::ids::{PoolId, RequestId, TemplateId, WorkerId};
 use crate::report::{ModulesReport, ProcessesReport, StatusReport};
 use crate::template::{Attach, OnPreloadError};
+use crate::trace::TraceId;
 use serde::{Deserialize, Serialize};
 
 /// What a template is to be built from.
@@ -72,6 +74,11 @@ pub enum Request {
         pool: PoolId,
         /// Wait for it so long at most, in milliseconds.
         wait_ms: u32,
+        /// The task that it is for, as [`short_task`](crate::death::short_task) gives it; `None`
+        /// where that is not known yet.
+        task: Option<String>,
+        /// The trace of the start, where that is known.
+        trace: Option<TraceId>,
     },
     /// Take a waiting request back.
     Cancel(RequestId),
@@ -104,8 +111,11 @@ pub enum Request {
         /// How long to wait for them, in milliseconds; `None`: as configured.
         grace_ms: Option<u64>,
     },
-    /// A template of an earlier daemon offers itself; one descriptor: its control socket.
+    /// A template of an earlier daemon offers itself; its control socket comes along, and the
+    /// memory of its board where it has one.
     Attach(Attach),
+    /// Certificates of the workers that have died.
+    Deaths(DeathsQuery),
     /// Go on as another program, with everything that there is.
     Upgrade {
         /// Its absolute path, as bytes; `None`: the path that the daemon was started from.
@@ -204,6 +214,8 @@ pub enum Reply {
     Reloaded(Reloaded),
     /// No, because.
     Refused(Refusal),
+    /// Certificates.
+    Deaths(DeathsReport),
     /// Another program serves now.
     Upgraded(Upgraded),
 }

@@ -59,8 +59,32 @@ pub enum Cause {
     DaemonStop,
     /// The deadline that its client gave it had passed.
     Deadline,
+    /// Its client sent it a signal.
+    Client,
     /// A signal that nobody here sent: a person's, or another program's.
     Unknown,
+}
+
+impl Cause {
+    /// A word for programs: the label of a metric, the value of a filter.
+    #[must_use]
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::Itself => "itself",
+            Self::Limit(LimitKind::Memory) => "limit-memory",
+            Self::Limit(LimitKind::CpuTime) => "limit-cpu-time",
+            Self::Limit(LimitKind::WallTime) => "limit-wall-time",
+            Self::Limit(LimitKind::FileSize) => "limit-file-size",
+            Self::Limit(LimitKind::Pids) => "limit-pids",
+            Self::Oom => "oom",
+            Self::Operator { .. } => "operator",
+            Self::ClientGone => "client-gone",
+            Self::DaemonStop => "daemon-stop",
+            Self::Deadline => "deadline",
+            Self::Client => "client",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 impl fmt::Display for Cause {
@@ -73,9 +97,59 @@ impl fmt::Display for Cause {
             Self::ClientGone => f.write_str("its client is gone"),
             Self::DaemonStop => f.write_str("stop of the daemon"),
             Self::Deadline => f.write_str("deadline"),
+            Self::Client => f.write_str("its client"),
             Self::Unknown => f.write_str("unknown"),
         }
     }
+}
+
+/// What a worker says of its own end, before it comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(arbitrary::Arbitrary))]
+pub enum Foreseen {
+    /// Its deadline has passed.
+    Deadline,
+    /// Its client is gone, and it ends with it.
+    ClientGone,
+}
+
+/// What a worker said about itself on its template's board, before it ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(arbitrary::Arbitrary))]
+pub struct LastWords {
+    /// Name of its task, as [`short_task`] gives it; empty if it never got one.
+    pub task: String,
+    /// Name of the process, its beginning if it is long.
+    pub name: String,
+    /// The trace that the task belongs to.
+    pub trace: Option<TraceId>,
+    /// When it got its task, milliseconds since the epoch; zero if it never did.
+    pub began_ms: u64,
+    /// Why it was about to end, if it knew.
+    pub foreseen: Option<Foreseen>,
+    /// Whether its task was over, and the outcome on its way.
+    pub finished: bool,
+    /// The most private memory that was measured, KiB.
+    pub peak_private_kib: Option<u64>,
+}
+
+/// Bytes of a task's name that a board, and whoever counts deaths by task, has room for.
+pub const TASK_BYTES_MAX: usize = 128;
+
+/// The end of a task's name, which says more than its beginning.
+///
+/// ```
+/// use mpserverd_proto::death::{TASK_BYTES_MAX, short_task};
+/// assert_eq!(short_task("thumbs::resize"), "thumbs::resize");
+/// assert_eq!(short_task(&"é".repeat(100)).len(), TASK_BYTES_MAX);
+/// ```
+#[must_use]
+pub fn short_task(name: &str) -> &str {
+    let mut from = name.len().saturating_sub(TASK_BYTES_MAX);
+    while !name.is_char_boundary(from) {
+        from += 1;
+    }
+    &name[from..]
 }
 
 /// How and why one worker ended.
@@ -112,4 +186,56 @@ pub struct Certificate {
     pub peak_private_kib: Option<u64>,
     /// The last lines that it wrote to stderr, where the daemon could see them.
     pub stderr: Vec<String>,
+}
+
+/// Which certificates are asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(arbitrary::Arbitrary))]
+pub struct DeathsQuery {
+    /// Those with higher numbers than this.
+    pub after: u64,
+    /// So many at most, the latest.
+    pub limit: u32,
+    /// That of this worker.
+    pub worker: Option<WorkerId>,
+    /// Those with causes of this [key](Cause::key); a limit's also by `limit` alone.
+    pub cause: Option<String>,
+}
+
+impl DeathsQuery {
+    /// Whether a certificate is asked for.
+    #[must_use]
+    pub fn wants(&self, number: u64, certificate: &Certificate) -> bool {
+        let is_cause = |wanted: &String| {
+            let limit = wanted == "limit" && matches!(certificate.cause, Cause::Limit(_));
+            limit || wanted == certificate.cause.key()
+        };
+        number > self.after
+            && self.worker.is_none_or(|worker| worker == certificate.worker)
+            && self.cause.as_ref().is_none_or(is_cause)
+    }
+}
+
+/// A certificate with its number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(arbitrary::Arbitrary))]
+pub struct Death {
+    /// Number of the death, from 1 on, since the daemon started.
+    pub number: u64,
+    /// Its certificate.
+    pub certificate: Certificate,
+}
+
+/// Certificates, the oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(arbitrary::Arbitrary))]
+pub struct DeathsReport {
+    /// One each.
+    pub rows: Vec<Death>,
+    /// Earlier ones that were asked for and are beyond the limit.
+    pub left_out: u64,
+    /// Number of the last death there was: what to ask after next time.
+    pub last: u64,
+    /// Up to here certificates are forgotten.
+    pub forgotten: u64,
 }

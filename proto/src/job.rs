@@ -6,6 +6,7 @@
 use crate::codec::{self, CodecError};
 use crate::error::JobError;
 use crate::limits::JOB_HEADER_BYTES_MAX;
+use crate::trace::TraceId;
 use serde::{Deserialize, Serialize};
 
 pub use crate::reducer::Codec;
@@ -154,6 +155,8 @@ pub struct Host {
     pub identity: Identity,
     /// Number of the descriptor that is the requester's pidfd; it belongs to the host.
     pub parent_fd: Option<i32>,
+    /// The trace that its job belongs to.
+    pub trace: Option<TraceId>,
     /// Modules of the host, by path: what processes that the module starts load too.
     pub modules: Vec<String>,
     /// What becomes of the log.
@@ -180,6 +183,8 @@ pub struct Job {
     pub on_parent_death: OnParentDeath,
     /// What becomes of its log.
     pub log: Log,
+    /// The trace that it belongs to.
+    pub trace: TraceId,
     /// Which descriptor is what.
     pub slots: Slots,
 }

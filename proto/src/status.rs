@@ -49,7 +49,7 @@ impl ExitRecord {
     /// The signal that killed the process, if one did.
     #[must_use]
     pub fn signal(&self) -> Option<i32> {
-        (self.code < 0).then_some(-self.code)
+        (self.code < 0).then_some(self.code.saturating_neg())
     }
 
     /// As bytes for the status pipe; far below `PIPE_BUF`, so it is written whole or not at all.

@@ -1,5 +1,6 @@
 //! What daemon and template say to each other, over a socket pair that the template inherits.
 
+use crate::death::LastWords;
 use crate::error::PreloadError;
 use crate::ids::{PoolId, TemplateId, WorkerId};
 use crate::report::TaskInfo;
@@ -30,7 +31,8 @@ pub struct ModulePath {
     pub path: Vec<u8>,
 }
 
-/// The first message to a template.
+/// The first message to a template. It comes with one descriptor, the memory of its board, or
+/// without where there is none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(arbitrary::Arbitrary))]
 pub struct TemplateBoot {
@@ -117,16 +119,20 @@ pub struct Spare {
     pub worker: WorkerId,
     /// Its pid.
     pub pid: u32,
+    /// Its place on the template's board, if there was one left.
+    pub slot: Option<u32>,
 }
 
 /// A worker that ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(arbitrary::Arbitrary))]
 pub struct Ended {
     /// Which.
     pub worker: WorkerId,
     /// How.
     pub record: ExitRecord,
+    /// What stood on the board; the slot may be another worker's by now.
+    pub last: Option<LastWords>,
 }
 
 /// What a template tells the daemon.

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// An outcome that is not that of CPython, on purpose.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +20,15 @@ pub struct Difference {
     pub ours: &'static str,
     /// What is better about it, with the issue of CPython that it cures, where there is one.
     pub why: &'static str,
+}
+
+/// One scenario at a time in a process. A child that another test has forked and that has not
+/// executed yet holds a copy of every descriptor: an end that was closed is not closed for so long,
+/// and whoever looks just then sees another outcome.
+#[must_use]
+pub fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The newest interpreter from 3.12 on that works here, or any `python3`; prints why there is none.

@@ -3,7 +3,7 @@
 use super::{Context, Fallback, global};
 use crate::error::{DaemonError, StartError};
 use crate::logging::TARGET;
-use crate::start::forkserver::{self, Wanted};
+use crate::start::forkserver::{self, Purpose, Wanted};
 use crate::start::spawn::{self, Preload};
 use crate::start::{FOREVER, Lease};
 use crate::{current, transport};
@@ -39,11 +39,15 @@ impl Context {
     }
 
     /// A worker by `forkserver`, or what the fallback says.
-    pub(crate) fn forkserver_lease(&self, timeout: Option<Duration>) -> Result<Lease, StartError> {
+    pub(crate) fn forkserver_lease(
+        &self,
+        purpose: Purpose<'_>,
+        timeout: Option<Duration>,
+    ) -> Result<Lease, StartError> {
         let timeout = timeout.unwrap_or(START_TIMEOUT).min(FOREVER);
         let deadline = Instant::now() + timeout;
         let wanted = self.wanted()?;
-        let error = match self.ask_daemons(&wanted, deadline) {
+        let error = match self.ask_daemons(&wanted, purpose, deadline) {
             Ok(lease) => return Ok(lease),
             Err(error) => error,
         };
@@ -58,7 +62,8 @@ impl Context {
             }
             (error, Fallback::Autostart) if error.is_absence() => {
                 let path = self.autostart()?;
-                forkserver::lease(&path, &wanted, deadline, false).map_err(StartError::from)
+                forkserver::lease(&path, &wanted, purpose, deadline, false)
+                    .map_err(StartError::from)
             }
             (error, _) => Err(error.into()),
         }
@@ -81,13 +86,18 @@ impl Context {
     }
 
     /// Asks each daemon that there may be, in order.
-    fn ask_daemons(&self, wanted: &Wanted, deadline: Instant) -> Result<Lease, DaemonError> {
+    fn ask_daemons(
+        &self,
+        wanted: &Wanted,
+        purpose: Purpose<'_>,
+        deadline: Instant,
+    ) -> Result<Lease, DaemonError> {
         let chosen = self.socket();
         // Who can spawn instead need not wait for the next daemon.
         let patient = self.fallback != Fallback::Spawn;
         let mut first_error = None;
         for path in transport::candidates(chosen.as_deref()) {
-            match forkserver::lease(&path, wanted, deadline, patient) {
+            match forkserver::lease(&path, wanted, purpose, deadline, patient) {
                 Err(error) if error.is_absence() => {
                     first_error.get_or_insert(error);
                 }

@@ -8,6 +8,7 @@ use crate::logging::TARGET;
 use crate::parcel::Parcel;
 use crate::runtime::worker::Closure;
 use crate::start::child::Child;
+use crate::start::forkserver::Purpose;
 use crate::start::inbox::Received;
 use crate::start::request::{Request, Work as Task};
 use crate::start::{Lease, wait_readable};
@@ -57,6 +58,12 @@ impl fmt::Debug for Handle {
 /// The children of this process that have not been seen to end.
 static CHILDREN: Mutex<Vec<Handle>> = Mutex::new(Vec::new());
 
+/// Keeps the list of children as it is for as long as the guard lives: a fork amid a change by
+/// another thread would have a list that is locked for ever.
+pub(crate) fn hold_children() -> impl Sized {
+    children()
+}
+
 fn children() -> MutexGuard<'static, Vec<Handle>> {
     CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -78,7 +85,10 @@ pub(crate) fn start(context: &Context, work: Work, options: Options) -> Result<H
             None => methods::fork::lease(closure, allow_threads, &mut request)?,
         },
         StartMethod::Spawn => context.spawn_lease()?,
-        StartMethod::ForkServer => context.forkserver_lease(timeout)?,
+        StartMethod::ForkServer => {
+            let purpose = Purpose { task: &request.task, trace: request.trace };
+            context.forkserver_lease(purpose, timeout)?
+        }
     };
     register_exit_handler();
     let handle = give(lease, &request)?;

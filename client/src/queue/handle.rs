@@ -4,7 +4,9 @@ use super::core::{Core, SharedCore, Side, Wait};
 use super::error::{GetError, GetManyError, PutError, PutManyError};
 use super::item::QueueItem;
 use super::iter::Items;
-use super::methods::{common_methods, get_methods, put_methods, queue_handle, waitable};
+use super::methods::{
+    common_methods, constructors, get_methods, put_methods, queue_handle, waitable,
+};
 use super::options::QueueOptions;
 use crate::reducer::Reducer;
 use crate::shared::ShareError;
@@ -77,29 +79,7 @@ impl<T> Queue<T> {
 }
 
 impl<T: QueueItem> Queue<T> {
-    /// A new queue for any number of items.
-    ///
-    /// # Errors
-    /// [`ShareError`] when the system has no memory or descriptors for it: it takes four.
-    pub fn new() -> Result<Self, ShareError> {
-        Self::with_options(QueueOptions::new())
-    }
-
-    /// A new queue for so many items; 0 is any number.
-    ///
-    /// # Errors
-    /// [`ShareError`].
-    pub fn bounded(maxsize: usize) -> Result<Self, ShareError> {
-        Self::with_options(QueueOptions::new().max_items(maxsize))
-    }
-
-    /// A new queue for any number of items, which are encoded by this reducer.
-    ///
-    /// # Errors
-    /// [`ShareError`].
-    pub fn with_reducer(reducer: Reducer) -> Result<Self, ShareError> {
-        Self::with_options(QueueOptions::new().reducer(reducer))
-    }
+    constructors!();
 
     /// A new queue with these bounds.
     ///

@@ -7,7 +7,7 @@ use super::item::QueueItem;
 use super::iter::Items;
 use super::join::{Join, JoinError, TooManyTasksDone};
 use super::methods::{
-    common_methods, get_methods, put_methods, queue_handle, task_methods, waitable,
+    common_methods, constructors, get_methods, put_methods, queue_handle, task_methods, waitable,
 };
 use super::options::QueueOptions;
 use crate::reducer::Reducer;
@@ -57,29 +57,7 @@ waitable!(JoinableQueue);
 waitable!(JoinableConsumer);
 
 impl<T: QueueItem> JoinableQueue<T> {
-    /// A new queue for any number of items.
-    ///
-    /// # Errors
-    /// [`ShareError`] when the system has no memory or descriptors for it.
-    pub fn new() -> Result<Self, ShareError> {
-        Self::with_options(QueueOptions::new())
-    }
-
-    /// A new queue for so many items; 0 is any number.
-    ///
-    /// # Errors
-    /// [`ShareError`].
-    pub fn bounded(maxsize: usize) -> Result<Self, ShareError> {
-        Self::with_options(QueueOptions::new().max_items(maxsize))
-    }
-
-    /// A new queue for any number of items, which are encoded by this reducer.
-    ///
-    /// # Errors
-    /// [`ShareError`].
-    pub fn with_reducer(reducer: Reducer) -> Result<Self, ShareError> {
-        Self::with_options(QueueOptions::new().reducer(reducer))
-    }
+    constructors!();
 
     /// A new queue with these bounds.
     ///

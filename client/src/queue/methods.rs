@@ -1,5 +1,34 @@
 //! What both a queue and one side of it can do.
 
+/// How a queue is made, but for the last step, `with_options`.
+macro_rules! constructors {
+    () => {
+        /// A new queue for any number of items.
+        ///
+        /// # Errors
+        /// [`ShareError`] when the system has no memory or descriptors for it: it takes four.
+        pub fn new() -> Result<Self, ShareError> {
+            Self::with_options(QueueOptions::new())
+        }
+
+        /// A new queue for so many items; 0 is any number.
+        ///
+        /// # Errors
+        /// [`ShareError`].
+        pub fn bounded(maxsize: usize) -> Result<Self, ShareError> {
+            Self::with_options(QueueOptions::new().max_items(maxsize))
+        }
+
+        /// A new queue for any number of items, which are encoded by this reducer.
+        ///
+        /// # Errors
+        /// [`ShareError`].
+        pub fn with_reducer(reducer: Reducer) -> Result<Self, ShareError> {
+            Self::with_options(QueueOptions::new().reducer(reducer))
+        }
+    };
+}
+
 /// Methods of those who put; `self.core` is the queue.
 macro_rules! put_methods {
     () => {
@@ -326,4 +355,6 @@ macro_rules! waitable {
     };
 }
 
-pub(super) use {common_methods, get_methods, put_methods, queue_handle, task_methods, waitable};
+pub(super) use {
+    common_methods, constructors, get_methods, put_methods, queue_handle, task_methods, waitable,
+};

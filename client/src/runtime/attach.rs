@@ -5,6 +5,7 @@
 //! workers end.
 
 use crate::daemon::Connection;
+use crate::sys::board::Board;
 use crate::sys::fd;
 use mpserverd_proto::client::{Reply, Request};
 use mpserverd_proto::template::Attach;
@@ -34,8 +35,13 @@ impl Search {
     }
 
     /// Tries once; on failure the pause doubles.
-    pub(crate) fn attempt(&mut self, offer: &Attach, base: RawFd) -> Option<OwnedFd> {
-        match offer_to_daemon(offer, base) {
+    pub(crate) fn attempt(
+        &mut self,
+        offer: &Attach,
+        board: Option<&Board>,
+        base: RawFd,
+    ) -> Option<OwnedFd> {
+        match offer_to_daemon(offer, board, base) {
             Ok(control) => Some(control),
             Err(_) => {
                 self.pause = (self.pause * 2).min(PAUSE_LONGEST);
@@ -46,15 +52,16 @@ impl Search {
     }
 }
 
-fn offer_to_daemon(offer: &Attach, base: RawFd) -> io::Result<OwnedFd> {
+fn offer_to_daemon(offer: &Attach, board: Option<&Board>, base: RawFd) -> io::Result<OwnedFd> {
     use std::os::unix::ffi::OsStrExt;
     let path = Path::new(std::ffi::OsStr::from_bytes(&offer.boot.socket));
     let deadline = Instant::now() + ATTEMPT;
     let mut connection = Connection::open(path, Some(deadline)).map_err(io::Error::other)?;
     let (ours, theirs) = fd::seqpacket_pair()?;
     let request = Request::Attach(offer.clone());
-    let answer =
-        connection.call(&request, &[theirs.as_fd()], Some(deadline)).map_err(io::Error::other)?;
+    let fds = [Some(theirs.as_fd()), board.map(Board::fd)];
+    let fds = fds.into_iter().flatten().collect::<Vec<_>>();
+    let answer = connection.call(&request, &fds, Some(deadline)).map_err(io::Error::other)?;
     match answer.0 {
         Reply::Done => fd::raise(ours, base),
         other => Err(io::Error::other(format!("{other:?}"))),

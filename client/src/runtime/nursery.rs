@@ -5,6 +5,7 @@
 
 use super::load::Loaded;
 use super::worker;
+use crate::sys::board::{Board, Place};
 use crate::sys::{attributes, fd, fork, wait};
 use mpserverd_proto::ids::WorkerId;
 use mpserverd_proto::status::Reporter;
@@ -30,6 +31,25 @@ pub(crate) struct Newborn {
 struct Child {
     worker: WorkerId,
     status: OwnedFd,
+    place: Option<(u32, Place)>,
+}
+
+/// The board with the slots that nobody has.
+#[derive(Debug)]
+struct Slots {
+    board: Board,
+    free: Vec<u32>,
+    /// From here on no slot was ever used, so that no memory is touched before it is needed.
+    fresh: u32,
+}
+
+impl Slots {
+    fn take(&mut self, worker: WorkerId) -> Option<(u32, Place)> {
+        let number = self.free.pop().unwrap_or(self.fresh);
+        let place = self.board.assign(number, worker)?;
+        self.fresh = self.fresh.max(number + 1);
+        Some((number, place))
+    }
 }
 
 /// All children.
@@ -41,13 +61,25 @@ pub(crate) struct Nursery {
     /// Signals that a child sets back.
     signals: Vec<Signal>,
     children: HashMap<u32, Child>,
+    /// None where there is no daemon that would read it.
+    slots: Option<Slots>,
     pub(crate) last_fork: Duration,
 }
 
 impl Nursery {
     pub(crate) fn new(loaded: &'static Loaded, base: RawFd, last_fork: Duration) -> Self {
         let signals = attributes::changed_signals();
-        Self { loaded, base, signals, children: HashMap::new(), last_fork }
+        Self { loaded, base, signals, children: HashMap::new(), slots: None, last_fork }
+    }
+
+    /// Gives each child from now on a place on this board, as long as there is one.
+    pub(crate) fn with_board(mut self, board: Option<Board>) -> Self {
+        self.slots = board.map(|board| Slots { board, free: Vec::new(), fresh: 0 });
+        self
+    }
+
+    pub(crate) fn board(&self) -> Option<&Board> {
+        self.slots.as_ref().map(|slots| &slots.board)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -59,7 +91,8 @@ impl Nursery {
         self.children
             .iter()
             .map(|(pid, child)| {
-                let spare = Spare { worker: child.worker, pid: *pid };
+                let slot = child.place.as_ref().map(|(slot, _)| *slot);
+                let spare = Spare { worker: child.worker, pid: *pid, slot };
                 // Not reaped yet, so the pid is still the child's.
                 let pidfd = fd::raise(wait::pidfd_open(*pid)?, self.base)?;
                 let status = fd::duplicate_from(child.status.as_fd(), self.base)?;
@@ -75,19 +108,25 @@ impl Nursery {
         let (ours, theirs) = (fd::raise(ours, self.base)?, fd::raise(theirs, self.base)?);
         let (read, write) = (fd::raise(read, self.base)?, fd::raise(write, self.base)?);
         let status = fd::duplicate_from(write.as_fd(), self.base)?;
+        let place = self.slots.as_mut().and_then(|slots| slots.take(worker));
+        let slot = place.as_ref().map(|(slot, _)| *slot);
         let before = Instant::now();
         // SAFETY: a template has one thread: the verdict proved it, and the runtime makes none.
-        let pid = match unsafe { fork::fork() }? {
-            fork::Side::Child => self.grow_up(theirs),
-            fork::Side::Parent(pid) => pid,
+        let pid = match unsafe { fork::fork() } {
+            Ok(fork::Side::Child) => self.grow_up(theirs, place.map(|(_, place)| place)),
+            Ok(fork::Side::Parent(pid)) => pid,
+            Err(error) => {
+                self.give_back(slot);
+                return Err(error);
+            }
         };
         self.last_fork = before.elapsed();
         drop(theirs);
         // Registered first: should anything fail below, the child is still reaped.
-        self.children.insert(pid, Child { worker, status });
+        self.children.insert(pid, Child { worker, status, place });
         let pidfd = fd::raise(wait::pidfd_open(pid)?, self.base)?;
         Ok(Newborn {
-            spare: Spare { worker, pid },
+            spare: Spare { worker, pid, slot },
             job: ours,
             status_read: read,
             status_write: write,
@@ -95,13 +134,19 @@ impl Nursery {
         })
     }
 
+    fn give_back(&mut self, slot: Option<u32>) {
+        if let (Some(slots), Some(slot)) = (&mut self.slots, slot) {
+            slots.free.push(slot);
+        }
+    }
+
     /// The child's way: never back into the template's code.
-    fn grow_up(&self, job: OwnedFd) -> ! {
+    fn grow_up(&self, job: OwnedFd, place: Option<Place>) -> ! {
         // SAFETY: everything from `base` on but the job socket belongs to the template's runtime,
         // whose owners this process never touches again: `serve` does not return.
         unsafe { worker::close_inherited(self.base, job.as_fd()) };
         attributes::reset_signals(&self.signals);
-        worker::serve(job, self.loaded, None)
+        worker::serve(job, self.loaded, None, place)
     }
 
     /// Reaps whoever has ended, after writing the status into the pipe.
@@ -112,7 +157,9 @@ impl Nursery {
             if let Some(child) = self.children.remove(&pid) {
                 // A pipe nobody reads any more is an error nobody needs.
                 let _ = nix::unistd::write(&child.status, &record.encode());
-                ended.push(Ended { worker: child.worker, record });
+                let last = child.place.as_ref().and_then(|(_, place)| place.read(child.worker));
+                self.give_back(child.place.map(|(slot, _)| slot));
+                ended.push(Ended { worker: child.worker, record, last });
             }
             let _ = wait::ended(wait::Whom::Pid(pid), true, Reporter::Template);
         }

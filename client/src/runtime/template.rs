@@ -5,6 +5,7 @@ use super::load::{Loaded, program_name};
 use super::nursery::Nursery;
 use super::setup::Baseline;
 use super::verdict::{self, Census};
+use crate::sys::board::Board;
 use crate::sys::{attributes, fd, fork, packet};
 use mpserverd_proto::codec;
 use mpserverd_proto::error::{PreloadError, Stage};
@@ -63,6 +64,7 @@ fn prepare(control: OwnedFd) -> io::Result<Template> {
     tell(&control, &FromTemplate::Hello { version: VERSION_MAX, pid: std::process::id() })?;
     let packet = packet::receive(control.as_fd(), false)?.ok_or(io::ErrorKind::UnexpectedEof)?;
     let boot = codec::decode::<TemplateBoot>(&packet.body).map_err(io::Error::other)?;
+    let board = packet.fds.into_iter().next();
     let mut progress = |module: &str, stage: Stage| {
         // A daemon that is gone is noticed below.
         let _ = tell(&control, &FromTemplate::Loading { module: module.to_owned(), stage });
@@ -83,7 +85,7 @@ fn prepare(control: OwnedFd) -> io::Result<Template> {
             return Err(io::ErrorKind::Other.into());
         }
     };
-    settle(control, boot, loaded, fork_took)
+    settle(control, board, boot, loaded, fork_took)
 }
 
 /// Whom to blame for a trial fork that failed: a module that was alone, or the whole program.
@@ -97,6 +99,7 @@ fn suspect(boot: &TemplateBoot) -> String {
 /// Moves the runtime's descriptors out of the program's way and reports readiness.
 fn settle(
     control: OwnedFd,
+    board: Option<OwnedFd>,
     boot: TemplateBoot,
     loaded: Loaded,
     fork_took: Duration,
@@ -105,6 +108,7 @@ fn settle(
     let base = Census::take().above_descriptors();
     let control = fd::duplicate_from(control.as_fd(), base)?;
     let signals = fd::raise(attributes::child_signals()?, base)?;
+    let board = board.map(|board| Board::of(fd::raise(board, base)?)).transpose()?;
     let loaded: &'static Loaded = Box::leak(Box::new(loaded));
     let memory = memory(fork_took);
     let modules = loaded.reports.clone();
@@ -113,7 +117,7 @@ fn settle(
         daemon: Daemon::Attached(control),
         outbox: VecDeque::new(),
         offer: Attach { boot, pid: std::process::id(), modules, memory },
-        nursery: Nursery::new(loaded, base, fork_took),
+        nursery: Nursery::new(loaded, base, fork_took).with_board(board),
         signals,
         base,
         retiring: false,
@@ -275,7 +279,9 @@ impl Template {
         if self.retiring || Instant::now() < search.next {
             return;
         }
-        let Some(control) = search.attempt(&self.offer, self.base) else { return };
+        let Some(control) = search.attempt(&self.offer, self.nursery.board(), self.base) else {
+            return;
+        };
         self.daemon = Daemon::Attached(control);
         let Ok(roll) = self.nursery.roll() else { return };
         let mut roll = roll.into_iter().peekable();

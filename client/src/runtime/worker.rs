@@ -8,8 +8,10 @@ use super::load::Loaded;
 use super::setup::{self, Baseline};
 use crate::parcel::Parcel;
 use crate::registry::Completion;
+use crate::sys::board::{Entry, Place};
 use crate::sys::scm::DescriptorsLost;
 use crate::sys::{attributes, fd, fork, packet};
+use mpserverd_proto::death::Foreseen;
 use mpserverd_proto::error::JobError;
 use mpserverd_proto::job::{self, Ended, Job, OnParentDeath, Outcome, Panic, WorkerBoot};
 use mpserverd_proto::packet::Kind;
@@ -22,7 +24,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{OnceLock, RwLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Stack of the task thread: what the first thread of a process has by default.
 const STACK_BYTES: usize = 8 << 20;
@@ -56,6 +58,17 @@ struct Shared {
     state: AtomicU8,
     kill_on_parent_death: AtomicBool,
     limit: OnceLock<Limit>,
+    /// Its place on its template's board.
+    place: Option<Place>,
+}
+
+impl Shared {
+    /// Leaves word of why the process ends, for whoever writes its certificate.
+    fn foresee(&self, why: Foreseen) {
+        if let Some(place) = &self.place {
+            place.foresee(why);
+        }
+    }
 }
 
 /// When the task must be done.
@@ -93,7 +106,7 @@ pub(crate) fn main_spawned(socket: OwnedFd) -> ! {
     // The client died, or is not one of ours: there is nobody to tell.
     let Some(boot) = boot else { fork::exit_now(code::REFUSED) };
     let loaded = Box::leak(Box::new(load(boot)));
-    serve(socket, loaded, None)
+    serve(socket, loaded, None, None)
 }
 
 fn load(boot: WorkerBoot) -> Loaded {
@@ -125,7 +138,12 @@ fn load(boot: WorkerBoot) -> Loaded {
 }
 
 /// Serves one job on this socket and ends the process with it.
-pub(crate) fn serve(socket: OwnedFd, loaded: &'static Loaded, closure: Option<Closure>) -> ! {
+pub(crate) fn serve(
+    socket: OwnedFd,
+    loaded: &'static Loaded,
+    closure: Option<Closure>,
+    place: Option<Place>,
+) -> ! {
     crate::exit::begin();
     let wake = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK);
     let Ok(wake) = wake else { fork::exit_now(code::SYSTEM) };
@@ -136,6 +154,7 @@ pub(crate) fn serve(socket: OwnedFd, loaded: &'static Loaded, closure: Option<Cl
         state: AtomicU8::new(IDLE),
         kill_on_parent_death: AtomicBool::new(false),
         limit: OnceLock::new(),
+        place,
     }));
     if let Ok(mut place) = SHARED.write() {
         *place = Some(shared);
@@ -164,7 +183,10 @@ fn control(shared: &Shared) -> ! {
                     killed_at = Some(expire(shared, limit));
                     continue;
                 }
-                _ => kill_self(),
+                _ => {
+                    shared.foresee(Foreseen::Deadline);
+                    kill_self()
+                }
             }
         }
         // Rounded up: poll counts in milliseconds and must not wake before the deadline.
@@ -185,7 +207,10 @@ fn control(shared: &Shared) -> ! {
             match shared.state.load(Ordering::Acquire) {
                 // The task thread sees the end of the socket too, after what was sent before it.
                 IDLE => std::thread::sleep(Duration::from_millis(1)),
-                _ if shared.kill_on_parent_death.load(Ordering::Acquire) => kill_self(),
+                _ if shared.kill_on_parent_death.load(Ordering::Acquire) => {
+                    shared.foresee(Foreseen::ClientGone);
+                    kill_self()
+                }
                 _ => watch_client = false,
             }
         }
@@ -200,6 +225,7 @@ fn expire(shared: &Shared, limit: &Limit) -> Instant {
         // The task thread is on its way out; should it hang there, the deadline still holds.
         return Instant::now() + grace.max(TEARDOWN);
     }
+    shared.foresee(Foreseen::Deadline);
     send(shared, Outcome::DeadlineExceeded { limit_ms }, &Parcel::default());
     if !grace.is_zero() {
         // To the process, not to this thread: whichever thread waits for it may get it.
@@ -276,6 +302,7 @@ fn unreceived(error: &io::Error) -> JobError {
 fn receive(shared: &Shared) -> io::Result<(Job, Vec<u8>, Vec<OwnedFd>)> {
     let Some(packet) = packet::receive(shared.job.as_fd(), false)? else {
         // Nobody wants this worker any more.
+        shared.foresee(Foreseen::ClientGone);
         fork::exit_now(0)
     };
     attributes::ignore_end_if_idle();
@@ -299,6 +326,12 @@ fn run(
     (job, args, fds): (Job, Vec<u8>, Vec<OwnedFd>),
     ready: Result<(), String>,
 ) -> Completion {
+    if let Some(place) = &shared.place {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let began_ms = since.as_millis() as u64;
+        let (task, name) = (job.task.as_str(), job.identity.name.as_str());
+        place.write(&Entry { task, name, trace: Some(job.trace), began_ms });
+    }
     let kill = job.on_parent_death == OnParentDeath::Kill;
     shared.kill_on_parent_death.store(kill, Ordering::Release);
     shared.state.store(RUNNING, Ordering::Release);
@@ -317,7 +350,13 @@ fn run(
         let _ = shared.wake.write(1);
     }
     let user = passed.user.iter().map(AsRawFd::as_raw_fd).collect::<Vec<_>>();
-    crate::current::become_worker(job.identity, passed.parent, passed.user, loaded.paths());
+    crate::current::become_worker(
+        job.identity,
+        job.trace,
+        passed.parent,
+        passed.user,
+        loaded.paths(),
+    );
     crate::logging::travel::join(job.log, passed.log);
     if let Err(message) = ready {
         return Completion::rejected(JobError::AfterFork(message));
@@ -357,6 +396,9 @@ fn finish(shared: &Shared, loaded: &Loaded, completion: Completion) -> ! {
         }
         code = code::FAILED;
     } else {
+        if let Some(place) = &shared.place {
+            place.finish();
+        }
         send(shared, outcome, &payload);
     }
     // The client has them now: the end of a pipe must not stay open here.

@@ -59,12 +59,13 @@ pub(super) fn copy(allow_threads: bool, child: impl FnOnce(OwnedFd)) -> Result<C
         return Err(threads_refused());
     }
     let held = crate::reactor::hold();
+    let lists = (super::forkserver::hold_connections(), crate::process::hold_children());
     // SAFETY: this process has one thread (and perhaps its controller, which sleeps in poll, that
     // of the log, which is hushed, those of the reactor, which are held, and threads of pools,
     // which sleep outside any lock), or the caller has accepted the risk.
     let side = unsafe { fork::fork() };
-    // Both have them: a child that kept them could never await or log anything, or have a pool.
-    drop((held, hush, hushed));
+    // Both have them: a child that kept them could never await or log anything, have a pool, or end.
+    drop((lists, held, hush, hushed));
     match side.map_err(StartError::system("fork"))? {
         fork::Side::Child => {
             drop(ours);
@@ -115,5 +116,5 @@ fn grow_up(job: OwnedFd, closure: Option<worker::Closure>) -> ! {
         crate::handles::let_go_of_ends();
     }
     attributes::reset_signals(&attributes::changed_signals());
-    worker::serve(job, Box::leak(Box::new(Loaded::program())), closure)
+    worker::serve(job, Box::leak(Box::new(Loaded::program())), closure, None)
 }

@@ -13,6 +13,7 @@ use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::{PoolId, RequestId};
 use mpserverd_proto::limits::FDS_PER_LEASE;
 use mpserverd_proto::template::OnPreloadError;
+use mpserverd_proto::trace::TraceId;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -41,6 +42,13 @@ pub(crate) struct Wanted {
     pub(crate) executable: Option<PathBuf>,
     pub(crate) modules: Vec<String>,
     pub(crate) on_error: OnPreloadError,
+}
+
+/// What the daemon is told of a start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Purpose<'a> {
+    pub(crate) task: &'a str,
+    pub(crate) trace: TraceId,
 }
 
 /// A connection with what is known on it.
@@ -102,6 +110,12 @@ fn note_absence(path: &Path) -> Option<Instant> {
     Some(*gone.get_or_insert_with(Instant::now) + RESTART)
 }
 
+/// Keeps the idle connections as they are for as long as the guard lives: a fork amid a change by
+/// another thread would find them locked for ever.
+pub(super) fn hold_connections() -> impl Sized {
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Drops all idle connections, in a fork.
 pub(crate) fn forget_connections() {
     if let Ok(mut known) = KNOWN.try_lock() {
@@ -131,18 +145,19 @@ pub(crate) fn look_ahead() {
 pub(crate) fn lease(
     path: &Path,
     wanted: &Wanted,
+    purpose: Purpose<'_>,
     deadline: Instant,
     patient: bool,
 ) -> Result<Lease, DaemonError> {
     if let Some(session) = check_out(path) {
-        match use_session(session, wanted, deadline) {
+        match use_session(session, wanted, purpose, deadline) {
             Err(error) if error.is_absence() => {}
             other => return other,
         }
     }
     let mut pause = PAUSE_FIRST;
     loop {
-        let error = match lease_anew(path, wanted, deadline) {
+        let error = match lease_anew(path, wanted, purpose, deadline) {
             Err(error) if error.is_absence() => error,
             other => {
                 note_presence(path);
@@ -158,7 +173,12 @@ pub(crate) fn lease(
     }
 }
 
-fn lease_anew(path: &Path, wanted: &Wanted, deadline: Instant) -> Result<Lease, DaemonError> {
+fn lease_anew(
+    path: &Path,
+    wanted: &Wanted,
+    purpose: Purpose<'_>,
+    deadline: Instant,
+) -> Result<Lease, DaemonError> {
     let session = Session {
         connection: Connection::open(path, Some(deadline.min(Instant::now() + HELLO)))?,
         pools: Vec::new(),
@@ -166,7 +186,7 @@ fn lease_anew(path: &Path, wanted: &Wanted, deadline: Instant) -> Result<Lease, 
         last_start: None,
         next: None,
     };
-    use_session(session, wanted, deadline)
+    use_session(session, wanted, purpose, deadline)
 }
 
 /// How long a daemon may take to say hello.
@@ -175,9 +195,10 @@ const HELLO: Duration = Duration::from_secs(5);
 fn use_session(
     mut session: Session,
     wanted: &Wanted,
+    purpose: Purpose<'_>,
     deadline: Instant,
 ) -> Result<Lease, DaemonError> {
-    let leased = session.lease(wanted, deadline);
+    let leased = session.lease(wanted, purpose, deadline);
     match &leased {
         Ok(_) | Err(DaemonError::Refused(_)) => {
             if leased.is_ok() {
@@ -192,14 +213,22 @@ fn use_session(
 }
 
 impl Session {
-    fn lease(&mut self, wanted: &Wanted, deadline: Instant) -> Result<Lease, DaemonError> {
+    fn lease(
+        &mut self,
+        wanted: &Wanted,
+        purpose: Purpose<'_>,
+        deadline: Instant,
+    ) -> Result<Lease, DaemonError> {
         let mut reopened = false;
         for _ in 0..ATTEMPTS {
             let pool = self.pool(wanted, deadline)?;
             let ahead = self.take_ahead(pool)?;
             let granted = match ahead {
                 Some(id) => self.connection.wait(id, Some(deadline)),
-                None => self.connection.call(&lease_request(pool, deadline), &[], Some(deadline)),
+                None => {
+                    let request = lease_request(pool, Some(purpose), deadline);
+                    self.connection.call(&request, &[], Some(deadline))
+                }
             };
             let (reply, fds) = match granted {
                 Err(DaemonError::Refused(Refusal::UnknownPool)) if !reopened => {
@@ -241,7 +270,7 @@ impl Session {
     /// Asks for a lease in advance.
     fn look_ahead(&mut self, pool: PoolId) {
         let now = Instant::now();
-        let request = lease_request(pool, now + AHEAD * 60);
+        let request = lease_request(pool, None, now + AHEAD * 60);
         if let Ok(id) = self.connection.post(&request, &[], Some(now)) {
             self.ahead = Some((pool, id, now));
         }
@@ -282,9 +311,14 @@ impl Session {
     }
 }
 
-fn lease_request(pool: PoolId, deadline: Instant) -> Request {
+fn lease_request(pool: PoolId, purpose: Option<Purpose<'_>>, deadline: Instant) -> Request {
     let wait = deadline.saturating_duration_since(Instant::now()).as_millis();
-    Request::Lease { pool, wait_ms: u32::try_from(wait).unwrap_or(u32::MAX) }
+    Request::Lease {
+        pool,
+        wait_ms: u32::try_from(wait).unwrap_or(u32::MAX),
+        task: purpose.map(|purpose| purpose.task.to_owned()),
+        trace: purpose.map(|purpose| purpose.trace),
+    }
 }
 
 fn lease_of(reply: &Reply, fds: Vec<OwnedFd>) -> Result<Lease, DaemonError> {

@@ -6,9 +6,11 @@ use crate::handles::SharedFd;
 use crate::parcel::Parcel;
 use crate::process::{Options, Stream};
 use crate::sys::{attributes, environ, fd, packet, wait};
+use mpserverd_proto::death::short_task;
 use mpserverd_proto::job::{self, Codec, Identity, Job, OnParentDeath, Rlimit, Setup, Slots};
 use mpserverd_proto::limits::{JOB_FDS_MAX, PAYLOAD_BYTES_MAX};
 use mpserverd_proto::packet::Kind;
+use mpserverd_proto::trace::TraceId;
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -37,6 +39,9 @@ pub(crate) struct Request {
     pub(crate) name: String,
     pub(crate) daemon: bool,
     pub(crate) authkey: Vec<u8>,
+    /// The end of the task's name.
+    pub(crate) task: String,
+    pub(crate) trace: TraceId,
 }
 
 impl Request {
@@ -71,16 +76,20 @@ impl Request {
             argv: me.identity.argv.clone(),
             socket: socket_bytes(&me, socket),
         };
-        let setup = setup(&options)?;
+        let mut setup = setup(&options)?;
+        let environment = setup.environment.get_or_insert_default();
+        let (named, cleared) = (options.trace, options.env_clear);
+        let trace = crate::trace::choose(named, me.trace, environment, cleared);
         let Work { task, schema, codec, args: Parcel { bytes: args, fds: handles } } = work;
         let (log, log_fd) = crate::logging::travel::outgoing();
         let (slots, fds) = descriptors(options, log_fd, handles.len())?;
-        let job = Job { task, schema, codec, identity, setup, on_parent_death, log, slots };
+        let short = short_task(&task).to_owned();
+        let job = Job { task, schema, codec, identity, setup, on_parent_death, log, trace, slots };
         let head = job::head(&job).map_err(|e| StartError::Invalid(e.to_string()))?;
         if head.len() as u64 + args.len() as u64 > PAYLOAD_BYTES_MAX {
             return Err(StartError::TooLarge { limit: PAYLOAD_BYTES_MAX });
         }
-        Ok(Self { head, args, fds, handles, name, daemon, authkey })
+        Ok(Self { head, args, fds, handles, name, daemon, authkey, task: short, trace })
     }
 
     /// Sends it to a worker.

@@ -9,6 +9,7 @@
 //! | [`wait`] | pidfds, `waitid`, exit records |
 //! | `environ` | replacing the whole environment |
 //! | [`attributes`] | what a process is: signals, limits, nice, affinity, names |
+//! | [`board`] | what the workers of a template say about themselves |
 //! | `object` | loading a module and calling through its ABI |
 //! | `export` | a module's own side of that ABI |
 //! | `early` | code before `main` and at `exit` |
@@ -28,6 +29,7 @@
 #![allow(unsafe_code, reason = "the fence: see the contract at the top of each file")]
 
 pub mod attributes;
+pub mod board;
 pub(crate) mod cell;
 pub(crate) mod clock;
 pub(crate) mod early;

@@ -186,6 +186,7 @@ impl Config {
             refill_delay: of.refill_delay.value,
             decay_after: of.decay_after.value,
             kill_after: of.kill_after.value,
+            ..Settings::default()
         };
         Self {
             preload: of.preload.value,

@@ -83,6 +83,7 @@ impl Core {
         }
         self.audit_waiting()?;
         self.audit_blocked()?;
+        self.deaths.check(self.settings.deaths_kept)?;
         self.timers.armed().try_for_each(|timer| self.audit_timer(timer))
     }
 

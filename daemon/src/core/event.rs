@@ -1,9 +1,12 @@
 //! What the core is told and what it wants done. No descriptors, no clocks: the loop keeps those.
 
 use mpserverd_proto::client::{Grant, Reply, StopPolicy, WorkerRef};
+use mpserverd_proto::death::{DeathsQuery, LastWords};
 use mpserverd_proto::error::{PreloadError, Stage};
 use mpserverd_proto::ids::{PoolId, RequestId, TemplateId, WorkerId};
+use mpserverd_proto::status::ExitRecord;
 use mpserverd_proto::template::{Memory, ModuleReport, OnPreloadError};
+use mpserverd_proto::trace::TraceId;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -71,6 +74,10 @@ pub enum Ask {
         pool: PoolId,
         /// Wait so long at most.
         wait: Duration,
+        /// The task that it is for, if that is known.
+        task: Option<String>,
+        /// The trace of the start, if that is known.
+        trace: Option<TraceId>,
     },
     /// Take a waiting request of the same session back; the request is answered `Cancelled`, then
     /// this one `Done`.
@@ -88,6 +95,8 @@ pub enum Ask {
     Processes,
     /// `modules`.
     Modules,
+    /// `deaths`.
+    Deaths(DeathsQuery),
     /// Send a signal to a worker.
     Kill {
         /// Which.
@@ -244,8 +253,12 @@ pub enum Event {
     WorkerEnded {
         /// Which.
         worker: WorkerId,
-        /// Exit code or minus the signal.
-        code: i32,
+        /// How.
+        record: ExitRecord,
+        /// What stood on its board.
+        last: Option<LastWords>,
+        /// The last lines that it wrote to standard error, where they can be seen.
+        stderr: Vec<String>,
     },
     /// A supervisor wants to know whether workers can be had: answered with [`Action::Proven`].
     ProbeDue,

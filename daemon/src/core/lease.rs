@@ -74,9 +74,8 @@ impl Core {
     }
 
     fn grant(&mut self, session: SessionId, id: RequestId, worker: WorkerId, spare_hit: bool) {
-        let client_pid = self.sessions.get(&session).map(|s| s.peer.pid);
-        let Some((pid, template, generation)) = self.hand_over(worker, client_pid, spare_hit)
-        else {
+        let client = self.sessions.get(&session).map(|s| s.peer);
+        let Some((pid, template, generation)) = self.hand_over(worker, client, spare_hit) else {
             return;
         };
         let grant = Grant { worker, pid, template, generation, spare_hit };

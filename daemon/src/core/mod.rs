@@ -20,6 +20,7 @@
 //! | `attach.rs` | templates and workers of an earlier daemon |
 //! | `reload.rs` | configuration: the first, and later ones beside what serves |
 //! | `stop.rs` | going down |
+//! | `deaths.rs` | who caused a death, and the certificates of the last ones |
 //! | `probe.rs` | the proof that the whole path works |
 //! | `report.rs` | `status`, `ps`, `modules` |
 //! | `state.rs` | the whole book, to and from the next image of the daemon |
@@ -31,6 +32,7 @@ mod attach;
 mod audit;
 mod backoff;
 mod build;
+mod deaths;
 mod event;
 mod lease;
 mod pool;
@@ -70,6 +72,7 @@ use workers::Worker;
 struct Identity {
     version: String,
     pid: u32,
+    uid: u32,
     socket: String,
     started: Time,
 }
@@ -123,6 +126,9 @@ pub struct Core {
     probe: probe::Probe,
     stop: Option<Stop>,
     totals: Totals,
+    deaths: deaths::Deaths,
+    /// The time of day when the last end was told, milliseconds since the epoch.
+    wall_ms: u64,
 }
 
 impl Core {
@@ -135,6 +141,7 @@ impl Core {
             identity: Identity {
                 version: version.into(),
                 pid,
+                uid: 0,
                 socket: socket.into(),
                 started: now,
             },
@@ -155,6 +162,8 @@ impl Core {
             probe: probe::Probe::default(),
             stop: None,
             totals: Totals::default(),
+            deaths: deaths::Deaths::default(),
+            wall_ms: 0,
         }
     }
 
@@ -163,6 +172,13 @@ impl Core {
     #[must_use]
     pub fn with_first_worker(mut self, first: u64) -> Self {
         self.next.worker = first;
+        self
+    }
+
+    /// The same, but it knows as whom it runs.
+    #[must_use]
+    pub fn with_uid(mut self, uid: u32) -> Self {
+        self.identity.uid = uid;
         self
     }
 
@@ -237,7 +253,9 @@ impl Core {
             Event::ForkFailed { template, missing, message } => {
                 self.fork_failed(template, missing, message);
             }
-            Event::WorkerEnded { worker, code } => self.worker_ended(worker, code),
+            Event::WorkerEnded { worker, record, last, stderr } => {
+                self.worker_ended(worker, record, last, stderr);
+            }
             Event::ProbeDue => self.probe_due(),
             Event::Tick => self.tick(),
         }

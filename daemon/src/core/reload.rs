@@ -114,8 +114,9 @@ impl Core {
         self.check_settled();
     }
 
-    /// Lets new settings take effect in every pool.
+    /// Lets new settings take effect.
     fn rebound(&mut self) {
+        self.deaths.bound(self.settings.deaths_kept);
         let pools: Vec<_> = self.pools.keys().copied().collect();
         for pool_id in pools {
             if let Some(pool) = self.pools.get_mut(&pool_id) {

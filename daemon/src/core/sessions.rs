@@ -7,6 +7,7 @@ use super::pool::POOLS_MAX;
 use super::queue::Ticket;
 use super::timers::Timer;
 use mpserverd_proto::client::{Reply, WorkerRef};
+use mpserverd_proto::death::Cause;
 use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::{PoolId, RequestId, WorkerId};
 use mpserverd_proto::limits::{QUEUE_PER_SESSION_MAX, QUEUE_TOTAL_MAX};
@@ -69,12 +70,16 @@ impl Core {
         }
         match ask {
             Ask::Open(spec) => self.open(session, id, spec),
-            Ask::Lease { pool, wait } => self.lease(session, id, pool, wait),
+            Ask::Lease { pool, wait, task: _, trace: _ } => self.lease(session, id, pool, wait),
             Ask::Cancel(target) => self.cancel(session, id, target),
             Ask::PoolModules { pool, wait } => self.pool_modules(session, id, pool, wait),
             Ask::Status => self.reply(session, id, Reply::Status(self.status_report())),
             Ask::Processes => self.reply(session, id, Reply::Processes(self.processes_report())),
             Ask::Modules => self.reply(session, id, Reply::Modules(self.modules_report())),
+            Ask::Deaths(query) => {
+                let viewer = asker.peer;
+                self.reply(session, id, Reply::Deaths(self.deaths_report(viewer, &query)));
+            }
             Ask::Kill { worker, signal } => self.kill(session, id, worker, signal),
         }
     }
@@ -207,6 +212,9 @@ impl Core {
         }
         match self.find_worker(worker) {
             Ok(worker) => {
+                if let Some(Peer { uid, pid, .. }) = self.sessions.get(&session).map(|s| s.peer) {
+                    self.accuse_by_signal(worker, Cause::Operator { uid, pid }, signal);
+                }
                 self.out.push(Action::Signal { worker, signal });
                 self.reply(session, id, Reply::Done);
             }

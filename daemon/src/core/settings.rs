@@ -33,6 +33,8 @@ pub struct Settings {
     pub decay_after: Duration,
     /// How long after `SIGTERM` a worker is killed when the daemon stops.
     pub kill_after: Duration,
+    /// Certificates of deaths that are kept.
+    pub deaths_kept: usize,
 }
 
 impl Default for Settings {
@@ -51,6 +53,7 @@ impl Default for Settings {
             refill_delay: Duration::from_millis(1),
             decay_after: Duration::from_secs(5),
             kill_after: Duration::from_secs(2),
+            deaths_kept: 1000,
         }
     }
 }

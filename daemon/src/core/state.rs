@@ -70,6 +70,7 @@ impl Core {
         let totals = [self.totals.starts, self.totals.refused];
         ensure(totals.into_iter().all(fits), "a counter is out of range")?;
         ensure(self.generation <= GENERATION_MAX, "the generation is out of range")?;
+        ensure(self.deaths.are_sound(NUMBER_MAX), "a number of deaths is out of range")?;
         let last = self.timers.last().unwrap_or_default().max(self.now);
         ensure(last.0.as_secs() <= SECONDS_MAX, "a deadline is out of range")?;
         for (id, template) in &self.templates {

@@ -7,8 +7,10 @@ use super::template::{Leave, Phase};
 use super::timers::Timer;
 use super::workers::{Owner, SIGKILL};
 use mpserverd_proto::client::{Reply, StopPolicy};
+use mpserverd_proto::death::Cause;
 use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::WorkerId;
+use mpserverd_proto::job::END_IF_IDLE;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -55,6 +57,11 @@ impl Core {
             return self.drain();
         }
         tracing::info!(?policy, ?grace, workers = self.totals.leased, "stopping");
+        // With it the loop ends those that wait for a job.
+        let workers: Vec<_> = self.workers.keys().copied().collect();
+        for worker in workers {
+            self.accuse_by_signal(worker, Cause::DaemonStop, END_IF_IDLE);
+        }
         self.out.push(Action::StopListening);
         let term = match policy {
             StopPolicy::Wait => self.settings.kill_after,
@@ -97,7 +104,9 @@ impl Core {
         }
     }
 
+    /// Sends a signal because the daemon stops.
     pub(super) fn signal(&mut self, worker: WorkerId, signal: i32) {
+        self.accuse_by_signal(worker, Cause::DaemonStop, signal);
         self.out.push(Action::Signal { worker, signal });
     }
 

@@ -2,11 +2,15 @@
 //! it, the client that leased it, or nobody any more, when it was released and is about to end.
 
 use super::Core;
-use super::event::{Action, Time};
+use super::deaths::Accusations;
+use super::event::{Action, Peer, Time};
 use super::template::{Leave, Phase};
 use super::timers::Timer;
+use mpserverd_proto::death::LastWords;
 use mpserverd_proto::error::{Fault, PreloadError, Stage};
 use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
+use mpserverd_proto::status::ExitRecord;
+use mpserverd_proto::trace::TraceId;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +44,12 @@ pub(super) struct Worker {
     pub(super) owner: Owner,
     /// Since when it has had that owner.
     pub(super) since: Time,
+    /// The user that leased it.
+    pub(super) client_uid: Option<u32>,
+    /// The trace that it was leased for.
+    pub(super) trace: Option<TraceId>,
+    /// What it is about to be ended for.
+    pub(super) accusations: Accusations,
 }
 
 impl Core {
@@ -99,6 +109,9 @@ impl Core {
             generation: template.generation,
             owner,
             since: self.now,
+            client_uid: None,
+            trace: None,
+            accusations: Accusations::default(),
         };
         if let Some(pool) = self.pools.get_mut(&template.pool) {
             pool.workers += 1;
@@ -111,11 +124,12 @@ impl Core {
     pub(super) fn hand_over(
         &mut self,
         id: WorkerId,
-        client_pid: Option<u32>,
+        client: Option<Peer>,
         spare_hit: bool,
     ) -> Option<(u32, TemplateId, u32)> {
         let worker = self.workers.get_mut(&id)?;
-        worker.owner = Owner::Client { pid: client_pid };
+        worker.owner = Owner::Client { pid: client.map(|client| client.pid) };
+        worker.client_uid = client.map(|client| client.uid);
         worker.since = self.now;
         let told = (worker.pid, worker.template, worker.generation);
         let pool_id = worker.pool;
@@ -155,10 +169,18 @@ impl Core {
         self.out.push(Action::Signal { worker, signal: SIGKILL });
     }
 
-    pub(super) fn worker_ended(&mut self, id: WorkerId, code: i32) {
+    pub(super) fn worker_ended(
+        &mut self,
+        id: WorkerId,
+        record: ExitRecord,
+        last: Option<LastWords>,
+        stderr: Vec<String>,
+    ) {
+        let code = record.code;
         let Some(worker) = self.strike_worker(id) else {
             return tracing::debug!(worker = %id, code, "end of an unknown worker");
         };
+        self.certify(id, &worker, record, last, stderr);
         match worker.owner {
             Owner::Pool => self.spare_died(&worker, code),
             Owner::Client { .. } => self.unblock(),

@@ -4,7 +4,8 @@ use super::exec::{self, Started};
 use super::recipes::{self, Recipe};
 use super::templates::TemplateProcess;
 use super::{ServeError, Server};
-use crate::core::{Action, Event, PoolKey, SessionId};
+use crate::core::{Action, Event, PoolKey, SessionId, Settings};
+use mp::sys::board::{Board, SLOTS_MAX};
 use mpserverd_proto::client::{Grant, Reply};
 use mpserverd_proto::codec;
 use mpserverd_proto::error::{Fault, PreloadError, Stage};
@@ -85,7 +86,10 @@ impl Server<'_> {
         let modules = recipes::find_modules(recipe, without, &self.config.module_path)?;
         let Started { pid, control, pidfd } = exec::start(recipe, self.config.hugepages)?;
         let boot = self.boot(template, pool, key, generation, recipe, modules);
+        let board = self.new_board();
+        let fd = board.as_ref().and_then(|board| board.fd().try_clone_to_owned().ok());
         let process = TemplateProcess::new(pid, recipe.name.clone(), control, pidfd);
+        let process = process.with_board(board);
         let system = |error: &dyn std::fmt::Display| PreloadError {
             module: boot.name.clone(),
             stage: Stage::Exec,
@@ -94,9 +98,23 @@ impl Server<'_> {
         info!(%template, pid, name = boot.name, generation, "template started");
         self.add_template(template, process).map_err(|error| system(&error))?;
         let body = codec::encode(&boot).map_err(|error| system(&error))?;
-        self.send_to_template(template, Kind::Boot, body);
+        self.send_to_template(template, Kind::Boot, body, fd);
         self.events.push_back(Event::TemplateStarted { template, pid });
         Ok(())
+    }
+
+    /// A board with a place for every worker that one template may have. Without, certificates say
+    /// less.
+    fn new_board(&self) -> Option<Board> {
+        let Settings { workers_max, spares_max, .. } = self.config.settings;
+        let slots = workers_max.saturating_add(2 * u64::from(spares_max));
+        match Board::new(u32::try_from(slots).unwrap_or(SLOTS_MAX)) {
+            Ok(board) => Some(board),
+            Err(error) => {
+                warn!(%error, "a template has no board");
+                None
+            }
+        }
     }
 
     fn boot(

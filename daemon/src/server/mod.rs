@@ -206,7 +206,8 @@ impl<'a> Server<'a> {
         let pid = std::process::id();
         let socket = config.socket.to_string_lossy().into_owned();
         let core = Core::new(Time::default(), env!("CARGO_PKG_VERSION"), pid, &socket, 1)
-            .with_first_worker(first_worker());
+            .with_first_worker(first_worker())
+            .with_uid(nix::unistd::geteuid().as_raw());
         info!(socket, pid, "listening");
         let program = upgrade::binary::own_path(&config.environment().directory);
         Ok(Self {
@@ -262,6 +263,9 @@ impl<'a> Server<'a> {
         let mut actions = Vec::new();
         while let Some(event) = self.events.pop_front() {
             let now = self.now();
+            if matches!(event, Event::WorkerEnded { .. }) {
+                self.core.set_wall_clock(epoch_ms());
+            }
             self.core.handle(now, event, &mut actions);
             for action in actions.drain(..) {
                 self.act(action);
@@ -350,11 +354,16 @@ impl<'a> Server<'a> {
     }
 }
 
+/// The time of day.
+fn epoch_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    since.as_millis() as u64
+}
+
 /// Where ids of workers begin: above those of any earlier daemon, whose workers may still live.
 fn first_worker() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     // More than the earlier daemon can have given: it never made a thousand workers a millisecond.
-    (since.as_millis() as u64) << 10
+    epoch_ms() << 10
 }
 
 /// A worker's place in the tables, for messages.

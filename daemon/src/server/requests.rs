@@ -5,8 +5,10 @@ use super::poller::{Readiness, Source};
 use super::session::{Fault, Session};
 use super::templates::TemplateProcess;
 use crate::core::{Ask, Event, Origin, Peer, PoolKey, SessionId};
+use mp::sys::board::Board;
 use mpserverd_proto::client::{Call, Pong, Reply, Request};
 use mpserverd_proto::codec;
+use mpserverd_proto::death::short_task;
 use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::RequestId;
 use mpserverd_proto::template::Attach;
@@ -211,7 +213,10 @@ impl Server<'_> {
                 Ok(spec) => Ask::Open(spec),
                 Err(refusal) => return self.answer(session, id, Reply::Refused(refusal)),
             },
-            Request::Lease { pool, wait_ms } => Ask::Lease { pool, wait: millis(wait_ms) },
+            Request::Lease { pool, wait_ms, task, trace } => {
+                let task = task.map(|task| short_task(&task).to_owned());
+                Ask::Lease { pool, wait: millis(wait_ms), task, trace }
+            }
             Request::Cancel(request) => Ask::Cancel(request),
             Request::TemplateModules { pool, wait_ms } => {
                 Ask::PoolModules { pool, wait: millis(wait_ms) }
@@ -219,6 +224,7 @@ impl Server<'_> {
             Request::Status => Ask::Status,
             Request::Processes => Ask::Processes,
             Request::Modules => Ask::Modules,
+            Request::Deaths(query) => Ask::Deaths(query),
             Request::Kill { worker, signal } => Ask::Kill { worker, signal },
         };
         self.events.push_back(Event::Asked { session, id, ask });
@@ -284,8 +290,13 @@ impl Server<'_> {
     fn attach(&mut self, session: SessionId, id: RequestId, attach: Attach, fds: Vec<OwnedFd>) {
         let peer = self.sessions.get(&session).map_or(0, |session| session.peer.pid);
         let refuse = |why: &str| Reply::Refused(Refusal::BadRequest(why.to_owned()));
-        let Ok([control]) = <[OwnedFd; 1]>::try_from(fds) else {
-            return self.answer(session, id, refuse("expected one descriptor"));
+        let mut fds = fds.into_iter();
+        let (Some(control), board, None) = (fds.next(), fds.next(), fds.next()) else {
+            return self.answer(session, id, refuse("expected one or two descriptors"));
+        };
+        let board = match board.map(Board::of).transpose() {
+            Ok(board) => board,
+            Err(error) => return self.answer(session, id, refuse(&format!("its board: {error}"))),
         };
         if attach.pid != peer {
             return self.answer(session, id, refuse("only a template itself can attach"));
@@ -300,6 +311,7 @@ impl Server<'_> {
         let template = self.core.new_template_id();
         let _ = mp::sys::fd::set_nonblocking(std::os::fd::AsFd::as_fd(&control), true);
         let process = TemplateProcess::new(peer, attach.boot.name, control, pidfd);
+        let process = process.with_board(board);
         if let Err(error) = self.add_template(template, process) {
             return self.answer(session, id, refuse(&error.to_string()));
         }

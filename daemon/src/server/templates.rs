@@ -6,6 +6,7 @@ use super::Server;
 use super::poller::{Readiness, Source};
 use super::workers::SpareFds;
 use crate::core::Event;
+use mp::sys::board::Board;
 use mp::sys::packet::{self, Packet};
 use mp::sys::wait;
 use mpserverd_proto::codec;
@@ -13,10 +14,11 @@ use mpserverd_proto::ids::TemplateId;
 use mpserverd_proto::limits::FDS_PER_SPARE;
 use mpserverd_proto::packet::Kind;
 use mpserverd_proto::status::Reporter;
-use mpserverd_proto::template::{FromTemplate, Spare, ToTemplate};
+use mpserverd_proto::template::{Ended, FromTemplate, Spare, ToTemplate};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use tracing::{debug, warn};
 
 /// Messages of one wake-up at most, so that nobody keeps the loop for itself.
@@ -31,13 +33,21 @@ pub(super) struct TemplateProcess {
     pub(super) name: String,
     control: OwnedFd,
     pidfd: OwnedFd,
-    /// What it could not take yet: kind and body.
-    outbox: VecDeque<(Kind, Vec<u8>)>,
+    /// What its workers say about themselves; a template may have none.
+    board: Option<Arc<Board>>,
+    /// What it could not take yet: kind, body and descriptor.
+    outbox: VecDeque<(Kind, Vec<u8>, Option<OwnedFd>)>,
 }
 
 impl TemplateProcess {
     pub(super) fn new(pid: u32, name: String, control: OwnedFd, pidfd: OwnedFd) -> Self {
-        Self { pid, name, control, pidfd, outbox: VecDeque::new() }
+        Self { pid, name, control, pidfd, board: None, outbox: VecDeque::new() }
+    }
+
+    /// Gives it a board.
+    pub(super) fn with_board(mut self, board: Option<Board>) -> Self {
+        self.board = board.map(Arc::new);
+        self
     }
 
     /// Kills it. Its workers live on.
@@ -48,14 +58,15 @@ impl TemplateProcess {
     }
 
     /// Queues a message and sends what can be sent; false when the template is beyond reach.
-    fn send(&mut self, kind: Kind, body: Vec<u8>) -> bool {
-        self.outbox.push_back((kind, body));
+    fn send(&mut self, kind: Kind, body: Vec<u8>, fd: Option<OwnedFd>) -> bool {
+        self.outbox.push_back((kind, body, fd));
         self.outbox.len() <= OUTBOX_MAX && self.flush()
     }
 
     fn flush(&mut self) -> bool {
-        while let Some((kind, body)) = self.outbox.front() {
-            match packet::send(self.control.as_fd(), *kind, &[body], &[], true) {
+        while let Some((kind, body, fd)) = self.outbox.front() {
+            let fds = fd.iter().map(AsFd::as_fd).collect::<Vec<_>>();
+            match packet::send(self.control.as_fd(), *kind, &[body], &fds, true) {
                 Ok(()) => {
                     self.outbox.pop_front();
                 }
@@ -82,14 +93,20 @@ impl Server<'_> {
     /// Tells a template something; one that cannot be told is killed.
     pub(super) fn tell(&mut self, template: TemplateId, message: &ToTemplate) {
         match codec::encode(message) {
-            Ok(body) => self.send_to_template(template, Kind::ToTemplate, body),
+            Ok(body) => self.send_to_template(template, Kind::ToTemplate, body, None),
             Err(error) => warn!(%template, %error, "cannot encode a message"),
         }
     }
 
-    pub(super) fn send_to_template(&mut self, template: TemplateId, kind: Kind, body: Vec<u8>) {
+    pub(super) fn send_to_template(
+        &mut self,
+        template: TemplateId,
+        kind: Kind,
+        body: Vec<u8>,
+        fd: Option<OwnedFd>,
+    ) {
         let Some(process) = self.templates.get_mut(&template) else { return };
-        if !process.send(kind, body) {
+        if !process.send(kind, body, fd) {
             process.kill();
         }
         let writes = !process.outbox.is_empty();
@@ -157,10 +174,8 @@ impl Server<'_> {
                 Event::ForkFailed { template, missing, message }
             }
             FromTemplate::Ended(ended) => {
-                for ended in ended {
-                    if let Some(code) = self.workers.end(ended.worker, ended.record.code) {
-                        self.events.push_back(Event::WorkerEnded { worker: ended.worker, code });
-                    }
+                for Ended { worker, record, last } in ended {
+                    self.worker_ended(worker, record, last);
                 }
                 return Ok(());
             }
@@ -180,6 +195,7 @@ impl Server<'_> {
         if fds.len() != spares.len() * FDS_PER_SPARE {
             return Err(format!("{} descriptors for {} spares", fds.len(), spares.len()));
         }
+        let board = self.templates.get(&template).and_then(|process| process.board.clone());
         let mut fds = fds.into_iter();
         let mut known = Vec::with_capacity(spares.len());
         for spare in spares {
@@ -189,7 +205,7 @@ impl Server<'_> {
                 return Err("descriptors are missing".to_owned());
             };
             let fds = Some(SpareFds { job, status });
-            if !self.workers.add(spare.worker, template, spare.pid, write, pidfd, fds) {
+            if !self.workers.add(template, spare, board.as_ref(), write, pidfd, fds) {
                 return Err(format!("{} exists already", super::describe(spare.worker, spare.pid)));
             }
             known.push((spare.worker, spare.pid));
@@ -207,12 +223,14 @@ impl Server<'_> {
         if fds.len() != workers.len() * 2 {
             return Err(format!("{} descriptors for {} workers", fds.len(), workers.len()));
         }
+        let board = self.templates.get(&template).and_then(|process| process.board.clone());
         let mut fds = fds.into_iter();
-        for Spare { worker, pid } in workers {
+        for spare in workers {
+            let Spare { worker, pid, .. } = spare;
             let (Some(pidfd), Some(write)) = (fds.next(), fds.next()) else {
                 return Err("descriptors are missing".to_owned());
             };
-            if self.workers.add(worker, template, pid, write, pidfd, None) {
+            if self.workers.add(template, spare, board.as_ref(), write, pidfd, None) {
                 self.events.push_back(Event::WorkerAdopted { template, worker, pid });
             }
         }

@@ -8,12 +8,16 @@ pub(super) mod carry;
 use super::Server;
 use super::poller::Source;
 use crate::core::Event;
+use mp::sys::board::Board;
 use mp::sys::wait;
+use mpserverd_proto::death::{Cause, LastWords, short_task};
 use mpserverd_proto::ids::{TemplateId, WorkerId};
 use mpserverd_proto::job::END_IF_IDLE;
-use mpserverd_proto::status::Reporter;
+use mpserverd_proto::status::{ExitRecord, Reporter, Usage};
+use mpserverd_proto::template::Spare;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::{debug, warn};
 
@@ -36,6 +40,22 @@ struct Worker {
     status_write: OwnedFd,
     pidfd: OwnedFd,
     spare: Option<SpareFds>,
+    /// Its place on its template's board, which outlives the template here.
+    place: Option<(Arc<Board>, u32)>,
+}
+
+impl Worker {
+    /// What it says about itself.
+    fn words(&self, id: WorkerId) -> Option<LastWords> {
+        self.place.as_ref().and_then(|(board, slot)| board.read(*slot, id))
+    }
+}
+
+/// What a template tells is no longer than what its board can hold.
+fn shortened(mut last: LastWords) -> LastWords {
+    last.task = short_task(&last.task).to_owned();
+    last.name = short_task(&last.name).to_owned();
+    last
 }
 
 /// All of them.
@@ -51,28 +71,30 @@ impl Workers {
     /// Adds one; false if its id is taken.
     pub(super) fn add(
         &mut self,
-        id: WorkerId,
         template: TemplateId,
-        pid: u32,
+        newborn: Spare,
+        board: Option<&Arc<Board>>,
         status_write: OwnedFd,
         pidfd: OwnedFd,
         spare: Option<SpareFds>,
     ) -> bool {
+        let Spare { worker: id, pid, slot } = newborn;
         if self.by_id.contains_key(&id) {
             return false;
         }
         self.by_pid.insert(pid, id);
-        self.by_id.insert(id, Worker { template, pid, status_write, pidfd, spare });
+        let place = board.cloned().zip(slot);
+        self.by_id.insert(id, Worker { template, pid, status_write, pidfd, spare, place });
         true
     }
 
-    /// Removes one that ended; gives the code back if it was there.
-    pub(super) fn end(&mut self, id: WorkerId, code: i32) -> Option<i32> {
+    /// Removes one that ended; gives what stands on its board, if the worker was there.
+    fn end(&mut self, id: WorkerId) -> Option<Option<LastWords>> {
         let worker = self.by_id.remove(&id)?;
         if self.by_pid.get(&worker.pid) == Some(&id) {
             self.by_pid.remove(&worker.pid);
         }
-        Some(code)
+        Some(worker.words(id))
     }
 
     /// Takes what a client gets.
@@ -156,8 +178,20 @@ impl Server<'_> {
         let _ = nix::unistd::write(&orphan.status_write, &record.encode());
         let _ = wait::ended(wait::Whom::Pidfd(pidfd), true, Reporter::Daemon);
         debug!(%worker, code = record.code, "orphan ended");
-        self.workers.end(worker, record.code);
-        self.events.push_back(Event::WorkerEnded { worker, code: record.code });
+        self.worker_ended(worker, record, None);
+    }
+
+    /// A worker has ended, and its status was delivered.
+    pub(super) fn worker_ended(
+        &mut self,
+        worker: WorkerId,
+        record: ExitRecord,
+        told: Option<LastWords>,
+    ) {
+        let Some(found) = self.workers.end(worker) else { return };
+        // Who reaped it read the board before the place was given away.
+        let last = told.map(shortened).or(found);
+        self.events.push_back(Event::WorkerEnded { worker, record, last, stderr: Vec::new() });
     }
 
     /// Looks again for records of orphans that somebody else reaps.
@@ -174,9 +208,12 @@ impl Server<'_> {
                 {
                     again.1 = until;
                 }
-            } else if self.workers.end(worker, 255).is_some() {
+            } else {
                 // Its pipe closes without a record: the client reports the end as unknown.
-                self.events.push_back(Event::WorkerEnded { worker, code: 255 });
+                let (usage, reporter) = (Usage::default(), Reporter::Daemon);
+                let record = ExitRecord { code: 255, core: false, usage, reporter };
+                self.core.accuse(worker, Cause::Unknown);
+                self.worker_ended(worker, record, None);
             }
         }
     }

@@ -22,9 +22,10 @@ impl World {
         }
         let before = self.ticks;
         loop {
-            let leased = self.workers.iter().filter(|(_, w)| w.owner == Owner::Client);
-            let leased: Vec<_> = leased.map(|(id, _)| *id).collect();
-            for worker in leased {
+            // Those who did not even hear that they are killed end at last, too.
+            let let_go = self.workers.iter().filter(|(_, w)| w.owner != Owner::Pool);
+            let let_go: Vec<_> = let_go.map(|(id, _)| *id).collect();
+            for worker in let_go {
                 let at = self.some_ms(20);
                 self.end_worker(worker, at, 0);
             }

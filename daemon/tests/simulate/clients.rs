@@ -1,9 +1,10 @@
 //! Sessions that ask, cancel and vanish, and operators that reload, kill and stop.
 
-use crate::templates::{Owner, Process, Worker, broken, module};
+use crate::templates::{Owner, Process, Worker, broken, ended, module};
 use crate::world::World;
 use mpserverd::core::{Ask, Event, Peer, PoolKey, SessionId};
 use mpserverd_proto::client::{Grant, Reply, WorkerRef};
+use mpserverd_proto::death::DeathsQuery;
 use mpserverd_proto::error::{Refusal, Stage};
 use mpserverd_proto::ids::{PoolId, RequestId, TemplateId, WorkerId};
 use mpserverd_proto::report::StatusReport;
@@ -25,6 +26,11 @@ pub(crate) struct Client {
     pub(crate) pools: Vec<PoolId>,
     pub(crate) asked: BTreeMap<RequestId, Asked>,
     pub(crate) last: u64,
+}
+
+/// Some deaths.
+pub(crate) fn any_query(rng: &mut fastrand::Rng) -> DeathsQuery {
+    DeathsQuery { after: rng.u64(..20), limit: rng.u32(..20), worker: None, cause: None }
 }
 
 impl World {
@@ -106,7 +112,11 @@ impl World {
             if self.chance(5) {
                 self.ask(session, Asked::Other, Ask::PoolModules { pool, wait });
             } else {
-                self.ask(session, Asked::Lease(pool), Ask::Lease { pool, wait });
+                self.ask(
+                    session,
+                    Asked::Lease(pool),
+                    Ask::Lease { pool, wait, task: None, trace: None },
+                );
             }
         }
     }
@@ -129,8 +139,9 @@ impl World {
 
     fn ask_for_a_report(&mut self) {
         let Some(session) = self.some_session() else { return };
-        let ask = match self.rng.u8(..3) {
+        let ask = match self.rng.u8(..4) {
             0 => Ask::Processes,
+            2 => Ask::Deaths(any_query(&mut self.rng)),
             1 => Ask::Modules,
             _ => Ask::Status,
         };
@@ -199,7 +210,7 @@ impl World {
             2 => Event::TemplateFailed { template, error: broken("?", Stage::Find) },
             3 => Event::Spares { template, spares: vec![(worker, 1)] },
             4 => Event::ForkFailed { template, missing: 9, message: "?".into() },
-            5 => Event::WorkerEnded { worker, code: 0 },
+            5 => ended(worker, 0),
             6 => Event::WorkerAdopted { template, worker, pid: 1 },
             7 => Event::SessionClosed { session },
             8 => Event::Asked { session, id: RequestId(1), ask: Ask::Status },

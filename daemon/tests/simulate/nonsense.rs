@@ -1,7 +1,8 @@
 //! Events in no sensible order, about ids that mostly exist: a peer or a bug may send anything.
 //! Nothing may panic, and the book must stay right.
 
-use crate::templates::{broken, module};
+use crate::clients::any_query;
+use crate::templates::{broken, ended, module};
 use fastrand::Rng;
 use mpserverd::core::{
     Action, Ask, Core, Event, Origin, Peer, PoolKey, PoolSpec, SessionId, Settings, Time,
@@ -70,9 +71,10 @@ fn any_ask(rng: &mut Rng) -> Ask {
     let (pool, wait) = (PoolId(rng.u64(..9)), Duration::from_millis(rng.u64(..500)));
     match rng.u8(..12) {
         0..3 => Ask::Open(any_spec(rng)),
-        3..7 => Ask::Lease { pool, wait },
+        3..7 => Ask::Lease { pool, wait, task: None, trace: None },
         7 => Ask::Cancel(any_request(rng)),
         8 => Ask::PoolModules { pool, wait: Duration::MAX },
+        9 if rng.bool() => Ask::Deaths(any_query(rng)),
         9 => rng.choice([Ask::Status, Ask::Processes, Ask::Modules]).unwrap_or(Ask::Status),
         10 => Ask::Kill { worker: WorkerRef::Pid(rng.u32(..50)), signal: rng.i32(..) },
         _ => Ask::Kill { worker: WorkerRef::Id(WorkerId(rng.u64(..50))), signal: 9 },
@@ -150,7 +152,7 @@ fn any_event(rng: &mut Rng, due: bool) -> Event {
             Event::Spares { template, spares }
         }
         850..870 => Event::ForkFailed { template, missing: rng.u16(..40), message: name },
-        870..950 => Event::WorkerEnded { worker, code },
+        870..950 => ended(worker, code),
         _ => Event::Tick,
     }
 }

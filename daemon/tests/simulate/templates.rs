@@ -5,6 +5,7 @@ use crate::world::World;
 use mpserverd::core::{Event, PoolKey};
 use mpserverd_proto::error::{Fault, PreloadError, Stage};
 use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
+use mpserverd_proto::status::{ExitRecord, Reporter, Usage};
 use mpserverd_proto::template::{Memory, ModuleReport};
 use std::time::Duration;
 
@@ -157,12 +158,24 @@ impl World {
             }
             Event::WorkerEnded { worker, .. } => {
                 let Some(gone) = self.workers.remove(worker) else { return };
+                let before = self.core.deaths();
                 self.tell(event);
+                self.check_certificate(&gone, self.core.deaths() - before);
                 return self.exit_if_retired(gone.template);
             }
             _ => {}
         }
         self.tell(event);
+    }
+
+    /// Each client's worker that ended has exactly one certificate, no spare that was let go has
+    /// one. (A stopped daemon gives up on those whose end is not reported.)
+    fn check_certificate(&self, gone: &Worker, written: u64) {
+        match gone.owner {
+            Owner::Client => assert!(written == 1 || !self.listening, "a death without record"),
+            Owner::Nobody => assert_eq!(written, 0, "a spare was let go, and has a certificate"),
+            Owner::Pool => assert!(written <= 1, "one death is recorded twice"),
+        }
     }
 
     fn plan_death(&mut self, id: TemplateId) {
@@ -267,9 +280,16 @@ impl World {
     pub(crate) fn end_worker(&mut self, id: WorkerId, at: Duration, code: i32) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         if !std::mem::replace(&mut worker.ending, true) {
-            self.schedule(at, Event::WorkerEnded { worker: id, code });
+            self.schedule(at, ended(id, code));
         }
     }
+}
+
+/// The end of a worker, as the loop tells it.
+pub(crate) fn ended(worker: WorkerId, code: i32) -> Event {
+    let (usage, reporter) = (Usage::default(), Reporter::Template);
+    let record = ExitRecord { code, core: false, usage, reporter };
+    Event::WorkerEnded { worker, record, last: None, stderr: Vec::new() }
 }
 
 pub(crate) fn broken(module: &str, stage: Stage) -> PreloadError {

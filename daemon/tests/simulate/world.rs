@@ -27,6 +27,7 @@ pub(crate) const KINDS: &[&str] = &[
     "modules",
     "status",
     "processes",
+    "deaths",
     "done",
     "reloaded",
     "unknown worker",
@@ -99,6 +100,7 @@ fn kind_of_reply(reply: &Reply) -> &'static str {
         Reply::Modules(_) => "modules",
         Reply::Status(_) => "status",
         Reply::Processes(_) => "processes",
+        Reply::Deaths(_) => "deaths",
         Reply::Done => "done",
         Reply::Reloaded(_) => "reloaded",
         Reply::Refused(Refusal::NoSuchWorker(_)) => "unknown worker",
@@ -237,6 +239,7 @@ impl World {
         settings.spares_max = rng.u32(1..40);
         settings.workers_max = rng.u64(1..30);
         settings.templates_max = rng.usize(1..8);
+        settings.deaths_kept = rng.usize(..30);
         settings
     }
 

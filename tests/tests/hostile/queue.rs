@@ -37,7 +37,7 @@ fn pool(peer: &mut Peer) -> PoolId {
 }
 
 fn lease(pool: PoolId, wait_ms: u32) -> Request {
-    Request::Lease { pool, wait_ms }
+    Request::Lease { pool, wait_ms, task: None, trace: None }
 }
 
 fn status(daemon: &Daemon) -> StatusReport {

@@ -1,7 +1,7 @@
 //! Connections, listeners and `wait`, as connection.py tries them.
 
 use mp::{Client, Connection, ConnectionError, Family, Listener, Waitable};
-use mpserverd_tests::parity::{Difference, compare};
+use mpserverd_tests::parity::{Difference, alone, compare};
 use mpserverd_tests::suite::PATIENCE;
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -259,6 +259,7 @@ fn silence(out: &mut Outcomes) {
 
 #[test]
 fn connections() {
+    let _turn = alone();
     let mut out = Vec::new();
     messages(&mut out);
     directions(&mut out);

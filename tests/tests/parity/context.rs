@@ -3,7 +3,7 @@
 //! They change what holds for a whole process, so they run in one of their own.
 
 use mp::{Connection, Context, ContextError, StartMethod};
-use mpserverd_tests::parity::{Difference, compare};
+use mpserverd_tests::parity::{Difference, alone, compare};
 use mpserverd_tests::suite::{PATIENCE, end, value};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -215,6 +215,7 @@ fn scenarios() -> Said {
 
 #[test]
 fn contexts() {
+    let _turn = alone();
     let directory = tempfile::tempdir().unwrap();
     let spawn = mp::get_context(StartMethod::Spawn);
     // No daemon of the user's answers.

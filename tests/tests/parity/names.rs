@@ -1,6 +1,6 @@
 //! The table of names in the documentation has every name that CPython has.
 
-use mpserverd_tests::parity::{outcomes, python, version};
+use mpserverd_tests::parity::{alone, outcomes, python, version};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -59,6 +59,7 @@ fn rows_are_read_as_they_are_meant() {
 
 #[test]
 fn every_name_is_in_the_table() {
+    let _turn = alone();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parity/names.py");
     let Some(theirs) = outcomes(&script) else { return };
     let table = table();

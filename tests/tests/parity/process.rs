@@ -1,7 +1,7 @@
 //! Processes from start to end: the scenarios of `process.py`.
 
 use mp::{Connection, StartMethod};
-use mpserverd_tests::parity::{Difference, compare};
+use mpserverd_tests::parity::{Difference, alone, compare};
 use mpserverd_tests::suite::{PATIENCE, end, value};
 use std::path::Path;
 use std::time::Duration;
@@ -174,6 +174,7 @@ fn threads(out: &mut Outcomes) {
 
 #[test]
 fn processes() {
+    let _turn = alone();
     let mut out = Vec::new();
     main_process(&mut out);
     exit_codes(&mut out);

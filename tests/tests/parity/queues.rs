@@ -1,7 +1,7 @@
 //! Queues, as queues.py tries them.
 
 use mp::{GetError, JoinableQueue, Producer, PutError, Queue, SimpleQueue};
-use mpserverd_tests::parity::{Difference, compare};
+use mpserverd_tests::parity::{Difference, alone, compare};
 use mpserverd_tests::suite::{PATIENCE, end};
 use nix::sys::signal::{Signal, raise};
 use std::path::Path;
@@ -248,6 +248,7 @@ fn test_producer_died(ctx: &mp::Context, say: &mut Outcomes) {
 
 #[test]
 fn queues_do_what_those_of_cpython_do_but_for_what_is_listed() {
+    let _turn = alone();
     let ctx = mp::get_context(mp::StartMethod::Spawn);
     let mut say = Outcomes::new();
     test_put(&mut say);

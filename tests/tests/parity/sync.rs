@@ -2,7 +2,7 @@
 
 use mp::{Acquired, BrokenBarrier, SyncError};
 use mpserverd_tests::eventually;
-use mpserverd_tests::parity::{Difference, compare};
+use mpserverd_tests::parity::{Difference, alone, compare};
 use mpserverd_tests::suite::{PATIENCE, end, outcome};
 use nix::sys::signal::{Signal, raise};
 use std::path::Path;
@@ -415,6 +415,7 @@ fn test_deaths(said: &mut Said) {
 
 #[test]
 fn synchronisation_is_that_of_cpython() {
+    let _turn = alone();
     let mut said = Said::default();
     test_lock(&mut said);
     test_rlock(&mut said);

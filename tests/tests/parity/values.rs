@@ -6,7 +6,7 @@ use mp::{
     SharedMemory, Value,
 };
 use mpserverd_tests::eventually;
-use mpserverd_tests::parity::{Difference, compare};
+use mpserverd_tests::parity::{Difference, alone, compare};
 use mpserverd_tests::suite::{PATIENCE, end, value};
 use std::fmt::Debug;
 use std::path::Path;
@@ -417,6 +417,7 @@ const DIFFERENCES: &[Difference] = &[
 
 #[test]
 fn values_are_shared_as_in_cpython() {
+    let _turn = alone();
     let ctx = mp::get_context(mp::StartMethod::Spawn);
     let mut said = Said::default();
     test_value(&ctx, &mut said);

@@ -43,7 +43,9 @@ fn surroundings() -> Surroundings {
     let status = status.lines().filter_map(|line| line.split_once(':'));
     Surroundings {
         cwd: std::env::current_dir().ok(),
+        // Every start has a trace of its own; `deaths` looks at that.
         environment: std::env::vars_os()
+            .filter(|(key, _)| key != "TRACEPARENT")
             .map(|(key, value)| (key.into_vec(), value.into_vec()))
             .collect(),
         status: status

@@ -6,7 +6,9 @@ use mpserverd_tests::{eventually, proc, program, suite};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const SUBJECT: &str = env!("CARGO_BIN_EXE_subject");
 
@@ -83,7 +85,7 @@ fn daemonic_processes_may_have_children(ctx: &mp::Context) {
 }
 
 /// Runs a program by each method at once, with a daemon for it.
-fn by_each_method(run: impl Fn(&str, &std::path::Path) + Sync) {
+fn by_each_method(run: impl Fn(&str, &Path) + Sync) {
     let daemon = Daemon::start(&[]);
     let (run, directory) = (&run, daemon.directory());
     std::thread::scope(|scope| {
@@ -91,6 +93,49 @@ fn by_each_method(run: impl Fn(&str, &std::path::Path) + Sync) {
             scope.spawn(move || run(method, directory));
         }
     });
+}
+
+/// Runs the subject until it has told the pids of its children, and kills it.
+fn children_of_a_killed_parent(what: &str, method: &str, directory: &Path) -> Vec<u32> {
+    let mut parent = program::command(SUBJECT, directory)
+        .args([what, method])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(parent.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    line.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+}
+
+/// Forks while another thread works on the list of children; how many children ended in order.
+#[mp::task]
+fn fork_amid_changes(rounds: u32) -> u32 {
+    let ctx = mp::get_context(mp::StartMethod::Fork);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                let _ = mp::active_children();
+            }
+        });
+        let ended = (0..rounds).take_while(|&round| {
+            let child = ctx.process::<squared>((round.into(),)).allow_threads(true);
+            let child = child.deadline(PATIENCE).start().unwrap();
+            child.join_timeout(PATIENCE) == Some(0)
+        });
+        let ended = ended.count() as u32;
+        over.store(true, Ordering::Relaxed);
+        ended
+    })
+}
+
+#[test]
+fn a_fork_amid_a_change_of_the_list_of_children_can_end() {
+    // In a process of its own: forks copy the threads' locks of whoever else is at work.
+    let spawn = mp::get_context(mp::StartMethod::Spawn);
+    assert_eq!(value(spawn.process::<fork_amid_changes>((300,))), 300);
 }
 
 #[test]
@@ -106,21 +151,12 @@ fn a_normal_end_ends_daemonic_children_and_waits_for_others() {
 #[test]
 fn a_killed_parent_takes_with_it_who_is_tied_to_it() {
     by_each_method(|method, directory| {
-        let mut parent = program::command(SUBJECT, directory)
-            .args(["children-of-a-victim", method])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(parent.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let pids = line.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<u32>>();
-        let [daemonic, other, tied] = pids[..] else { panic!("{method}: {line}") };
-        parent.kill().unwrap();
-        parent.wait().unwrap();
+        let pids = children_of_a_killed_parent("children-of-a-victim", method, directory);
+        let [daemonic, other, tied] = pids[..] else { panic!("{method}: {pids:?}") };
         for pid in [daemonic, tied] {
-            assert!(eventually(PATIENCE, || !proc::is_running(pid)), "{method}: {line}");
+            assert!(eventually(PATIENCE, || !proc::is_running(pid)), "{method}: {pids:?}");
         }
-        assert!(proc::is_running(other), "{method}: {line}");
+        assert!(proc::is_running(other), "{method}: {pids:?}");
         proc::kill_exactly(proc::identity(other).unwrap());
     });
 }
@@ -128,20 +164,11 @@ fn a_killed_parent_takes_with_it_who_is_tied_to_it() {
 #[test]
 fn a_deadline_holds_without_the_parent() {
     by_each_method(|method, directory| {
-        let mut parent = program::command(SUBJECT, directory)
-            .args(["deadlines-of-orphans", method])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(parent.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let pids = line.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<u32>>();
+        let pids = children_of_a_killed_parent("deadlines-of-orphans", method, directory);
         assert_eq!(pids.len(), 2, "{method}");
-        parent.kill().unwrap();
-        parent.wait().unwrap();
         // Neither the long grace of the one nor the signal that the other ignores keeps it.
-        for pid in pids {
-            assert!(eventually(PATIENCE, || !proc::is_running(pid)), "{method}: {line}");
+        for &pid in &pids {
+            assert!(eventually(PATIENCE, || !proc::is_running(pid)), "{method}: {pids:?}");
         }
     });
 }

@@ -1,6 +1,7 @@
 //! `ArrayProxy`.
 
 use super::list::range;
+use super::methods::count_methods;
 use crate::manager::error::ManagerError;
 use crate::manager::handle::{Answered, items, pack, pack_all};
 use crate::manager::proxy::proxy;
@@ -23,21 +24,7 @@ impl<T: Serialize + DeserializeOwned> ArrayProxy<T> {
         self.handle.ask(Self::NAME, Op::Sequence(op))
     }
 
-    /// How many elements there are.
-    ///
-    /// # Errors
-    /// [`ManagerError`].
-    pub fn len(&self) -> Result<usize, ManagerError> {
-        self.ask(SequenceOp::Len)?.count()
-    }
-
-    /// Whether there are none.
-    ///
-    /// # Errors
-    /// [`ManagerError`].
-    pub fn is_empty(&self) -> Result<bool, ManagerError> {
-        self.len().map(|length| length == 0)
-    }
+    count_methods!(SequenceOp, "elements");
 
     /// An element.
     ///

@@ -1,6 +1,7 @@
 //! `ConditionProxy`.
 
 use super::lock::{acquire, ask};
+use super::methods::mutex_methods;
 use crate::manager::client::Late;
 use crate::manager::error::ManagerError;
 use crate::manager::proxy::proxy;
@@ -76,41 +77,7 @@ impl ConditionProxy {
         }
     }
 
-    /// Takes its lock as `multiprocessing` does.
-    ///
-    /// # Errors
-    /// [`ManagerError`].
-    pub fn acquire(
-        &self,
-        block: bool,
-        timeout: Option<Duration>,
-    ) -> Result<Acquired, ManagerError> {
-        acquire(&self.handle, Self::NAME, block, timeout)
-    }
-
-    /// Releases its lock, once.
-    ///
-    /// # Errors
-    /// [`ManagerError`], `Sync` among others.
-    pub fn release(&self) -> Result<(), ManagerError> {
-        ask(&self.handle, Self::NAME, MutexOp::Release)?.done()
-    }
-
-    /// Whether somebody holds its lock just now.
-    ///
-    /// # Errors
-    /// [`ManagerError`].
-    pub fn locked(&self) -> Result<bool, ManagerError> {
-        ask(&self.handle, Self::NAME, MutexOp::Locked)?.yes()
-    }
-
-    /// Says that what the lock protects is in order again, after an owner died.
-    ///
-    /// # Errors
-    /// [`ManagerError`], `Sync` among others.
-    pub fn make_consistent(&self) -> Result<(), ManagerError> {
-        ask(&self.handle, Self::NAME, MutexOp::MakeConsistent)?.done()
-    }
+    mutex_methods!("its lock", "once");
 
     /// Gives up the lock, waits to be notified, and takes the lock again; whether it was notified
     /// in time. The time is that of the notification: who has the lock then is waited for.

@@ -1,6 +1,7 @@
 //! `DictProxy`.
 
 use super::iterator::IteratorProxy;
+use super::methods::{collection_methods, count_methods};
 use crate::manager::client::Client;
 use crate::manager::error::ManagerError;
 use crate::manager::handle::{Answered, Packed, pack};
@@ -116,29 +117,7 @@ where
         self.with_key(key, |key| MapOp::Contains { key })?.yes()
     }
 
-    /// How many keys there are.
-    ///
-    /// # Errors
-    /// [`ManagerError`].
-    pub fn len(&self) -> Result<usize, ManagerError> {
-        self.ask(MapOp::Len)?.count()
-    }
-
-    /// Whether there are none.
-    ///
-    /// # Errors
-    /// [`ManagerError`].
-    pub fn is_empty(&self) -> Result<bool, ManagerError> {
-        self.len().map(|length| length == 0)
-    }
-
-    /// Removes all.
-    ///
-    /// # Errors
-    /// [`ManagerError`].
-    pub fn clear(&self) -> Result<(), ManagerError> {
-        self.ask(MapOp::Clear)?.done()
-    }
+    collection_methods!(MapOp, "keys");
 
     /// Sets the values of several keys, all at once: `dict.update(pairs)`, `dict |= pairs`.
     ///

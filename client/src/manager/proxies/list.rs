@@ -1,6 +1,7 @@
 //! `ListProxy`.
 
 use super::iterator::IteratorProxy;
+use super::methods::{collection_methods, count_methods};
 use crate::manager::error::ManagerError;
 use crate::manager::handle::{Answered, items, pack, pack_all};
 use crate::manager::proxy::{Proxy, proxy};
@@ -188,29 +189,7 @@ impl<T: Serialize + DeserializeOwned> ListProxy<T> {
         self.index(value).map(|found| found.is_some())
     }
 
-    /// How many elements there are.
-    ///
-    /// # Errors
-    /// [`ManagerError`].
-    pub fn len(&self) -> Result<usize, ManagerError> {
-        self.ask(SequenceOp::Len)?.count()
-    }
-
-    /// Whether there are none.
-    ///
-    /// # Errors
-    /// [`ManagerError`].
-    pub fn is_empty(&self) -> Result<bool, ManagerError> {
-        self.len().map(|length| length == 0)
-    }
-
-    /// Removes all elements.
-    ///
-    /// # Errors
-    /// [`ManagerError`].
-    pub fn clear(&self) -> Result<(), ManagerError> {
-        self.ask(SequenceOp::Clear)?.done()
-    }
+    collection_methods!(SequenceOp, "elements");
 
     /// All elements, as they were at one moment.
     ///

@@ -1,5 +1,6 @@
 //! `LockProxy` and `RLockProxy`.
 
+use super::methods::mutex_methods;
 use crate::manager::client::Late;
 use crate::manager::error::ManagerError;
 use crate::manager::handle::{Answered, Handle};
@@ -142,43 +143,7 @@ macro_rules! lock {
                 acquired.is_held().then(guard)
             }
 
-            /// Takes it as `multiprocessing` does: waits if `block` is set, for ever without a
-            /// timeout. A timeout without `block` is ignored.
-            ///
-            /// # Errors
-            /// [`ManagerError`].
-            pub fn acquire(
-                &self,
-                block: bool,
-                timeout: Option<Duration>,
-            ) -> Result<Acquired, ManagerError> {
-                acquire(&self.handle, Self::NAME, block, timeout)
-            }
-
-            #[doc = concat!("Releases it, ", $who, ".")]
-            ///
-            /// # Errors
-            /// [`ManagerError`], `Sync` among others.
-            pub fn release(&self) -> Result<(), ManagerError> {
-                ask(&self.handle, Self::NAME, MutexOp::Release)?.done()
-            }
-
-            /// Whether somebody holds it just now.
-            ///
-            /// # Errors
-            /// [`ManagerError`].
-            pub fn locked(&self) -> Result<bool, ManagerError> {
-                ask(&self.handle, Self::NAME, MutexOp::Locked)?.yes()
-            }
-
-            /// Says that what it protects is in order again, after an owner died. To be called
-            /// while it is held.
-            ///
-            /// # Errors
-            /// [`ManagerError`], `Sync` among others.
-            pub fn make_consistent(&self) -> Result<(), ManagerError> {
-                ask(&self.handle, Self::NAME, MutexOp::MakeConsistent)?.done()
-            }
+            mutex_methods!("it", $who);
         }
     };
 }

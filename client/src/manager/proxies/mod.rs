@@ -9,6 +9,7 @@
 //! | `queue` | queues, joinable or not |
 //! | `pool` | pools, and results that are to come |
 //! | `lock`, `semaphore`, `condition`, `event`, `barrier` | what processes wait for |
+//! | `methods` | methods that several of them have |
 //!
 //! What must never be in here: a change that is not atomic and does not say so.
 
@@ -20,6 +21,7 @@ mod event;
 mod iterator;
 mod list;
 mod lock;
+mod methods;
 mod namespace;
 mod pool;
 mod queue;

@@ -1,6 +1,7 @@
 //! `SetProxy`.
 
 use super::iterator::IteratorProxy;
+use super::methods::{collection_methods, count_methods};
 use crate::manager::error::ManagerError;
 use crate::manager::handle::{Answered, items, pack, pack_all};
 use crate::manager::proxy::{Proxy, proxy};
@@ -117,29 +118,7 @@ impl<T: Serialize + DeserializeOwned> SetProxy<T> {
         self.with(value, |key| MapOp::Contains { key })?.yes()
     }
 
-    /// How many there are.
-    ///
-    /// # Errors
-    /// [`ManagerError`].
-    pub fn len(&self) -> Result<usize, ManagerError> {
-        self.ask(MapOp::Len)?.count()
-    }
-
-    /// Whether there are none.
-    ///
-    /// # Errors
-    /// [`ManagerError`].
-    pub fn is_empty(&self) -> Result<bool, ManagerError> {
-        self.len().map(|length| length == 0)
-    }
-
-    /// Removes all.
-    ///
-    /// # Errors
-    /// [`ManagerError`].
-    pub fn clear(&self) -> Result<(), ManagerError> {
-        self.ask(MapOp::Clear)?.done()
-    }
+    collection_methods!(MapOp, "elements");
 
     /// All elements, each once, as they were at one moment.
     ///

@@ -53,7 +53,7 @@ fn sessions_take_turns() {
 fn a_request_gives_up_at_its_deadline() {
     let (mut bench, _) = Bench::new(Settings::default(), Vec::new());
     let pool = bench.open(warn("q"));
-    let (id, _) = bench.ask(S, Ask::Lease { pool, wait: ms(30) });
+    let (id, _) = bench.ask(S, Ask::Lease { pool, wait: ms(30), task: None, trace: None });
     assert!(refused(&bench.wait(ms(29))).is_empty());
     assert_eq!(refused(&bench.wait(ms(1))), [(id, Refusal::Deadline { waited_ms: 30 })]);
 }
@@ -89,7 +89,7 @@ fn the_queue_of_a_session_is_bounded() {
     let pool = bench.open(warn("q"));
     let mut actions = Vec::new();
     for id in 0..=QUEUE_PER_SESSION_MAX as u64 {
-        let ask = Ask::Lease { pool, wait: ms(9000) };
+        let ask = Ask::Lease { pool, wait: ms(9000), task: None, trace: None };
         let event = Event::Asked { session: S, id: RequestId(1000 + id), ask };
         bench.core.handle(Time(bench.now), event, &mut actions);
     }
@@ -174,7 +174,7 @@ fn a_template_whose_spares_die_is_given_up() {
     let mut actions = Vec::new();
     for _ in 0..5 {
         let spare = *bench.core.workers.keys().next().expect("a spare");
-        actions = bench.tell(Event::WorkerEnded { worker: spare, code: -11 });
+        actions = bench.end_with(spare, -11);
         let forked = bench.wait(ms(2));
         bench.come_up(&forked);
     }

@@ -10,6 +10,7 @@ use super::*;
 use mpserverd_proto::client::{Grant, Reply};
 use mpserverd_proto::error::{Fault, PreloadError, Refusal, Stage};
 use mpserverd_proto::ids::RequestId;
+use mpserverd_proto::status::{ExitRecord, Reporter, Usage};
 use mpserverd_proto::template::{Memory, ModuleReport, OnPreloadError};
 use std::time::Duration;
 
@@ -119,7 +120,7 @@ impl Bench {
     }
 
     fn lease(&mut self, session: SessionId, pool: PoolId) -> (RequestId, Vec<Action>) {
-        self.ask(session, Ask::Lease { pool, wait: ms(5000) })
+        self.ask(session, Ask::Lease { pool, wait: ms(5000), task: None, trace: None })
     }
 
     fn ready(&mut self, template: TemplateId) -> Vec<Action> {
@@ -149,7 +150,13 @@ impl Bench {
     }
 
     fn end(&mut self, worker: WorkerId) -> Vec<Action> {
-        self.tell(Event::WorkerEnded { worker, code: 0 })
+        self.end_with(worker, 0)
+    }
+
+    fn end_with(&mut self, worker: WorkerId, code: i32) -> Vec<Action> {
+        let (usage, reporter) = (Usage::default(), Reporter::Template);
+        let record = ExitRecord { code, core: false, usage, reporter };
+        self.tell(Event::WorkerEnded { worker, record, last: None, stderr: Vec::new() })
     }
 }
 

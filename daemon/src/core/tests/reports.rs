@@ -20,7 +20,7 @@ fn status_counts_without_walking_the_queue() {
     let pool = bench.open(warn("q"));
     let mut actions = Vec::new();
     for id in 10_000..20_000 {
-        let ask = Ask::Lease { pool, wait: ms(9000) };
+        let ask = Ask::Lease { pool, wait: ms(9000), task: None, trace: None };
         let event = Event::Asked { session: S, id: RequestId(id), ask };
         bench.core.handle(Time(bench.now), event, &mut actions);
     }

@@ -11,9 +11,11 @@ use std::os::fd::AsFd;
 
 /// A message that a template could not take yet.
 #[derive(Debug, Serialize, Deserialize)]
-enum MessageRow {
-    Boot(ByteBuf),
-    Order(ByteBuf),
+struct MessageRow {
+    /// The first message, or a later one.
+    boot: bool,
+    body: ByteBuf,
+    fd: Option<Fd>,
 }
 
 /// A template's process.
@@ -24,6 +26,7 @@ pub(in crate::server) struct TemplateRow {
     name: String,
     control: Fd,
     pidfd: Fd,
+    board: Option<Fd>,
     outbox: Vec<MessageRow>,
 }
 
@@ -33,15 +36,18 @@ impl TemplateProcess {
         template: TemplateId,
         to: &mut Carrier<'a>,
     ) -> TemplateRow {
-        let outbox = self.outbox.iter().map(|(kind, body)| match kind {
-            Kind::Boot => MessageRow::Boot(ByteBuf::from(body.clone())),
-            _ => MessageRow::Order(ByteBuf::from(body.clone())),
+        let outbox = self.outbox.iter().map(|(kind, body, fd)| MessageRow {
+            boot: *kind == Kind::Boot,
+            body: ByteBuf::from(body.clone()),
+            fd: fd.as_ref().map(|fd| to.fd(fd.as_fd())),
         });
+        let outbox = outbox.collect();
         TemplateRow {
             template,
             pid: self.pid,
             name: self.name.clone(),
-            outbox: outbox.collect(),
+            outbox,
+            board: self.board.as_ref().map(|board| to.board(board)),
             control: to.fd(self.control.as_fd()),
             pidfd: to.fd(self.pidfd.as_fd()),
         }
@@ -54,16 +60,19 @@ impl TemplateProcess {
         if row.outbox.len() > OUTBOX_MAX {
             return Err(StateError::Senseless(format!("{} has too much to hear", row.template)));
         }
-        let outbox = row.outbox.into_iter().map(|message| match message {
-            MessageRow::Boot(body) => (Kind::Boot, body.into_vec()),
-            MessageRow::Order(body) => (Kind::ToTemplate, body.into_vec()),
+        let outbox = row.outbox.into_iter().map(|message| {
+            let kind = if message.boot { Kind::Boot } else { Kind::ToTemplate };
+            let fd = message.fd.map(|fd| from.fd(fd)).transpose()?;
+            Ok((kind, message.body.into_vec(), fd))
         });
+        let outbox = outbox.collect::<Result<_, StateError>>()?;
         Ok(Self {
             pid: row.pid,
             name: row.name,
             control: from.fd(row.control)?,
             pidfd: from.fd(row.pidfd)?,
-            outbox: outbox.collect(),
+            board: row.board.map(|board| from.board(board)).transpose()?,
+            outbox,
         })
     }
 }

@@ -12,12 +12,14 @@ use crate::server::session::carry::SessionRow;
 use crate::server::templates::carry::TemplateRow;
 use crate::server::workers::carry::WorkerRow;
 use crate::state::StateError;
+use mp::sys::board::Board;
 use mpserverd_proto::ids::RequestId;
 use mpserverd_proto::template::OnPreloadError;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Clients with their numbers are not believed above this: the next ones would not fit any more.
@@ -120,16 +122,26 @@ impl Image {
 pub(in crate::server) struct Carrier<'a> {
     base: Instant,
     pub(super) fds: Vec<BorrowedFd<'a>>,
+    boards: BTreeSet<Fd>,
 }
 
 impl<'a> Carrier<'a> {
     pub(super) fn new(base: Instant) -> Self {
-        Self { base, fds: Vec::new() }
+        Self { base, fds: Vec::new(), boards: BTreeSet::new() }
     }
 
     pub(in crate::server) fn fd(&mut self, fd: BorrowedFd<'a>) -> Fd {
         self.fds.push(fd);
         Fd(fd.as_raw_fd())
+    }
+
+    /// A board, which many rows name.
+    pub(in crate::server) fn board(&mut self, board: &'a Arc<Board>) -> Fd {
+        let fd = Fd(board.fd().as_raw_fd());
+        if self.boards.insert(fd) {
+            self.fds.push(board.fd());
+        }
+        fd
     }
 
     /// The numbers of all of them.
@@ -148,6 +160,7 @@ impl<'a> Carrier<'a> {
 pub(in crate::server) struct Luggage {
     base: Instant,
     fds: BTreeMap<Fd, OwnedFd>,
+    boards: BTreeMap<Fd, Arc<Board>>,
 }
 
 impl Luggage {
@@ -162,7 +175,7 @@ impl Luggage {
         let passed = now_ns().saturating_sub(image.clock_ns);
         let up = image.elapsed.saturating_add(Duration::from_nanos(passed));
         let now = Instant::now();
-        Ok(Self { base: now.checked_sub(up).unwrap_or(now), fds })
+        Ok(Self { base: now.checked_sub(up).unwrap_or(now), fds, boards: BTreeMap::new() })
     }
 
     /// When the first image of the daemon started.
@@ -177,6 +190,17 @@ impl Luggage {
 
     pub(in crate::server) fn fds(&mut self, fds: &[Fd]) -> Result<Vec<OwnedFd>, StateError> {
         fds.iter().map(|fd| self.fd(*fd)).collect()
+    }
+
+    /// A board, which many rows name.
+    pub(in crate::server) fn board(&mut self, fd: Fd) -> Result<Arc<Board>, StateError> {
+        if let Some(known) = self.boards.get(&fd) {
+            return Ok(known.clone());
+        }
+        let board = Board::of(self.fd(fd)?).map_err(StateError::system("mmap"))?;
+        let board = Arc::new(board);
+        self.boards.insert(fd, board.clone());
+        Ok(board)
     }
 
     pub(in crate::server) fn time(&self, at: Duration) -> Instant {

@@ -4,6 +4,7 @@ use super::{SpareFds, Worker, Workers};
 use crate::server::upgrade::image::{Carrier, Fd, Luggage};
 use crate::state::StateError;
 use mpserverd_proto::ids::{TemplateId, WorkerId};
+use mpserverd_proto::template::Spare;
 use serde::{Deserialize, Serialize};
 use std::os::fd::AsFd;
 
@@ -23,6 +24,8 @@ pub(in crate::server) struct WorkerRow {
     status_write: Fd,
     pidfd: Fd,
     spare: Option<SpareRow>,
+    /// Its template's board, and its place there.
+    place: Option<(Fd, u32)>,
 }
 
 impl Workers {
@@ -37,6 +40,7 @@ impl Workers {
                 job: to.fd(spare.job.as_fd()),
                 status: to.fd(spare.status.as_fd()),
             }),
+            place: worker.place.as_ref().map(|(board, slot)| (to.board(board), *slot)),
         };
         self.by_id.iter().map(&mut row).collect()
     }
@@ -54,7 +58,12 @@ impl Workers {
             }
         };
         let (write, pidfd) = (from.fd(row.status_write)?, from.fd(row.pidfd)?);
-        if !self.add(row.worker, row.template, row.pid, write, pidfd, spare) {
+        let (board, slot) = match row.place {
+            None => (None, None),
+            Some((board, slot)) => (Some(from.board(board)?), Some(slot)),
+        };
+        let newborn = Spare { worker: row.worker, pid: row.pid, slot };
+        if !self.add(row.template, newborn, board.as_ref(), write, pidfd, spare) {
             return Err(StateError::Senseless(format!("{} comes twice", row.worker)));
         }
         Ok((row.worker, row.template))

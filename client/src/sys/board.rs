@@ -1,0 +1,287 @@
+//! The board of a template: what each of its workers says about itself.
+//!
+//! Contract: a board is a sealed memfd of slots. Every worker of the template can write all of it
+//! at any time and be killed in the middle, so whoever reads checks bounds, tries a bounded number
+//! of times, and takes nothing for a text that is none. What is read may be a lie of one worker of
+//! the same template about another; it is never half of a truth.
+//!
+//! A slot is 256 bytes. What is written once, when the job arrives, stands between two readings of
+//! the same even sequence number and under a checksum; flags and the peak are words of their own,
+//! which change later.
+
+use super::mapping::{Mapping, View, sealed_memory, shared_struct};
+use mpserverd_proto::death::{Foreseen, LastWords, TASK_BYTES_MAX, short_task};
+use mpserverd_proto::ids::WorkerId;
+use mpserverd_proto::trace::TraceId;
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU32, AtomicU64, fence};
+
+/// Slots of one board at most: 16 MiB of addresses, of which only what is used becomes memory.
+pub const SLOTS_MAX: u32 = 65_536;
+
+/// Times that a slot is read before it counts as being written by somebody dead or hostile.
+const TRIES: u32 = 16;
+
+const TEXT_BYTES: usize = 192;
+const NAME_BYTES_MAX: usize = TEXT_BYTES - TASK_BYTES_MAX;
+
+/// Bits of a slot's flags.
+mod flag {
+    pub(super) const DEADLINE: u32 = 1;
+    pub(super) const CLIENT_GONE: u32 = 2;
+    pub(super) const FINISHED: u32 = 4;
+}
+
+shared_struct! {
+    struct Slot {
+        /// Odd while the fields up to the texts are being written; zero: nothing was written.
+        sequence: AtomicU32,
+        flags: AtomicU32,
+        /// Whose slot it is, written by the template.
+        worker: AtomicU64,
+        began_ms: AtomicU64,
+        trace: [AtomicU64; 2],
+        /// Length of the task's name, and of the process's in the upper half.
+        lengths: AtomicU64,
+        check: AtomicU64,
+        peak_private_kib: AtomicU64,
+        text: [AtomicU64; 24],
+    }
+}
+
+const _: () = assert!(size_of::<Slot>() == 256 && TEXT_BYTES == 24 * 8);
+
+/// What a worker writes when its job arrives.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// Name of the task.
+    pub task: &'a str,
+    /// Name of the process.
+    pub name: &'a str,
+    /// The trace that the task belongs to.
+    pub trace: Option<TraceId>,
+    /// The time, milliseconds since the epoch.
+    pub began_ms: u64,
+}
+
+/// The words of an entry as they stand in a slot, under one checksum.
+struct Words {
+    began_ms: u64,
+    trace: [u64; 2],
+    lengths: u64,
+    text: [u64; 24],
+}
+
+impl Words {
+    /// FNV-1a over the words.
+    fn check(&self, worker: u64) -> u64 {
+        let head = [worker, self.began_ms, self.trace[0], self.trace[1], self.lengths];
+        head.iter().chain(&self.text).fold(0xcbf2_9ce4_8422_2325, |state: u64, word| {
+            (state ^ word).wrapping_mul(0x0100_0000_01b3).rotate_left(29)
+        })
+    }
+
+    fn of(entry: &Entry<'_>) -> Self {
+        let (task, name) = (short_task(entry.task), beginning(entry.name));
+        let mut bytes = [0; TEXT_BYTES];
+        bytes[..task.len()].copy_from_slice(task.as_bytes());
+        bytes[task.len()..task.len() + name.len()].copy_from_slice(name.as_bytes());
+        let (words, _) = bytes.as_chunks::<8>();
+        let trace = entry.trace.map_or(0, |trace| trace.0);
+        Self {
+            began_ms: entry.began_ms,
+            trace: [(trace >> 64) as u64, trace as u64],
+            lengths: task.len() as u64 | (name.len() as u64) << 32,
+            text: std::array::from_fn(|at| u64::from_ne_bytes(words[at])),
+        }
+    }
+
+    /// The two texts, if that is what they are.
+    fn texts(&self) -> Option<(String, String)> {
+        let mut bytes = Vec::with_capacity(TEXT_BYTES);
+        bytes.extend(self.text.iter().flat_map(|word| word.to_ne_bytes()));
+        let task = usize::try_from(self.lengths & 0xffff_ffff).ok()?;
+        let name = usize::try_from(self.lengths >> 32).ok()?;
+        let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
+        Some((text(bytes.get(..task)?)?, text(bytes.get(task..task.checked_add(name)?)?)?))
+    }
+}
+
+/// As much of the beginning of a process's name as there is room for.
+fn beginning(name: &str) -> &str {
+    let mut end = name.len().min(NAME_BYTES_MAX);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    &name[..end]
+}
+
+/// A board, mapped.
+#[derive(Debug)]
+pub struct Board {
+    fd: OwnedFd,
+    mapping: Arc<Mapping>,
+}
+
+impl Board {
+    /// A new one with so many slots, [`SLOTS_MAX`] at most.
+    ///
+    /// # Errors
+    /// As `memfd_create(2)` and `mmap(2)`.
+    pub fn new(slots: u32) -> io::Result<Self> {
+        let slots = slots.clamp(1, SLOTS_MAX);
+        Self::of(sealed_memory(slots as usize * size_of::<Slot>())?)
+    }
+
+    /// One that came as a descriptor.
+    ///
+    /// # Errors
+    /// `InvalidData` if it is not sealed memory of a size that a board has; as `mmap(2)`.
+    pub fn of(fd: OwnedFd) -> io::Result<Self> {
+        let mapping = Mapping::of(&fd)?;
+        if mapping.len() > SLOTS_MAX as usize * size_of::<Slot>() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "larger than any board"));
+        }
+        Ok(Self { fd, mapping: Arc::new(mapping) })
+    }
+
+    /// The memory, to hand on.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// How many slots it has.
+    #[must_use]
+    pub fn slots(&self) -> u32 {
+        (self.mapping.len() / size_of::<Slot>()) as u32
+    }
+
+    fn slot(&self, number: u32) -> Option<View<Slot>> {
+        View::new(&self.mapping, (number as usize).checked_mul(size_of::<Slot>())?)
+    }
+
+    /// Empties a slot for a new worker: only the template does, before it forks. `None` if there is
+    /// no such slot.
+    pub(crate) fn assign(&self, number: u32, worker: WorkerId) -> Option<Place> {
+        let slot = self.slot(number)?;
+        slot.sequence.store(0, Relaxed);
+        for word in [&slot.check, &slot.began_ms, &slot.peak_private_kib] {
+            word.store(0, Relaxed);
+        }
+        slot.flags.store(0, Relaxed);
+        slot.worker.store(worker.0, Release);
+        Some(Place { slot })
+    }
+
+    /// What a worker said, if that slot is its: at any time, whatever others do to it meanwhile.
+    #[must_use]
+    pub fn read(&self, number: u32, worker: WorkerId) -> Option<LastWords> {
+        read(&*self.slot(number)?, worker)
+    }
+}
+
+/// A worker's own slot.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    slot: View<Slot>,
+}
+
+impl Place {
+    /// Writes what the worker does now: once, when its job arrives.
+    pub(crate) fn write(&self, entry: &Entry<'_>) {
+        let slot = &*self.slot;
+        let words = Words::of(entry);
+        let even = slot.sequence.load(Relaxed) & !1;
+        slot.sequence.store(even | 1, Relaxed);
+        fence(Release);
+        slot.began_ms.store(words.began_ms, Relaxed);
+        slot.lengths.store(words.lengths, Relaxed);
+        slot.check.store(words.check(slot.worker.load(Relaxed)), Relaxed);
+        for (at, word) in slot.trace.iter().zip(words.trace) {
+            at.store(word, Relaxed);
+        }
+        for (at, word) in slot.text.iter().zip(words.text) {
+            at.store(word, Relaxed);
+        }
+        slot.sequence.store(even.wrapping_add(2).max(2), Release);
+    }
+
+    /// Says why the process is about to end.
+    pub(crate) fn foresee(&self, why: Foreseen) {
+        let bit = match why {
+            Foreseen::Deadline => flag::DEADLINE,
+            Foreseen::ClientGone => flag::CLIENT_GONE,
+        };
+        self.slot.flags.fetch_or(bit, Release);
+    }
+
+    /// Says that the task is over.
+    pub(crate) fn finish(&self) {
+        self.slot.flags.fetch_or(flag::FINISHED, Release);
+    }
+
+    /// What it said, if it is that worker's.
+    pub(crate) fn read(&self, worker: WorkerId) -> Option<LastWords> {
+        read(&self.slot, worker)
+    }
+}
+
+fn read(slot: &Slot, worker: WorkerId) -> Option<LastWords> {
+    if slot.worker.load(Acquire) != worker.0 {
+        return None;
+    }
+    let mut words = read_entry(slot, worker).unwrap_or_default();
+    let flags = slot.flags.load(Acquire);
+    words.foreseen = if flags & flag::DEADLINE != 0 {
+        Some(Foreseen::Deadline)
+    } else {
+        (flags & flag::CLIENT_GONE != 0).then_some(Foreseen::ClientGone)
+    };
+    words.finished = flags & flag::FINISHED != 0;
+    let peak = slot.peak_private_kib.load(Relaxed);
+    words.peak_private_kib = (peak != 0).then_some(peak);
+    Some(words)
+}
+
+/// The part that must not be torn.
+fn read_entry(slot: &Slot, worker: WorkerId) -> Option<LastWords> {
+    for _ in 0..TRIES {
+        let before = slot.sequence.load(Acquire);
+        if before == 0 {
+            return None;
+        }
+        let words = Words {
+            began_ms: slot.began_ms.load(Relaxed),
+            trace: [slot.trace[0].load(Relaxed), slot.trace[1].load(Relaxed)],
+            lengths: slot.lengths.load(Relaxed),
+            text: std::array::from_fn(|at| slot.text[at].load(Relaxed)),
+        };
+        let check = slot.check.load(Relaxed);
+        fence(Acquire);
+        let whole = before & 1 == 0 && slot.sequence.load(Relaxed) == before;
+        if !whole || check != words.check(worker.0) {
+            std::hint::spin_loop();
+            continue;
+        }
+        let (task, name) = words.texts()?;
+        let trace = u128::from(words.trace[0]) << 64 | u128::from(words.trace[1]);
+        let trace = (trace != 0).then_some(TraceId(trace));
+        return Some(LastWords {
+            task: short_task(&task).to_owned(),
+            name,
+            trace,
+            began_ms: words.began_ms,
+            ..LastWords::default()
+        });
+    }
+    None
+}
+
+#[cfg(test)]
+#[path = "board_tests.rs"]
+mod tests;
