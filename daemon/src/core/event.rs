@@ -5,7 +5,7 @@ use mpserverd_proto::death::{DeathsQuery, LastWords};
 use mpserverd_proto::error::{PreloadError, Stage};
 use mpserverd_proto::ids::{PoolId, RequestId, TemplateId, WorkerId};
 use mpserverd_proto::status::ExitRecord;
-use mpserverd_proto::template::{Memory, ModuleReport, OnPreloadError};
+use mpserverd_proto::template::{Lessee, Memory, ModuleReport, OnPreloadError};
 use mpserverd_proto::trace::TraceId;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -217,6 +217,8 @@ pub enum Event {
         template: TemplateId,
         /// What it was built from.
         pool: PoolSpec,
+        /// Generation of the configuration that it was built under.
+        generation: u32,
         /// Its pid.
         pid: u32,
         /// Its modules.
@@ -232,6 +234,13 @@ pub enum Event {
         worker: WorkerId,
         /// Its pid.
         pid: u32,
+    },
+    /// An attached template tells who has its workers.
+    LesseesKnown {
+        /// Which.
+        template: TemplateId,
+        /// Who.
+        lessees: Vec<Lessee>,
     },
     /// Spares came up.
     Spares {

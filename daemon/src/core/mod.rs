@@ -243,9 +243,10 @@ impl Core {
             Event::TemplateFailed { template, error } => self.template_failed(template, error),
             Event::TemplateMemory { template, memory } => self.template_memory(template, memory),
             Event::TemplateGone { template, code } => self.template_gone(template, code),
-            Event::TemplateAttached { template, pool, pid, modules, memory } => {
-                self.template_attached(template, pool, pid, modules, memory);
+            Event::TemplateAttached { template, pool, generation, pid, modules, memory } => {
+                self.template_attached(template, pool, generation, pid, modules, memory);
             }
+            Event::LesseesKnown { template, lessees } => self.lessees_known(template, &lessees),
             Event::WorkerAdopted { template, worker, pid } => {
                 self.worker_adopted(template, worker, pid);
             }

@@ -318,7 +318,8 @@ impl Server<'_> {
         info!(%template, pid = peer, pool = pool.name, "template of an earlier daemon attached");
         self.answer(session, id, Reply::Done);
         let (modules, memory) = (attach.modules, attach.memory);
-        let pid = peer;
-        self.events.push_back(Event::TemplateAttached { template, pool, pid, modules, memory });
+        let (pid, generation) = (peer, attach.boot.generation);
+        let event = Event::TemplateAttached { template, pool, generation, pid, modules, memory };
+        self.events.push_back(event);
     }
 }

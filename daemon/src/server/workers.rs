@@ -97,6 +97,11 @@ impl Workers {
         Some(worker.words(id))
     }
 
+    /// The template that forked it.
+    pub(super) fn template_of(&self, id: WorkerId) -> Option<TemplateId> {
+        self.by_id.get(&id).map(|worker| worker.template)
+    }
+
     /// Takes what a client gets.
     pub(super) fn take_spare(&mut self, id: WorkerId) -> Option<(SpareFds, BorrowedFd<'_>)> {
         let worker = self.by_id.get_mut(&id)?;

@@ -8,7 +8,7 @@ use mpserverd_proto::death::DeathsQuery;
 use mpserverd_proto::error::{Refusal, Stage};
 use mpserverd_proto::ids::{PoolId, RequestId, TemplateId, WorkerId};
 use mpserverd_proto::report::StatusReport;
-use mpserverd_proto::template::Memory;
+use mpserverd_proto::template::{Lessee, Memory};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -185,7 +185,8 @@ impl World {
             process.pool = known;
         }
         let memory = Memory::default();
-        self.tell(Event::TemplateAttached { template, pool, pid, modules, memory });
+        let generation = self.rng.u32(..9);
+        self.tell(Event::TemplateAttached { template, pool, generation, pid, modules, memory });
         for _ in 0..self.rng.u32(..4) {
             let number = self.rng.u64(1..crate::world::FIRST_ID);
             let (worker, pid) = (WorkerId(number), self.next_pid());
@@ -195,6 +196,8 @@ impl World {
             let entry = Worker { template, owner: Owner::Client, ending: false };
             self.workers.insert(worker, entry);
             self.tell(Event::WorkerAdopted { template, worker, pid });
+            let lessee = Lessee { worker, pid, client_pid: pid, client_uid: 1000 };
+            self.tell(Event::LesseesKnown { template, lessees: vec![lessee] });
         }
     }
 

@@ -6,11 +6,13 @@
 //! | `loss.rs` | workers and starts in flight through upgrades and through `kill -9` |
 //! | `refused.rs` | new programs that are none, and upgrades at the wrong moment |
 //! | `carried.rs` | what stays the same: ids, counters, waiting requests, half-sent frames, files |
+//! | `crash.rs` | what the next daemon knows after a crash |
 //! | `alone.rs` | two daemons at one socket |
 #![cfg(target_os = "linux")]
 
 mod alone;
 mod carried;
+mod crash;
 mod loss;
 mod refused;
 

@@ -5,6 +5,7 @@ use crate::server::upgrade::image::{Carrier, Fd, Luggage};
 use crate::state::StateError;
 use mpserverd_proto::ids::TemplateId;
 use mpserverd_proto::packet::Kind;
+use mpserverd_proto::template::Lessee;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use std::os::fd::AsFd;
@@ -28,6 +29,7 @@ pub(in crate::server) struct TemplateRow {
     pidfd: Fd,
     board: Option<Fd>,
     outbox: Vec<MessageRow>,
+    untold: Vec<Lessee>,
 }
 
 impl TemplateProcess {
@@ -47,6 +49,7 @@ impl TemplateProcess {
             pid: self.pid,
             name: self.name.clone(),
             outbox,
+            untold: self.untold.clone(),
             board: self.board.as_ref().map(|board| to.board(board)),
             control: to.fd(self.control.as_fd()),
             pidfd: to.fd(self.pidfd.as_fd()),
@@ -72,6 +75,7 @@ impl TemplateProcess {
             control: from.fd(row.control)?,
             pidfd: from.fd(row.pidfd)?,
             board: row.board.map(|board| from.board(board)).transpose()?,
+            untold: row.untold,
             outbox,
         })
     }
