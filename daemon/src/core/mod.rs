@@ -54,7 +54,7 @@ mod workers;
 pub use event::{Action, Ask, Event, Origin, Peer, PoolKey, PoolSpec, SessionId, Time};
 pub use pool::POOLS_MAX;
 pub use settings::Settings;
-pub use state::{CoreState, ImportError};
+pub use state::{CoreState, ImportError, Remains};
 
 use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
 use pool::Pool;

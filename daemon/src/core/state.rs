@@ -6,6 +6,7 @@
 //!
 //! What must never be in here: descriptors and clocks, as in the rest of the core.
 
+use super::deaths::Deaths;
 use super::{Core, Time};
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +84,64 @@ impl Core {
             let sound = id.0 < self.next.pool && fits(counts) && pool.crashes <= u32::MAX / 2;
             ensure(sound && pool.marks.are_sound(&self.settings), "a pool is out of range")?;
         }
+        Ok(())
+    }
+}
+
+/// What of the book is worth knowing after a crash, when all else has gone: numbers and certificates.
+/// Workers and templates tell of themselves.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Remains {
+    generation: u32,
+    next_template: u64,
+    starts: u64,
+    refused: u64,
+    deaths: Deaths,
+}
+
+impl Core {
+    /// What is kept for the case of a crash.
+    #[must_use]
+    pub fn remains(&self) -> Remains {
+        Remains {
+            generation: self.generation,
+            next_template: self.next.template,
+            starts: self.totals.starts,
+            refused: self.totals.refused,
+            deaths: self.deaths.clone(),
+        }
+    }
+
+    /// Changes whenever [`remains`](Self::remains) does; costs nothing.
+    #[must_use]
+    pub fn remains_mark(&self) -> [u64; 5] {
+        let generation = u64::from(self.generation);
+        let totals = &self.totals;
+        [generation, self.next.template, totals.starts, totals.refused, self.deaths.count]
+    }
+
+    /// Goes on counting where a daemon was that died; for a core that has not been told anything.
+    ///
+    /// # Errors
+    /// When the remains contradict themselves; the core is as it was.
+    pub fn recall(&mut self, remains: Remains) -> Result<(), ImportError> {
+        let fits = |number: u64| number <= NUMBER_MAX;
+        let numbers = [remains.next_template, remains.starts, remains.refused];
+        let sound = numbers.into_iter().all(fits)
+            && remains.generation <= GENERATION_MAX / 2
+            && remains.deaths.are_sound(NUMBER_MAX);
+        if !sound {
+            return Err(ImportError("what is left is out of range".to_owned()));
+        }
+        remains.deaths.check(usize::MAX).map_err(ImportError)?;
+        self.deaths = remains.deaths;
+        self.deaths.bound(self.settings.deaths_kept);
+        // The next configuration is the next generation.
+        self.generation = remains.generation;
+        self.next.template = self.next.template.max(remains.next_template);
+        self.totals.starts = remains.starts;
+        self.totals.refused = remains.refused;
         Ok(())
     }
 }

@@ -51,6 +51,7 @@ impl Server<'_> {
                 // Dropping it removes the socket file.
                 self.cancel_upgrade();
                 drop(self.listener.take());
+                self.store.empty();
                 self.supervisor.stopping();
                 self.workers.end_idle();
             }

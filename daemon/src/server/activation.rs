@@ -1,6 +1,7 @@
 //! Sockets that a supervisor passed in (`sd_listen_fds(3)`): which is which, and whether each is
 //! what it must be. A wrong one is an error with its number, never ignored: the operator meant it.
 
+use super::store;
 use mp::sys::fd;
 use nix::sys::socket::{
     AddressFamily, SockType, SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt,
@@ -95,17 +96,29 @@ impl Announced {
     }
 }
 
-/// The socket for clients that was passed in, and where it is bound.
+/// What was passed in.
+#[derive(Debug, Default)]
+pub(super) struct Passed {
+    /// The socket for clients, and where it is bound.
+    pub(super) socket: Option<(OwnedFd, Option<PathBuf>)>,
+    /// What earlier daemons have left with the supervisor.
+    pub(super) kept: Vec<OwnedFd>,
+}
+
+/// Takes what was passed in.
 ///
 /// # Errors
-/// [`ActivationError`] when something was passed in that cannot be it.
-pub(super) fn socket() -> Result<Option<(OwnedFd, Option<PathBuf>)>, ActivationError> {
+/// [`ActivationError`] when there is something that should be the socket for clients and cannot be.
+pub(super) fn passed() -> Result<Passed, ActivationError> {
     let descriptors = Announced::here().descriptors(std::process::id())?;
-    let Some((number, name)) = choose(descriptors)? else { return Ok(None) };
+    let (kept, sockets): (Vec<_>, Vec<_>) =
+        descriptors.into_iter().partition(|(_, name)| store::is_ours(name));
+    let kept = kept.into_iter().map(|(number, _)| take(number)).collect::<Result<_, _>>()?;
+    let Some((number, name)) = choose(sockets)? else { return Ok(Passed { socket: None, kept }) };
     let socket = take(number)?;
     check(&socket).map_err(|what| ActivationError::Kind { number, name, what })?;
     let path = bound_to(&socket);
-    Ok(Some((socket, path)))
+    Ok(Passed { socket: Some((socket, path)), kept })
 }
 
 /// Which one is for clients: the one of that name, or the only one there is.

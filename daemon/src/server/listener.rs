@@ -5,7 +5,7 @@
 
 pub(super) mod carry;
 
-use super::activation::{self, ActivationError};
+use super::activation::ActivationError;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::socket::{SockFlag, accept4};
@@ -81,8 +81,13 @@ pub(super) struct Listener {
 
 impl Listener {
     /// Makes the directory if need be, takes the lock, replaces a stale socket, listens.
-    pub(super) fn open(path: &Path) -> Result<Self, ListenError> {
-        if let Some((socket, bound)) = activation::socket()? {
+    ///
+    /// A socket that a supervisor passed in is taken as it is.
+    pub(super) fn open(
+        path: &Path,
+        passed: Option<(OwnedFd, Option<PathBuf>)>,
+    ) -> Result<Self, ListenError> {
+        if let Some((socket, bound)) = passed {
             let path = bound.unwrap_or_else(|| path.to_owned());
             let prepared = prepare(&socket);
             prepared.map_err(failed(&path, "use the socket that was passed in"))?;

@@ -15,6 +15,7 @@
 //! | [`signals`] | signals as readable descriptors |
 //! | [`notify`] | telling the supervisor |
 //! | [`command`] | the command of `mpserverd run` |
+//! | [`store`] | what the supervisor keeps for the case of a crash |
 //! | [`upgrade`] | going on as another program |
 //! | [`sweep`] | leaving no process behind |
 //!
@@ -35,6 +36,7 @@ mod recipes;
 mod requests;
 mod session;
 mod signals;
+mod store;
 mod sweep;
 mod templates;
 mod upgrade;
@@ -59,6 +61,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
+use store::Store;
 use templates::TemplateProcess;
 use tracing::{error, info, warn};
 use upgrade::Upgrade;
@@ -125,6 +128,7 @@ struct Server<'a> {
     command: Option<Command>,
     launch: &'a mut Launch,
     supervisor: Supervisor,
+    store: Store,
     upgrade: Option<Upgrade>,
     /// The file that the next upgrade takes unless it is told another.
     program: PathBuf,
@@ -194,7 +198,8 @@ impl<'a> Server<'a> {
         launch: &'a mut Launch,
     ) -> Result<Self, ServeError> {
         // First, while no descriptor of ours can have a number that a supervisor announced.
-        let listener = Listener::open(&config.socket)?;
+        let passed = activation::passed().map_err(listener::ListenError::from)?;
+        let listener = Listener::open(&config.socket, passed.socket)?;
         // Templates come back to where clients come.
         listener.path().clone_into(&mut config.socket);
         let poller = Poller::new().map_err(ServeError::system("epoll"))?;
@@ -208,6 +213,7 @@ impl<'a> Server<'a> {
         let core = Core::new(Time::default(), env!("CARGO_PKG_VERSION"), pid, &socket, 1)
             .with_first_worker(first_worker())
             .with_uid(nix::unistd::geteuid().as_raw());
+        let core = store::recall(core, passed.kept);
         info!(socket, pid, "listening");
         let program = upgrade::binary::own_path(&config.environment().directory);
         Ok(Self {
@@ -227,6 +233,7 @@ impl<'a> Server<'a> {
             command,
             launch,
             supervisor: Supervisor::of_environment(),
+            store: Store::of_environment(),
             upgrade: None,
             program,
             pid_file: None,
@@ -281,14 +288,16 @@ impl<'a> Server<'a> {
         let orphans = self.workers.retry_at();
         let supervisor = self.supervisor.due();
         let upgrade = self.upgrade.as_ref().and_then(Upgrade::deadline);
-        let next =
-            [core, sessions, retry, orphans, supervisor, upgrade].into_iter().flatten().min()?;
+        let store = self.store.due();
+        let all = [core, sessions, retry, orphans, supervisor, store, upgrade];
+        let next = all.into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
     /// What the supervisor is to know, and what it wants to know.
     fn tell_supervisor(&mut self) {
         self.supervisor.describe(self.core.summary());
+        self.store.keep(&self.core);
         if self.supervisor.wants_probe() {
             self.events.push_back(Event::ProbeDue);
         }

@@ -102,7 +102,13 @@ fn encode_as<T: Serialize>(version: u32, value: &T) -> Result<Vec<u8>, StateErro
     value
         .serialize(&mut rmp_serde::Serializer::new(&mut bytes).with_struct_map())
         .map_err(|error| StateError::Malformed(error.to_string()))?;
-    let (header, body) = bytes.split_at_mut(HEADER_BYTES);
+    put_header(version, &mut bytes);
+    Ok(bytes)
+}
+
+/// Writes the header into the room before a body.
+pub(crate) fn put_header(version: u32, bytes: &mut [u8]) {
+    let Some((header, body)) = bytes.split_at_mut_checked(HEADER_BYTES) else { return };
     let fields = [
         &MAGIC[..],
         &version.to_le_bytes(),
@@ -111,7 +117,6 @@ fn encode_as<T: Serialize>(version: u32, value: &T) -> Result<Vec<u8>, StateErro
         &checksum(body).to_le_bytes(),
     ];
     header.copy_from_slice(&fields.concat());
-    Ok(bytes)
 }
 
 /// Reads a state.

@@ -178,6 +178,14 @@ impl Luggage {
         Ok(Self { base: now.checked_sub(up).unwrap_or(now), fds, boards: BTreeMap::new() })
     }
 
+    /// Descriptors that are all of nothing, for an image whose own are nobody's here.
+    #[cfg(test)]
+    pub(super) fn of_nothing(image: &Image) -> Self {
+        let nothing = || std::fs::File::open("/dev/null").expect("there is one").into();
+        let fds = image.descriptors.iter().map(|fd| (*fd, nothing())).collect();
+        Self { base: Instant::now(), fds, boards: BTreeMap::new() }
+    }
+
     /// When the first image of the daemon started.
     pub(super) fn base(&self) -> Instant {
         self.base

@@ -14,6 +14,7 @@ use crate::server::poller::{Poller, Source};
 use crate::server::recipes::Recipes;
 use crate::server::session::Session;
 use crate::server::signals::{Caught, Signals};
+use crate::server::store::Store;
 use crate::server::templates::TemplateProcess;
 use crate::server::workers::Workers;
 use crate::state::{self, StateError};
@@ -205,6 +206,7 @@ impl<'a> Server<'a> {
             command,
             launch,
             supervisor: Supervisor::of_environment(),
+            store: Store::of_environment(),
             upgrade: None,
             program: image.program,
             pid_file: pid_file.transpose()?,
