@@ -54,7 +54,7 @@ impl Connection {
         let not_running = |source| DaemonError::NotRunning { path: path.to_owned(), source };
         let socket = transport::connect(path, deadline).map_err(not_running)?;
         let uid = transport::peer_uid(socket.as_fd()).map_err(DaemonError::Lost)?;
-        if uid != 0 && uid != nix::unistd::geteuid().as_raw() {
+        if !transport::trusts(uid) {
             return Err(DaemonError::Untrusted { path: path.to_owned(), uid });
         }
         fd::set_nonblocking(socket.as_fd(), true).map_err(DaemonError::Lost)?;

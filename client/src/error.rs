@@ -56,7 +56,10 @@ pub enum DaemonError {
         source: io::Error,
     },
     /// Somebody listens there who must not be trusted.
-    #[error("{} belongs to uid {uid}, not to this user or root", .path.display())]
+    #[error(
+        "{} belongs to uid {uid}, not to this user or root; if that is meant, set \
+         MPSERVERD_TRUST_UID={uid}", .path.display()
+    )]
     Untrusted {
         /// The socket.
         path: PathBuf,

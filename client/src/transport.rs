@@ -86,6 +86,18 @@ pub fn peer_uid(socket: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(getsockopt(&socket, sockopt::PeerCredentials)?.uid())
 }
 
+/// Environment variable that names a uid of which a daemon is trusted, beside this user's and
+/// root's.
+pub const TRUST_VARIABLE: &str = "MPSERVERD_TRUST_UID";
+
+/// Whether a daemon that listens as this user may have this program's work.
+///
+/// A socket that the system's manager has made shows root, whoever serves it.
+pub(crate) fn trusts(uid: u32) -> bool {
+    let named = || std::env::var(TRUST_VARIABLE).is_ok_and(|text| text.parse() == Ok(uid));
+    uid == 0 || uid == nix::unistd::geteuid().as_raw() || named()
+}
+
 /// Environment variable that names the daemon's socket.
 pub const SOCKET_VARIABLE: &str = "MPSERVERD_SOCKET";
 

@@ -2,6 +2,8 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`access`] | who may use the daemon, and what of it |
+//! | `assume` | becoming the user that a template is for (Linux) |
 //! | [`cli`] | the command lines of both programs, completions, man pages |
 //! | [`config`] | options from file, environment and command line; names and files of modules |
 //! | [`logging`] | where log lines go and what they look like |
@@ -12,9 +14,13 @@
 //! | [`serve`] | from a configuration to a daemon that serves |
 //! | `server` | the loop and its I/O (Linux) |
 //! | [`core`] | the daemon's book, without I/O |
+//! | [`metrics`] | the daemon's numbers as OpenMetrics text |
 //! | [`ctl`] | what the commands of `mpctl` do |
 //! | `tasks` | tasks that every host of modules has (Unix) |
 
+pub mod access;
+#[cfg(target_os = "linux")]
+pub mod assume;
 pub mod cli;
 pub mod config;
 pub mod core;
@@ -27,6 +33,7 @@ pub mod ctl;
 pub mod daemonize;
 pub mod launch;
 pub mod logging;
+pub mod metrics;
 pub mod pid_file;
 pub mod serve;
 #[cfg(target_os = "linux")]

@@ -29,6 +29,15 @@ pub enum PidFileError {
     },
 }
 
+impl PidFileError {
+    /// Whether only the disk is full.
+    #[must_use]
+    pub fn is_for_want_of_room(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(self, Self::System { error, .. } if matches!(error.kind(), StorageFull | QuotaExceeded))
+    }
+}
+
 /// A pid file that this process holds. Dropped, it is removed.
 #[derive(Debug)]
 pub struct PidFile {
@@ -186,6 +195,9 @@ mod tests {
     fn what_the_system_refuses_is_told() {
         let error = PidFile::create(Path::new("/no/such/folder/pid")).expect_err("no folder");
         assert!(error.to_string().starts_with("/no/such/folder/pid: "), "{error}");
+        assert!(!error.is_for_want_of_room());
+        let error = io::Error::from_raw_os_error(libc::ENOSPC);
+        assert!(PidFileError::System { path: "/x".into(), error }.is_for_want_of_room());
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 use crate::death::{DeathsQuery, DeathsReport};
 use crate::error::Refusal;
+use crate::explain::{Explanation, Subject};
 use crate::ids::{PoolId, RequestId, TemplateId, WorkerId};
-use crate::report::{ModulesReport, ProcessesReport, StatusReport};
+use crate::record::{LogLevel, LogReport};
+use crate::report::{ModulesReport, ProcessFilter, ProcessesReport, StatusReport};
 use crate::template::{Attach, OnPreloadError};
 use crate::trace::TraceId;
 use serde::{Deserialize, Serialize};
@@ -91,8 +93,17 @@ pub enum Request {
     },
     /// Numbers of the daemon and each template.
     Status,
-    /// All workers.
-    Processes,
+    /// Workers, in the order of their ids. Who wants all asks again, after the last one that was
+    /// looked at.
+    Processes {
+        /// Only those after this one.
+        after: Option<WorkerId>,
+        /// So many rows at most;
+        /// [`PROCESS_ROWS_MAX`](crate::limits::PROCESS_ROWS_MAX) is the daemon's own bound.
+        limit: u32,
+        /// Only those that it admits.
+        filter: ProcessFilter,
+    },
     /// All modules.
     Modules,
     /// Send a signal to a worker.
@@ -116,6 +127,21 @@ pub enum Request {
     Attach(Attach),
     /// Certificates of the workers that have died.
     Deaths(DeathsQuery),
+    /// The daemon's numbers as OpenMetrics text.
+    Metrics,
+    /// Why does it wait, what does it do?
+    Explain(Subject),
+    /// Records of the daemon's log, of those that it remembers.
+    Logs {
+        /// After this number; `None`: the last ones.
+        after: Option<u64>,
+        /// So many at most.
+        limit: u32,
+        /// As important as this, or more.
+        level: LogLevel,
+        /// If there is none yet, wait for one so long at most, in milliseconds.
+        wait_ms: u32,
+    },
     /// Go on as another program, with everything that there is.
     Upgrade {
         /// Its absolute path, as bytes; `None`: the path that the daemon was started from.
@@ -216,6 +242,12 @@ pub enum Reply {
     Refused(Refusal),
     /// Certificates.
     Deaths(DeathsReport),
+    /// OpenMetrics text.
+    Metrics(String),
+    /// What is known about it.
+    Explained(Explanation),
+    /// Records.
+    Logs(LogReport),
     /// Another program serves now.
     Upgraded(Upgraded),
 }

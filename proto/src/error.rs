@@ -129,6 +129,14 @@ pub enum Fault {
     /// The two sides do not understand each other.
     #[error("protocol violation: {0}")]
     Protocol(String),
+    /// Its user may not.
+    #[error("uid {uid} may not {what}")]
+    NotPermitted {
+        /// The user.
+        uid: u32,
+        /// What it may not.
+        what: String,
+    },
 }
 
 /// A module or executable that could not be preloaded.
@@ -219,6 +227,9 @@ pub enum Refusal {
         /// What the system said.
         message: String,
     },
+    /// Nobody here has that number.
+    #[error("nothing is known about {0}: this daemon has no such worker, template or client")]
+    NothingKnown(String),
     /// An upgrade that changed nothing.
     #[error("upgrade refused, everything is as it was: {0}")]
     UpgradeFailed(String),

@@ -16,6 +16,8 @@
 //! | [`death`] | why it ended: causes and certificates |
 //! | [`trace`] | the number that follows a start |
 //! | [`report`] | the tables behind `status`, `ps` and `modules` |
+//! | [`explain`] | why somebody waits, what he does |
+//! | [`record`] | lines of the daemon's log |
 //! | [`error`] | refusals and failures that travel |
 //! | [`schema`] | the hash that names a task's signature |
 //! | [`abi`] | the C ABI of a module |
@@ -32,12 +34,14 @@ pub mod client;
 pub mod codec;
 pub mod death;
 pub mod error;
+pub mod explain;
 pub mod frame;
 pub mod hello;
 pub mod ids;
 pub mod job;
 pub mod limits;
 pub mod packet;
+pub mod record;
 pub mod reducer;
 pub mod report;
 pub mod schema;

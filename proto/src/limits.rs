@@ -50,6 +50,31 @@ pub const QUEUE_TOTAL_MAX: usize = 65_536;
 /// Bytes of answers that the daemon keeps for a client that does not read, before it hangs up.
 pub const SESSION_OUTPUT_BYTES_MAX: usize = 8 << 20;
 
+/// Rows of `ps` in one answer; who wants more asks for what follows. With the longest names, all of
+/// them fit a frame.
+pub const PROCESS_ROWS_MAX: u32 = 1024;
+
+/// Workers that the daemon looks at for one such answer: a filter that admits nobody must not keep
+/// it from others.
+pub const PROCESS_ROWS_SEEN_MAX: usize = 8192;
+
+/// Requests that an explanation of a client tells one by one.
+pub const EXPLAINED_MAX: usize = 16;
+
+/// Records of the log that the daemon remembers.
+pub const LOG_RECORDS_MAX: usize = 1024;
+
+/// Bytes of all records that the daemon remembers.
+pub const LOG_BYTES_MAX: usize = 512 << 10;
+
+/// Bytes of one such record; a longer message or field is cut.
+pub const LOG_RECORD_BYTES_MAX: usize = 4 << 10;
+
+/// Clients that wait for records at once.
+pub const LOG_FOLLOWERS_MAX: usize = 32;
+
 const _: () = assert!(SPARES_PER_ROUND_MAX as usize * FDS_PER_SPARE <= FRAME_FDS_MAX);
 const _: () = assert!(SESSION_OUTPUT_BYTES_MAX >= 2 * FRAME_BYTES_MAX);
 const _: () = assert!(QUEUE_PER_SESSION_MAX <= QUEUE_TOTAL_MAX);
+const _: () = assert!(PROCESS_ROWS_MAX as usize * (128 + 2 * NAME_BYTES_MAX) < FRAME_BYTES_MAX);
+const _: () = assert!(2 * LOG_BYTES_MAX < FRAME_BYTES_MAX);

@@ -25,6 +25,9 @@ pub enum Kind {
     Outcome = 5,
     /// Further descriptors of the packet before, which had more than fit.
     MoreFds = 6,
+    /// Daemon to a template that has yet to become a user: an
+    /// [`Assume`](crate::template::Assume), with the program's descriptor if there is one.
+    Assume = 7,
 }
 
 /// Where the body is.
@@ -127,6 +130,7 @@ fn kind_of(byte: u8) -> Result<Kind, PacketError> {
         4 => Kind::Job,
         5 => Kind::Outcome,
         6 => Kind::MoreFds,
+        7 => Kind::Assume,
         _ => return Err(PacketError::NotAPacket),
     })
 }

@@ -2,6 +2,7 @@
 
 use crate::ids::{TemplateId, WorkerId};
 use crate::template::{Memory, ModuleReport};
+use crate::trace::TraceId;
 use serde::{Deserialize, Serialize};
 
 /// A task, as its module describes it.
@@ -93,6 +94,10 @@ pub struct StatusReport {
     pub queued: u64,
     /// Workers handed over so far.
     pub starts: u64,
+    /// Of them, those that a spare was waiting for.
+    pub spare_hits: u64,
+    /// Of them, those that have ended.
+    pub ends: u64,
     /// Requests refused so far.
     pub refused: u64,
     /// Its templates.
@@ -119,16 +124,64 @@ pub struct ProcessRow {
     pub client_pid: Option<u32>,
     /// Generation of the configuration.
     pub generation: u32,
+    /// The user that it runs as.
+    pub uid: u32,
+    /// The task that it runs, where it said so.
+    pub task: Option<String>,
+    /// The trace that this belongs to.
+    pub trace: Option<TraceId>,
 }
 
-/// All workers.
+/// Which workers are wanted. Every criterion that is there must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(arbitrary::Arbitrary))]
+pub struct ProcessFilter {
+    /// Also those that wait for a job.
+    pub spares: bool,
+    /// Those that run as this user.
+    pub uid: Option<u32>,
+    /// Those of a template with this name, or this id (`t3`).
+    pub template: Option<String>,
+    /// Those that run this task, by its full name or the end of it (`resize` for
+    /// `thumbs::resize`).
+    pub task: Option<String>,
+    /// Those that a client with this pid has.
+    pub client: Option<u32>,
+}
+
+impl ProcessFilter {
+    /// Whether it admits a worker, whatever that runs: tasks are known later than all else.
+    #[must_use]
+    pub fn admits(&self, row: &ProcessRow) -> bool {
+        let template =
+            |wanted: &String| row.template_name == *wanted || row.template.to_string() == *wanted;
+        (self.spares || !row.spare)
+            && self.uid.is_none_or(|uid| row.uid == uid)
+            && self.client.is_none_or(|pid| row.client_pid == Some(pid))
+            && self.template.as_ref().is_none_or(template)
+    }
+
+    /// Whether it admits a worker that runs this.
+    #[must_use]
+    pub fn admits_task(&self, task: Option<&str>) -> bool {
+        let Some(wanted) = &self.task else { return true };
+        let Some(front) = task.and_then(|task| task.strip_suffix(wanted.as_str())) else {
+            return false;
+        };
+        front.is_empty() || front.ends_with([':', '.'])
+    }
+}
+
+/// Workers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(arbitrary::Arbitrary))]
 pub struct ProcessesReport {
-    /// A row each.
+    /// A row each, by id.
     pub rows: Vec<ProcessRow>,
-    /// Rows left out because the report would not fit a frame.
-    pub left_out: u64,
+    /// There may be more: ask for those after this one.
+    pub next: Option<WorkerId>,
+    /// How many workers there are, spares included, whatever was asked for.
+    pub total: u64,
 }
 
 /// Modules of one template.
@@ -151,4 +204,60 @@ pub struct TemplateModules {
 pub struct ModulesReport {
     /// By template.
     pub templates: Vec<TemplateModules>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row() -> ProcessRow {
+        ProcessRow {
+            worker: WorkerId(7),
+            pid: 70,
+            template: TemplateId(3),
+            template_name: "images".into(),
+            spare: false,
+            age_ms: 5,
+            client_pid: Some(9),
+            generation: 1,
+            uid: 1000,
+            task: None,
+            trace: None,
+        }
+    }
+
+    #[test]
+    fn every_criterion_must_hold() {
+        let all = ProcessFilter::default();
+        assert!(all.admits(&row()) && !all.admits(&ProcessRow { spare: true, ..row() }));
+        let spares = ProcessFilter { spares: true, ..ProcessFilter::default() };
+        assert!(spares.admits(&ProcessRow { spare: true, ..row() }));
+        let named = |name: &str| Some(name.to_owned());
+        for (filter, admitted) in [
+            (ProcessFilter { uid: Some(1000), client: Some(9), ..all.clone() }, true),
+            (ProcessFilter { uid: Some(1000), client: Some(8), ..all.clone() }, false),
+            (ProcessFilter { uid: Some(0), ..all.clone() }, false),
+            (ProcessFilter { template: named("images"), ..all.clone() }, true),
+            (ProcessFilter { template: named("t3"), ..all.clone() }, true),
+            (ProcessFilter { template: named("image"), ..all.clone() }, false),
+        ] {
+            assert_eq!(filter.admits(&row()), admitted, "{filter:?}");
+        }
+    }
+
+    #[test]
+    fn a_task_is_named_by_the_end_of_its_name() {
+        let filter = ProcessFilter { task: Some("resize".into()), ..ProcessFilter::default() };
+        for (task, admitted) in [
+            (Some("resize"), true),
+            (Some("thumbs::resize"), true),
+            (Some("thumbs.resize"), true),
+            (Some("thumbs::unresize"), false),
+            (Some("thumbs::resize_all"), false),
+            (None, false),
+        ] {
+            assert_eq!(filter.admits_task(task), admitted, "{task:?}");
+        }
+        assert!(ProcessFilter::default().admits_task(None));
+    }
 }

@@ -56,6 +56,23 @@ pub struct TemplateBoot {
     pub canary_ms: u64,
 }
 
+/// Who a template is to become before anything of the user's is loaded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(arbitrary::Arbitrary))]
+pub struct Assume {
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub groups: Vec<u32>,
+    /// Name for people.
+    pub name: String,
+    /// Environment of its program: `KEY=VALUE`, each ended by a NUL byte.
+    #[serde(with = "serde_bytes")]
+    pub environment: Vec<u8>,
+}
+
 /// What the daemon tells a template.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(arbitrary::Arbitrary))]

@@ -192,18 +192,30 @@ fn command(program: &OsString) -> Command {
 /// With the compiler's words when it refuses the source.
 pub fn c_module(name: &str, defines: &[&str]) -> Option<PathBuf> {
     let source = workspace().join("tests/modules/hello").join(name).with_extension("c");
-    let directory = scratch();
+    let mut flags = ["-fPIC", "-shared"].map(OsString::from).to_vec();
+    flags.extend(defines.iter().map(|define| format!("-D{define}").into()));
+    flags.push("-I".into());
+    flags.push(workspace().join("client/include").into());
     let stem = std::iter::once(name).chain(defines.iter().copied()).collect::<Vec<_>>().join("-");
+    c_compile(&source, &flags, &(stem + std::env::consts::DLL_SUFFIX))
+}
+
+/// Compiles a C source with these flags into a file of this name, and gives its place.
+///
+/// `None`, with the reason printed, where there is no C compiler (`CC`, or `cc`).
+///
+/// # Panics
+/// With the compiler's words when it refuses the source.
+pub fn c_compile(source: &Path, flags: &[OsString], name: &str) -> Option<PathBuf> {
+    let directory = scratch();
     // Other tests compile the same at the same time: each into its own file, then renamed.
-    let fresh = tempfile::Builder::new().prefix(&stem).tempfile_in(&directory).expect("a file");
+    let fresh = tempfile::Builder::new().prefix(name).tempfile_in(&directory).expect("a file");
     let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
     let output = command(&compiler)
-        .args(["-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared"])
-        .args(defines.iter().map(|define| format!("-D{define}")))
-        .arg("-I")
-        .arg(workspace().join("client/include"))
+        .args(["-O2", "-Wall", "-Wextra", "-Werror"])
+        .args(flags)
         .arg("-o")
-        .args([fresh.path(), &source])
+        .args([fresh.path(), source])
         .output();
     let output = match output {
         Ok(output) => output,
@@ -213,7 +225,7 @@ pub fn c_module(name: &str, defines: &[&str]) -> Option<PathBuf> {
         }
     };
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let path = directory.join(format!("{stem}{}", std::env::consts::DLL_SUFFIX));
+    let path = directory.join(name);
     fresh.persist(&path).expect("a file can be renamed in its directory");
     Some(path)
 }

@@ -25,7 +25,6 @@ pub struct Difference {
 /// One scenario at a time in a process. A child that another test has forked and that has not
 /// executed yet holds a copy of every descriptor: an end that was closed is not closed for so long,
 /// and whoever looks just then sees another outcome.
-#[must_use]
 pub fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)

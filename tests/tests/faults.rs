@@ -9,6 +9,7 @@ mp::enable_in_tests!();
 use mp::ProcessError;
 use mp::daemon::Connection;
 use mpserverd_proto::client::{Reply, Request};
+use mpserverd_proto::report::ProcessFilter;
 use mpserverd_tests::daemon::Daemon;
 use mpserverd_tests::seeds::{self, Moments};
 use mpserverd_tests::{eventually, proc};
@@ -49,9 +50,9 @@ fn call(connection: &mut Connection, request: &Request) -> Reply {
 fn staff(daemon: &Daemon) -> (Vec<u32>, Vec<u32>) {
     let mut connection = daemon.connect();
     let Reply::Status(status) = call(&mut connection, &Request::Status) else { panic!("status") };
-    let Reply::Processes(processes) = call(&mut connection, &Request::Processes) else {
-        panic!("processes")
-    };
+    let filter = ProcessFilter { spares: true, ..ProcessFilter::default() };
+    let request = Request::Processes { after: None, limit: u32::MAX, filter };
+    let Reply::Processes(processes) = call(&mut connection, &request) else { panic!("processes") };
     let templates = status.templates.iter().filter_map(|template| template.pid).collect();
     let spares = processes.rows.iter().filter(|row| row.spare).map(|row| row.pid).collect();
     (templates, spares)

@@ -94,6 +94,7 @@ impl Loaded {
         let (before, resident) = (Instant::now(), resident_kib());
         let path = Path::new(std::ffi::OsStr::from_bytes(&wanted.path));
         self.step(&wanted.name, Stage::Load, progress, |this| {
+            check_right(path).map_err(|fault| (Stage::Load, fault))?;
             let module = Module::open(path)?;
             this.modules.push((wanted.name.clone(), module));
             Ok(())
@@ -180,6 +181,18 @@ fn own_hooks(which: Hook) -> Result<(), (Stage, Fault)> {
         }
     }
     Ok(())
+}
+
+/// Whether this process may read a module: the loader would say so in words only.
+fn check_right(path: &Path) -> Result<(), Fault> {
+    match nix::unistd::access(path, nix::unistd::AccessFlags::R_OK) {
+        Err(nix::errno::Errno::EACCES) => Err(Fault::NotPermitted {
+            uid: nix::unistd::geteuid().as_raw(),
+            what: format!("read {}", path.display()),
+        }),
+        // Whatever else is wrong the loader says best.
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Resident memory of this process, KiB.

@@ -5,6 +5,7 @@ use crate::handles::SharedFd;
 use crate::sys::{attributes, environ, fd};
 use mpserverd_proto::error::JobError;
 use mpserverd_proto::job::{Rlimit, Setup, Slots};
+use nix::errno::Errno;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
@@ -76,7 +77,12 @@ pub(crate) fn descriptors(
         }
     }
     if let Some(directory) = take(slots.cwd) {
-        nix::unistd::fchdir(&directory).map_err(|e| failed("working directory")(e.into()))?;
+        match nix::unistd::fchdir(&directory) {
+            // A worker of another user than the requester's, who shuts others out of it: what the
+            // job needs from there comes as descriptors. It stays where its template is.
+            Ok(()) | Err(Errno::EACCES) => {}
+            Err(errno) => return Err(failed("working directory")(errno.into())),
+        }
     }
     let (parent, log) = (take(slots.parent), take(slots.log));
     let mut user = fds.into_iter().skip(slots.first_user.into()).flatten().collect::<Vec<_>>();

@@ -4,10 +4,12 @@
 //! thread received all others find.
 
 use super::inbox::{Inbox, Received};
-use super::{Lease, Status, wait_readable};
+use super::{Lease, Origin, Status, wait_readable};
+use crate::daemon::Connection;
 use crate::error::Ending;
 use crate::logging::TARGET;
 use crate::sys::wait;
+use mpserverd_proto::client::{Request, WorkerRef};
 use mpserverd_proto::codec;
 use mpserverd_proto::status::{ExitRecord, RECORD_BYTES_MAX, Reporter};
 use std::io;
@@ -18,6 +20,9 @@ use std::time::{Duration, Instant};
 /// How long the kernel's own record of a process is waited for, once everybody who could have
 /// reported its end is dead and its new parent has yet to reap it.
 const REAP_GRACE: Duration = Duration::from_millis(500);
+
+/// How long the daemon may take to send a signal for us.
+const SIGNAL_PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 struct State {
@@ -203,7 +208,27 @@ impl Child {
         if self.state().ending.is_some() {
             return Ok(());
         }
-        wait::signal(self.pidfd(), number)
+        match (wait::signal(self.pidfd(), number), &self.lease.origin) {
+            (Err(error), Some(origin)) if error.kind() == io::ErrorKind::PermissionDenied => {
+                self.ask_for_signal(origin, number, error)
+            }
+            (done, _) => done,
+        }
+    }
+
+    /// Has the daemon send a signal: the worker runs as its user, not as this one.
+    fn ask_for_signal(&self, origin: &Origin, number: i32, denied: io::Error) -> io::Result<()> {
+        let deadline = Some(Instant::now() + SIGNAL_PATIENCE);
+        let request = Request::Kill { worker: WorkerRef::Id(origin.worker), signal: number };
+        let asked = Connection::open(&origin.socket, deadline)
+            .and_then(|mut daemon| daemon.call(&request, &[], deadline));
+        match asked {
+            Ok(_) => Ok(()),
+            Err(_) if self.has_ended() => Ok(()),
+            // A daemon that is gone cannot help, and why it did not is not what was asked.
+            Err(error) if error.is_absence() => Err(denied),
+            Err(error) => Err(io::Error::new(io::ErrorKind::PermissionDenied, error)),
+        }
     }
 
     /// Takes the outcome, waiting for it. `Nothing` if the time passes first.

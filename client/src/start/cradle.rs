@@ -68,7 +68,7 @@ impl Cradle {
             .fds
             .try_into()
             .map_err(|_| StartError::Invalid("a fork without its descriptors".to_owned()))?;
-        Ok(Lease { pid, job, pidfd, status: Status::Pipe(status) })
+        Ok(Lease { pid, origin: None, job, pidfd, status: Status::Pipe(status) })
     }
 }
 

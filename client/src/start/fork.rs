@@ -27,7 +27,8 @@ pub(crate) fn lease(
         request.forget_descriptors();
         grow_up(theirs, closure)
     })?;
-    Ok(Lease { pid: copy.pid, job: copy.socket, pidfd: copy.pidfd, status: Status::Child })
+    let (job, pidfd) = (copy.socket, copy.pidfd);
+    Ok(Lease { pid: copy.pid, origin: None, job, pidfd, status: Status::Child })
 }
 
 /// A copy of this process, as its parent sees it.

@@ -4,7 +4,7 @@
 //! the next lease while the job of the last one runs, so that a start is one message to a process
 //! that waits already.
 
-use super::{Lease, Status, wait_readable};
+use super::{Lease, Origin, Status, wait_readable};
 use crate::daemon::Connection;
 use crate::error::DaemonError;
 use crate::sys::environ;
@@ -240,7 +240,7 @@ impl Session {
                 Err(DaemonError::Refused(_)) if ahead.is_some() => continue,
                 other => other?,
             };
-            let lease = lease_of(&reply, fds)?;
+            let lease = lease_of(self.connection.path(), &reply, fds)?;
             // A spare that died while it waited is no start of ours.
             if !wait_readable(&[lease.pidfd.as_fd()], Some(Duration::ZERO)) {
                 return Ok(lease);
@@ -321,12 +321,13 @@ fn lease_request(pool: PoolId, purpose: Option<Purpose<'_>>, deadline: Instant) 
     }
 }
 
-fn lease_of(reply: &Reply, fds: Vec<OwnedFd>) -> Result<Lease, DaemonError> {
+fn lease_of(socket: &Path, reply: &Reply, fds: Vec<OwnedFd>) -> Result<Lease, DaemonError> {
     let Reply::Lease(grant) = reply else {
         return Err(DaemonError::Protocol(format!("unexpected {reply:?}")));
     };
     let [job, status, pidfd]: [OwnedFd; FDS_PER_LEASE] = fds
         .try_into()
         .map_err(|_| DaemonError::Protocol("a lease without its descriptors".to_owned()))?;
-    Ok(Lease { pid: grant.pid, job, pidfd, status: Status::Pipe(status) })
+    let origin = Some(Origin { socket: socket.to_owned(), worker: grant.worker });
+    Ok(Lease { pid: grant.pid, origin, job, pidfd, status: Status::Pipe(status) })
 }

@@ -22,8 +22,10 @@ pub(crate) mod quiet;
 pub(crate) mod request;
 pub(crate) mod spawn;
 
+use mpserverd_proto::ids::WorkerId;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Where a worker's exit status comes from.
@@ -35,10 +37,19 @@ pub(crate) enum Status {
     Child,
 }
 
+/// The daemon that handed a worker over, and its name for it.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    pub(crate) socket: PathBuf,
+    pub(crate) worker: WorkerId,
+}
+
 /// A process that waits for a job.
 #[derive(Debug)]
 pub(crate) struct Lease {
     pub(crate) pid: u32,
+    /// Where it came from, if from a daemon.
+    pub(crate) origin: Option<Origin>,
     pub(crate) job: OwnedFd,
     pub(crate) pidfd: OwnedFd,
     pub(crate) status: Status,

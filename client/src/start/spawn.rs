@@ -46,7 +46,7 @@ pub(crate) fn lease(executable: Option<&Path>, preload: &Preload) -> Result<Leas
     let body = codec::encode(&boot).map_err(|e| StartError::Invalid(e.to_string()))?;
     // A child that died already is noticed by whoever waits for it.
     let _ = packet::send(ours.as_fd(), Kind::Boot, &[&body], &[], false);
-    Ok(Lease { pid, job: ours, pidfd, status: Status::Child })
+    Ok(Lease { pid, origin: None, job: ours, pidfd, status: Status::Child })
 }
 
 /// The file of a module: a path as it is, a name on the module path (as the daemon does). A name

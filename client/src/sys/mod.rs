@@ -7,8 +7,10 @@
 //! | [`packet`] | packets with a header over `SOCK_SEQPACKET`, bodies inline or in a memfd |
 //! | `fork` | the one `fork` of the project |
 //! | [`wait`] | pidfds, `waitid`, exit records |
+//! | [`features`] | whether the kernel lets this process use a feature |
 //! | `environ` | replacing the whole environment |
 //! | [`attributes`] | what a process is: signals, limits, nice, affinity, names |
+//! | [`credentials`] | giving up capabilities, and ways to get some |
 //! | [`board`] | what the workers of a template say about themselves |
 //! | `object` | loading a module and calling through its ABI |
 //! | `export` | a module's own side of that ABI |
@@ -21,6 +23,7 @@
 //! | `halves` | the half of a 64-bit atomic that a futex watches |
 //! | `identity` | who a process is, whatever happens to its pid |
 //! | `mapping` | sealed shared memory, and views of what lies in it |
+//! | [`peer`] | who is at the other end of a socket |
 //! | `room` | huge pages for large messages |
 //! | `slice` | slices of bytes, seen through a type parameter |
 //!
@@ -32,10 +35,12 @@ pub mod attributes;
 pub mod board;
 pub(crate) mod cell;
 pub(crate) mod clock;
+pub mod credentials;
 pub(crate) mod early;
 pub(crate) mod environ;
 pub(crate) mod export;
 pub mod fd;
+pub mod features;
 pub(crate) mod flock;
 pub(crate) mod fork;
 pub(crate) mod futex;
@@ -45,6 +50,7 @@ pub(crate) mod lend;
 pub(crate) mod mapping;
 pub(crate) mod object;
 pub mod packet;
+pub mod peer;
 pub(crate) mod room;
 pub mod scm;
 pub(crate) mod slice;

@@ -13,6 +13,9 @@ use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // Before anything else is looked at: this may be a template that is still root.
+    #[cfg(target_os = "linux")]
+    mpserverd::assume::enter();
     // The daemon's own program is the host of modules: as a template it never comes back.
     mp::freeze_support();
     let parsed = match cli::parse::<Mpserverd>() {
@@ -42,7 +45,7 @@ fn start(options: Options, purpose: Purpose, command: Option<Vec<OsString>>) -> 
         Err(findings) => return complain(EXIT_USAGE, &findings.to_string()),
     };
     if check {
-        return pages::print(config.show().as_bytes());
+        return show(&config);
     }
     let mut launch = Launch::foreground();
     #[cfg(unix)]
@@ -65,6 +68,18 @@ fn start(options: Options, purpose: Purpose, command: Option<Vec<OsString>>) -> 
     }
 }
 
+/// `--check`: the configuration in force, or what is wrong with the modules that it must have.
+fn show(config: &Config) -> ExitCode {
+    if let Err(findings) = config.check_modules() {
+        return complain(EXIT_USAGE, &findings.to_string());
+    }
+    for finding in config.module_findings() {
+        // The daemon would start without it.
+        let _ = writeln!(std::io::stderr(), "warning: {finding}");
+    }
+    pages::print(config.show().as_bytes())
+}
+
 /// What is left once the process is the one that stays.
 fn serve(
     config: Config,
@@ -75,8 +90,16 @@ fn serve(
     // An earlier image of this process has one already.
     let wanted = config.pid_file.as_deref().filter(|_| handed.is_none());
     let pid_file = wanted.map(PidFile::create).transpose();
-    let pid_file = pid_file.map_err(|error| (EXIT_SYSTEM, error.to_string()))?;
+    let (pid_file, missing) = match pid_file {
+        Ok(pid_file) => (pid_file, None),
+        // Work is worth more than the note of who does it.
+        Err(error) if error.is_for_want_of_room() => (None, Some(error)),
+        Err(error) => return Err((EXIT_SYSTEM, error.to_string())),
+    };
     logging::init(&config.log).map_err(|error| (EXIT_SYSTEM, error.to_string()))?;
+    if let Some(error) = missing {
+        tracing::warn!("serving without a pid file: {error}");
+    }
     serve::run(config, command, launch, pid_file, handed)
         .map_err(|error| (error.exit_code(), error.to_string()))
 }

@@ -1,10 +1,12 @@
 //! The command line of `mpctl`. Definitions only: what the commands do stands elsewhere.
 
-use super::parsers::{SignalNumber, choice, worker};
+use super::parsers::{SignalNumber, choice, interval, subject, worker};
 use crate::config::values::duration;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use mpserverd_proto::client::{StopPolicy, WorkerRef};
+use mpserverd_proto::explain::Subject;
+use mpserverd_proto::record::LogLevel;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,6 +18,10 @@ Examples:
       Run one task; its result is printed, its exit code is that of mpctl.
   ls *.jpg | mpctl map thumbs::shrink --jobs 4
       Run a task for every line of standard input.
+  mpctl top
+      Watch all that on a live screen.
+  mpctl explain w17
+      What a worker does, why it died, or why a client waits.
   mpctl kill w17 --signal INT
       Interrupt a worker.
   mpctl stop --policy term --grace 5s
@@ -57,6 +63,36 @@ Each result is printed as JSON on a line of its own, and failures go to standard
 every input has a line: {\"index\", \"input\", \"ok\", \"result\" or \"error\", \"attempts\", \"ms\", \"pid\"}.
 What the tasks themselves print goes to standard error.";
 
+const TOP_EXAMPLES: &str = "\
+Examples:
+  mpctl top
+  mpctl top --interval 500ms --sort memory
+  mpctl top --once --filter thumbs
+  mpctl --json top
+
+Keys: `?` lists them. Rates are those of the time between the last two looks. PRIVATE is memory that
+nobody else has, SHARED what is shared with the template or others; both are measured a few workers at
+a time, those on the screen first, and `-` where this user may not look. NO_COLOR does without colours.";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  mpctl explain w17
+  mpctl explain t3
+  mpctl explain 4711
+
+A pid may be that of a worker, of a template, or of a client: then all that the client waits for is
+told, and why it has to wait.";
+
+const LOGS_EXAMPLES: &str = "\
+Examples:
+  mpctl logs -n 20
+  mpctl logs -f --level warn
+  mpctl --json logs -f
+
+The daemon remembers its last records, at most 1024 of them and 512 KiB. It records what its own
+log_level admits, so a level beyond that shows nothing more. Who reads too slowly misses records, and
+is told how many. With --json every record is an object on a line of its own.";
+
 const INSTALL_EXAMPLES: &str = "\
 Examples:
   mpctl install-units --user
@@ -79,6 +115,16 @@ Examples:
 The new program first reads the configuration, then a copy of the state, while the daemon serves. Then
 it takes the daemon's place in the same process: workers run on, clients wait a moment. Templates stay
 what they are; `mpctl reload` builds them anew.";
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  mpctl doctor
+      Everything, the running daemon included.
+  mpctl doctor --host-only
+      Before one is installed: would it run well here?
+
+Exit codes: 0 usable, perhaps at a price; 1 something needed is missing. With --json, findings have
+an `id` and a `state` (ok, note, warn, fail) for programs; both are stable.";
 
 /// Talk to a running mpserverd: look, run tasks, reload, stop.
 #[derive(Parser, Clone, Debug, PartialEq, Eq)]
@@ -112,6 +158,8 @@ pub enum Command {
     /// Run a task once for every input, on several workers
     #[command(after_help = MAP_EXAMPLES)]
     Map(Map),
+    /// Print the daemon's numbers as OpenMetrics text
+    Metrics,
     /// Send a signal to a worker
     Kill(Kill),
     /// Read the configuration again and switch to new templates; on any fault nothing changes
@@ -123,11 +171,26 @@ pub enum Command {
     Stop(Stop),
     /// Ask the daemon whether it is there
     Ping,
+    /// Watch the daemon on a live screen
+    #[command(after_help = TOP_EXAMPLES)]
+    Top(Top),
+    /// Say why a request waits, or what a worker does
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(Explain),
+    /// Print the daemon's log: what it remembers of it, and what follows
+    #[command(after_help = LOGS_EXAMPLES)]
+    Logs(Logs),
     /// Measure how fast workers start
     Bench(Bench),
+    /// Check kernel, limits, units and daemon: what is missing, what that costs, what to do
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(Doctor),
     /// Put systemd's units where they belong, or take them away
     #[command(after_help = INSTALL_EXAMPLES)]
     InstallUnits(InstallUnits),
+    /// Let systemd start the next daemon beside workers of the last one; for ExecStopPost=
+    #[command(hide = true)]
+    ReleaseGroup,
     /// Print completions for a shell
     Completions {
         /// Which shell
@@ -147,6 +210,104 @@ pub struct Ps {
     /// Also list spares, which wait for a job
     #[arg(long, short)]
     pub all: bool,
+
+    /// Only workers that run as this user
+    #[arg(long, value_name = "UID")]
+    pub uid: Option<u32>,
+
+    /// Only workers of this template, by name or id (t3)
+    #[arg(long, value_name = "NAME|ID")]
+    pub template: Option<String>,
+
+    /// Only workers that run this task, by its name or the end of it
+    #[arg(long, value_name = "TASK")]
+    pub task: Option<String>,
+
+    /// Only workers that the client with this pid has
+    #[arg(long, value_name = "PID")]
+    pub client: Option<u32>,
+
+    /// What to sort by; numbers and times: the largest first
+    #[arg(long, value_name = "KEY", value_enum, default_value_t = SortKey::Id)]
+    pub sort: SortKey,
+
+    /// The other way round
+    #[arg(long, short)]
+    pub reverse: bool,
+
+    /// So many rows at most
+    #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
+}
+
+/// What workers are sorted by.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SortKey {
+    /// The order in which they were forked
+    #[default]
+    Id,
+    /// Pid
+    Pid,
+    /// The user that they run as
+    Uid,
+    /// The task that they run
+    Task,
+    /// Name of the template
+    Template,
+    /// Time since they were handed over
+    Age,
+    /// CPU time; in `top`, CPU use
+    Cpu,
+    /// Memory of their own
+    Memory,
+    /// Memory that they share
+    Shared,
+    /// Pid of the client
+    Client,
+}
+
+/// `mpctl top`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct Top {
+    /// Print one frame as text and end; so it is as well where standard output is no terminal
+    #[arg(long)]
+    pub once: bool,
+
+    /// Time between two looks, from 100ms to 1h
+    #[arg(long, short, value_name = "TIME", default_value = "1s", value_parser = interval)]
+    pub interval: Duration,
+
+    /// What to sort workers by at first
+    #[arg(long, value_name = "KEY", value_enum, default_value_t = SortKey::Cpu)]
+    pub sort: SortKey,
+
+    /// Show only workers with this text in one of their columns
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub filter: String,
+}
+
+/// `mpctl explain`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct Explain {
+    /// A worker (w17), a template (t3), or the pid of either or of a client
+    #[arg(value_name = "ID|PID", value_parser = subject)]
+    pub subject: Subject,
+}
+
+/// `mpctl logs`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct Logs {
+    /// Go on with what is written from now on
+    #[arg(long, short)]
+    pub follow: bool,
+
+    /// Begin with the last so many records that the daemon remembers
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
+    pub lines: u32,
+
+    /// Only records as important as this, or more
+    #[arg(long, value_name = "LEVEL", value_parser = choice::<LogLevel>(), default_value = "trace")]
+    pub level: LogLevel,
 }
 
 /// `mpctl run`.
@@ -278,6 +439,14 @@ pub struct InstallUnits {
     /// Remove them; a configuration stays
     #[arg(long, conflicts_with = "force")]
     pub uninstall: bool,
+}
+
+/// `mpctl doctor`.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Doctor {
+    /// Look at the machine only, not for a daemon
+    #[arg(long)]
+    pub host_only: bool,
 }
 
 /// `mpctl bench`.

@@ -16,9 +16,17 @@ fn the_definition_is_sound() {
 
 #[test]
 fn every_example_parses() {
-    let texts = [EXAMPLES, RUN_EXAMPLES, MAP_EXAMPLES];
+    let texts = [
+        EXAMPLES,
+        RUN_EXAMPLES,
+        MAP_EXAMPLES,
+        DOCTOR_EXAMPLES,
+        TOP_EXAMPLES,
+        EXPLAIN_EXAMPLES,
+        LOGS_EXAMPLES,
+    ];
     let lines: Vec<_> = texts.into_iter().flat_map(examples).collect();
-    assert!(lines.len() >= 11, "{lines:?}");
+    assert!(lines.len() >= 26, "{lines:?}");
     for line in lines {
         assert!(parse(&line).is_ok(), "{line}: {}", parse(&line).expect_err("failed"));
     }
@@ -78,6 +86,13 @@ fn what_makes_no_sense_is_refused() {
         "mpctl kill 1 --signal 99",
         "mpctl stop --policy never",
         "mpctl bench --starts 0",
+        "mpctl top --interval 5ms",
+        "mpctl top --sort beauty",
+        "mpctl explain",
+        "mpctl explain p3",
+        "mpctl logs --level loud",
+        "mpctl ps --limit 0",
+        "mpctl ps --uid root",
         "mpctl ping --loud",
     ] {
         assert!(parse(line).is_err(), "{line}");

@@ -97,6 +97,10 @@ struct Stated(clap::Command, usize);
 
 impl Visitor for Stated {
     fn visit<T: TomlValue>(&mut self, setting: &mut Setting<T>) {
+        if setting.value.write().is_some_and(|value| value.starts_with('{')) {
+            // A table: its keys have options of other names, or none.
+            return;
+        }
         let name = setting.key.replace('_', "-");
         let mut options = self.0.get_arguments();
         let option = options.find(|one| one.get_long() == Some(&name));

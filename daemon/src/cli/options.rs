@@ -1,13 +1,15 @@
 //! Options of the daemon. Each is also a key of the configuration file, with `_` for `-`.
 
 use super::parsers::{LevelParser, choice};
+use crate::access::names::{self, Named};
 use crate::config::Environment;
 use crate::config::draft::Draft;
 use crate::config::finding::Origin;
-use crate::config::values::{LogFormat, LogLevel, Spares, duration};
+use crate::config::values::{LogFormat, LogLevel, Spares, address, duration};
 use clap::{Args, ValueHint};
 use mpserverd_proto::client::StopPolicy;
 use mpserverd_proto::template::OnPreloadError;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -117,6 +119,34 @@ pub struct Options {
           hide_short_help = true)]
     pub frame_timeout: Option<Duration>,
 
+    /// Give workers to this user, by name or number; may be given more than once
+    ///
+    /// These users come on top of those of the file. A daemon of root starts their templates as
+    /// themselves; any other daemon runs their workers as its own user.
+    #[arg(long, value_name = "USER", help_heading = "Access", value_parser = names::user,
+          value_hint = ValueHint::Username)]
+    pub allow_user: Vec<Named>,
+
+    /// Give workers to members of this group; may be given more than once
+    #[arg(long, value_name = "GROUP", help_heading = "Access", value_parser = names::group)]
+    pub allow_group: Vec<Named>,
+
+    /// Let this user see and control everything, in place of the daemon's own; root always does
+    #[arg(long, value_name = "USER", help_heading = "Access", value_parser = names::user,
+          value_hint = ValueHint::Username, hide_short_help = true)]
+    pub operator: Vec<Named>,
+
+    /// Let metrics be read over HTTP at this address
+    ///
+    /// For example 127.0.0.1:9273. `mpctl metrics` shows the same without it.
+    #[arg(long, value_name = "ADDRESS", help_heading = "Metrics", value_parser = address)]
+    pub metrics_address: Option<SocketAddr>,
+
+    /// Allow an address that others than this machine can reach [default: false]
+    #[arg(long, value_name = "BOOL", help_heading = "Metrics", num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", hide_short_help = true)]
+    pub metrics_public: Option<bool>,
+
     /// What a stop does to workers that run [default: wait]
     #[arg(long, value_name = "POLICY", help_heading = "Stopping",
           value_parser = choice::<StopPolicy>())]
@@ -143,6 +173,10 @@ pub struct Options {
     /// Append it to this file instead of standard error
     #[arg(long, value_name = "PATH", help_heading = "Logging", value_hint = ValueHint::FilePath)]
     pub log_file: Option<PathBuf>,
+
+    /// Write who asked for what to this file, a line of JSON each
+    #[arg(long, value_name = "PATH", help_heading = "Logging", value_hint = ValueHint::FilePath)]
+    pub audit_log: Option<PathBuf>,
 
     /// Read options from this file; the command line has the last word
     #[arg(long, value_name = "FILE", help_heading = "Configuration",
@@ -195,6 +229,7 @@ impl Options {
             folders.append(&mut draft.module_path.value);
             draft.module_path.overlay(Some(folders), HERE);
         }
+        self.overlay_access(draft);
         draft.on_preload_error.overlay(self.on_preload_error, HERE);
         draft.preload_timeout.overlay(self.preload_timeout, HERE);
         draft.handshake_timeout.overlay(self.handshake_timeout, HERE);
@@ -214,14 +249,31 @@ impl Options {
         draft.socket.overlay(path(&self.socket), HERE);
         draft.hello_timeout.overlay(self.hello_timeout, HERE);
         draft.frame_timeout.overlay(self.frame_timeout, HERE);
+        draft.metrics_address.overlay(self.metrics_address.map(Some), HERE);
+        draft.metrics_public.overlay(self.metrics_public, HERE);
         draft.stop_policy.overlay(self.stop_policy, HERE);
         draft.grace.overlay(self.grace, HERE);
         draft.kill_after.overlay(self.kill_after, HERE);
         draft.log_level.overlay(self.log_level.clone(), HERE);
         draft.log_format.overlay(self.log_format, HERE);
         draft.log_file.overlay(path(&self.log_file), HERE);
+        draft.audit_log.overlay(path(&self.audit_log), HERE);
         draft.daemonize.overlay(self.background.daemonize.then_some(true), HERE);
         draft.pid_file.overlay(path(&self.background.pid_file), HERE);
+    }
+
+    /// Users and groups add up with those of the file; operators are replaced.
+    fn overlay_access(&self, draft: &mut Draft) {
+        if self.allow_user.is_empty() && self.allow_group.is_empty() && self.operator.is_empty() {
+            return;
+        }
+        let mut access = draft.access.value.clone();
+        access.users.extend(self.allow_user.iter().cloned());
+        access.groups.extend(self.allow_group.iter().cloned());
+        if !self.operator.is_empty() {
+            access.operators = Some(self.operator.clone());
+        }
+        draft.access.overlay(Some(access), Origin::CommandLine);
     }
 }
 

@@ -92,6 +92,41 @@ pub(super) fn worker(text: &str) -> Result<mpserverd_proto::client::WorkerRef, S
     parsed.ok_or_else(|| format!("`{text}` is neither a worker like w17 nor a pid like 4711"))
 }
 
+/// What can be explained: a worker (`w17`), a template (`t3`), or anybody by pid.
+pub(super) fn subject(text: &str) -> Result<mpserverd_proto::explain::Subject, String> {
+    use mpserverd_proto::{client::WorkerRef, explain::Subject, ids::TemplateId};
+    let template = text.strip_prefix('t').filter(|id| id.bytes().all(|b| b.is_ascii_digit()));
+    if let Some(id) = template.and_then(|id| id.parse().ok()) {
+        return Ok(Subject::Template(TemplateId(id)));
+    }
+    match worker(text) {
+        Ok(WorkerRef::Id(id)) => Ok(Subject::Worker(id)),
+        Ok(WorkerRef::Pid(pid)) => Ok(Subject::Pid(pid)),
+        Err(_) => Err(format!(
+            "`{text}` is neither a worker like w17, nor a template like t3, nor a pid like 4711"
+        )),
+    }
+}
+
+/// A time between two looks.
+pub(super) fn interval(text: &str) -> Result<std::time::Duration, String> {
+    use std::time::Duration;
+    let time = crate::config::values::duration(text)?;
+    let allowed = Duration::from_millis(100)..=Duration::from_secs(3600);
+    if allowed.contains(&time) { Ok(time) } else { Err("must be from 100ms to 1h".to_owned()) }
+}
+
+/// Levels of the log, from what is broken to everything.
+impl Choice for mpserverd_proto::record::LogLevel {
+    const ALL: &'static [(Self, &'static str, &'static str)] = &[
+        (Self::Error, "error", "Something is broken"),
+        (Self::Warn, "warn", "Something may break"),
+        (Self::Info, "info", "What an operator wants to know"),
+        (Self::Debug, "debug", "What a developer wants to know"),
+        (Self::Trace, "trace", "Everything"),
+    ];
+}
+
 /// Says what clap found to be wrong in the words and with the exit code of this program.
 pub(super) fn is_failure(error: &clap::Error) -> bool {
     !matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion)
@@ -108,6 +143,17 @@ mod tests {
         assert_eq!(worker("4711"), Ok(WorkerRef::Pid(4711)));
         for text in ["", "w", "0", "-1", "w-1", "+5", "t1", "99999999999"] {
             assert!(worker(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn subjects() {
+        use mpserverd_proto::{explain::Subject, ids::TemplateId};
+        assert_eq!(subject("w17"), Ok(Subject::Worker(WorkerId(17))));
+        assert_eq!(subject("t3"), Ok(Subject::Template(TemplateId(3))));
+        assert_eq!(subject("4711"), Ok(Subject::Pid(4711)));
+        for text in ["", "t", "t-1", "t+1", "0", "p3", "t99999999999999999999"] {
+            assert!(subject(text).is_err(), "{text}");
         }
     }
 

@@ -6,9 +6,11 @@
 use super::finding::{Finding, Origin};
 use super::toml_value::TomlValue;
 use super::values::{LogFormat, LogLevel, Spares};
+use crate::access::Access;
 use crate::core::Settings;
 use mpserverd_proto::client::StopPolicy;
 use mpserverd_proto::template::OnPreloadError;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -136,6 +138,16 @@ draft! {
         /// How long a message may take from its first byte to its last.
         frame_timeout: Duration = Duration::from_secs(10),
     }
+    "Access" {
+        /// Who may use the daemon, and what of it.
+        access: Access = Access::default(),
+    }
+    "Metrics" {
+        /// Where metrics are read over HTTP.
+        metrics_address: Option<SocketAddr> = None,
+        /// Whether that may be an address that others than this machine reach.
+        metrics_public: bool = false,
+    }
     "Stopping" {
         /// What a stop does to workers.
         stop_policy: StopPolicy = StopPolicy::default(),
@@ -151,6 +163,8 @@ draft! {
         log_format: LogFormat = LogFormat::default(),
         /// Where to, if not to standard error.
         log_file: Option<PathBuf> = None,
+        /// Where it is written who asked for what.
+        audit_log: Option<PathBuf> = None,
     }
     "Background" {
         /// Whether to detach from the terminal.

@@ -27,6 +27,8 @@ pub struct Environment {
     /// Where the socket is if nobody says so.
     #[serde(with = "crate::state::path")]
     pub default_socket: PathBuf,
+    /// The user that the daemon runs as.
+    pub uid: u32,
 }
 
 impl Environment {
@@ -38,6 +40,7 @@ impl Environment {
             socket: variable(SOCKET_VARIABLE),
             module_path: variable(MODULE_PATH_VARIABLE),
             default_socket: default_socket(),
+            uid: own_uid(),
         }
     }
 
@@ -46,6 +49,17 @@ impl Environment {
         let joined = self.directory.join(path);
         std::path::absolute(&joined).unwrap_or(joined)
     }
+}
+
+#[cfg(unix)]
+fn own_uid() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
+/// Users have no numbers here.
+#[cfg(not(unix))]
+fn own_uid() -> u32 {
+    0
 }
 
 /// Where the socket would be. No daemon runs here yet.

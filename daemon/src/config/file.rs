@@ -3,12 +3,16 @@
 use super::draft::{Draft, Setting, Visitor};
 use super::finding::{Finding, Origin, locate};
 use super::toml_value::TomlValue;
+use std::borrow::Cow;
 use std::io::Read;
 use std::path::Path;
 use toml::de::DeTable;
 
 /// Bytes of a configuration file. Ours has some sixty lines; a device or a log is refused early.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Faults of a kind that are told: whoever mends so many looks again anyway.
+const FAULTS_MAX: usize = 50;
 
 /// Reads the file into the draft.
 ///
@@ -22,8 +26,7 @@ pub(super) fn load(file: &Path, draft: &mut Draft) -> Result<Vec<Finding>, Findi
         key: String::new(),
         reason,
     };
-    let opened =
-        std::fs::File::open(file).map_err(|error| whole(format!("cannot open: {error}")))?;
+    let opened = open(file).map_err(whole)?;
     let mut bytes = Vec::new();
     opened
         .take(FILE_BYTES_MAX + 1)
@@ -43,6 +46,26 @@ pub(super) fn load(file: &Path, draft: &mut Draft) -> Result<Vec<Finding>, Findi
     }
 }
 
+/// Opens the file, and nothing that could let a daemon wait for somebody else: a pipe, a terminal.
+fn open(file: &Path) -> Result<std::fs::File, String> {
+    let mut options = std::fs::File::options();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits());
+    }
+    let opened = options.open(file).map_err(|error| format!("cannot open: {error}"))?;
+    let metadata = opened.metadata().map_err(|error| format!("cannot open: {error}"))?;
+    if metadata.is_dir() {
+        return Err("is a directory; name a file in it".to_owned());
+    }
+    if !metadata.is_file() {
+        return Err("is not a regular file, which a reload could not read again".to_owned());
+    }
+    Ok(opened)
+}
+
 /// Reads a text into the draft, and says what is wrong with it.
 pub(super) fn read(file: &Path, text: &str, draft: &mut Draft) -> Vec<Finding> {
     let (table, errors) = DeTable::parse_recoverable(text);
@@ -55,7 +78,17 @@ pub(super) fn read(file: &Path, text: &str, draft: &mut Draft) -> Vec<Finding> {
     if !errors.is_empty() {
         // What a broken document says is guesswork: report its syntax only.
         let place = |error: &toml::de::Error| error.span().map_or(text.len(), |span| span.start);
-        return errors.iter().map(|e| at(place(e), "", e.message().to_owned())).collect();
+        let mut errors: Vec<_> = errors.iter().map(|error| (place(error), error)).collect();
+        errors.sort_by_key(|(place, _)| *place);
+        errors.truncate(FAULTS_MAX);
+        let told = errors.into_iter().map(|(place, error)| at(place, "", syntax(text, error)));
+        let mut findings: Vec<_> = told.collect();
+        // The first one of a line is the fault, the others are its consequences.
+        findings.dedup_by_key(|finding| match finding.origin {
+            Origin::File { line, .. } => line,
+            _ => 0,
+        });
+        return findings;
     }
     let table = table.get_ref();
     let mut reader = Reader { text, table, keys: Vec::new(), misfits: Vec::new() };
@@ -65,28 +98,51 @@ pub(super) fn read(file: &Path, text: &str, draft: &mut Draft) -> Vec<Finding> {
         .into_iter()
         .map(|(offset, key, reason)| (offset, at(offset, key, reason)))
         .collect();
-    for key in table.keys() {
-        let name = key.get_ref().as_ref();
-        if !keys.contains(&name) {
-            let start = key.span().start;
-            findings.push((start, at(start, name, unknown(name, &keys))));
-        }
+    let strange = |key: &&toml::Spanned<_>| !keys.contains(&Cow::as_ref(key.get_ref()));
+    let mut strangers: Vec<_> = table.keys().filter(strange).collect();
+    strangers.sort_by_key(|key| key.span().start);
+    // Each is looked for in the text: who gives another file by mistake need not wait for all.
+    for key in strangers.iter().take(FAULTS_MAX) {
+        let (name, start) = (key.get_ref().as_ref(), key.span().start);
+        findings.push((start, at(start, name, unknown(name, &keys))));
+    }
+    if let Some(next) = strangers.get(FAULTS_MAX) {
+        let (start, more) = (next.span().start, strangers.len() - FAULTS_MAX);
+        findings.push((start, at(start, "", format!("and {more} more unknown keys"))));
     }
     findings.sort_by_key(|(offset, _)| *offset);
     findings.into_iter().map(|(_, finding)| finding).collect()
 }
 
+/// What is wrong with the text, and with which of its words, where the parser does not say so.
+fn syntax(text: &str, error: &toml::de::Error) -> String {
+    let word = error.span().and_then(|span| text.get(span)).unwrap_or_default();
+    match error.message() {
+        "duplicate key" => format!("duplicate key `{word}`"),
+        message => message.to_owned(),
+    }
+}
+
 /// What to say of a key that does not exist.
 fn unknown(name: &str, keys: &[&str]) -> String {
-    let dashes = name.replace('-', "_");
+    let dashes = name.replace('-', "_").to_lowercase();
+    // `workers_max` is `max_workers` with its words in another order.
+    let sorted = |key: &str| {
+        let mut words: Vec<&str> = key.split('_').collect();
+        words.sort_unstable();
+        words.join("_")
+    };
+    let likeness = |key: &str| {
+        strsim::jaro_winkler(&dashes, key).max(strsim::jaro_winkler(&sorted(&dashes), &sorted(key)))
+    };
     let near = keys
         .iter()
-        .map(|key| (strsim::jaro_winkler(&dashes, key), key))
+        .map(|key| (likeness(key), key))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|(a, _), (b, _)| a.total_cmp(b));
     match near {
         Some((_, key)) => format!("unknown key; did you mean `{key}`?"),
-        None => format!("unknown key; there are {}", keys.join(", ")),
+        None => "unknown key; `mpserverd --check` without a file shows all there are".to_owned(),
     }
 }
 

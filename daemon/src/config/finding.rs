@@ -47,7 +47,7 @@ impl fmt::Display for Finding {
             (Origin::File { line, column }, Some(file)) => {
                 write!(f, "{}:{line}:{column}: ", file.display())?;
                 if !self.key.is_empty() {
-                    write!(f, "`{}`: ", self.key)?;
+                    write!(f, "`{}`: ", printable(&self.key))?;
                 }
             }
             (Origin::Default, Some(file)) if self.key.is_empty() => {
@@ -55,8 +55,13 @@ impl fmt::Display for Finding {
             }
             (Origin::Default | Origin::File { .. }, _) => write!(f, "`{}`: ", self.key)?,
         }
-        f.write_str(&self.reason)
+        f.write_str(&printable(&self.reason))
     }
+}
+
+/// A text of the file that cannot hurt a terminal or end a line of a log.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// Everything that is wrong with a configuration; never empty.

@@ -5,7 +5,9 @@
 //! | [`draft`] | every option once, with its default and where its value came from |
 //! | [`values`] | how values are spelt, on the command line and in the file |
 //! | [`toml_value`] | how each type stands in the file |
+//! | `access` | how the table `[access]` stands in it |
 //! | `file` | reading the file, with every finding and its place |
+//! | `checks` | what only a check or a reload looks at: modules, and what a reload cannot change |
 //! | `validate` | ranges, and the rules between options |
 //! | [`environment`] | environment variables, directory, default socket |
 //! | [`finding`] | what is wrong, where, and what is allowed |
@@ -15,6 +17,8 @@
 //!
 //! Nothing here opens a socket, starts a process, logs, or keeps state between two loads.
 
+mod access;
+mod checks;
 pub mod draft;
 pub mod elf;
 pub mod environment;
@@ -31,12 +35,14 @@ pub mod values;
 pub use environment::{Environment, default_socket};
 pub use finding::{Finding, Findings};
 
+use crate::access::Access;
 use crate::cli::options::Options;
 use crate::core::Settings;
 use draft::Draft;
 use finding::Origin;
 use mpserverd_proto::client::StopPolicy;
 use mpserverd_proto::template::OnPreloadError;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use values::{LogFormat, LogLevel};
@@ -79,6 +85,8 @@ pub struct Config {
     pub stop_policy: StopPolicy,
     /// How long it waits for them.
     pub stop_grace: Duration,
+    /// Who may use the daemon, and what of it.
+    pub access: Access,
     /// Clients at once.
     pub clients_max: usize,
     /// How long a client may take to say hello.
@@ -93,6 +101,12 @@ pub struct Config {
     pub hugepages: bool,
     /// How and where to log.
     pub log: LogConfig,
+    /// Where metrics are read over HTTP, if anywhere.
+    pub metrics_address: Option<SocketAddr>,
+    /// Whether others than this machine may reach that.
+    pub metrics_public: bool,
+    /// Where it is written who asked for what; absolute.
+    pub audit_log: Option<PathBuf>,
     /// Where to write the pid; absolute.
     pub pid_file: Option<PathBuf>,
     /// Whether to detach from the terminal.
@@ -186,6 +200,7 @@ impl Config {
             refill_delay: of.refill_delay.value,
             decay_after: of.decay_after.value,
             kill_after: of.kill_after.value,
+            operators: of.access.value.operator_uids(source.environment.uid),
             ..Settings::default()
         };
         Self {
@@ -196,6 +211,7 @@ impl Config {
             settings,
             stop_policy: of.stop_policy.value,
             stop_grace: of.grace.value,
+            access: of.access.value,
             clients_max: usize::try_from(of.max_clients.value).unwrap_or(usize::MAX),
             hello_deadline: of.hello_timeout.value,
             frame_deadline: of.frame_timeout.value,
@@ -207,6 +223,9 @@ impl Config {
                 format: of.log_format.value,
                 file: of.log_file.value,
             },
+            metrics_address: of.metrics_address.value,
+            metrics_public: of.metrics_public.value,
+            audit_log: of.audit_log.value,
             pid_file: of.pid_file.value,
             daemonize: of.daemonize.value,
             draft,

@@ -119,11 +119,32 @@ fn what_check_prints_is_the_same_configuration() {
     assert_eq!(plain(load(&shown).expect("output of --check")), plain(config));
 }
 
+#[cfg(unix)]
+#[test]
+fn who_may_what_is_read_and_shown() {
+    let text = "[access]\nusers = ['root', 1001]\ngroups = ['0']\noperators = [7]\n\
+        [access.modules]\n'*' = ['@5', 8]\n'own executables' = []\n";
+    let options = Options {
+        allow_user: vec![crate::access::names::user("1002").expect("user")],
+        ..Options::default()
+    };
+    let config = load_with(text, options, place()).expect("valid");
+    let access = &config.access;
+    let ids = access.users.iter().map(|user| user.id).collect::<Vec<_>>();
+    assert_eq!((ids, access.groups[0].id), (vec![0, 1001, 1002], 0));
+    assert_eq!(config.settings.operators, [7]);
+    assert_eq!(access.modules.len(), 2);
+    assert_eq!(plain(load(&config.show()).expect("output of --check")), plain(config));
+    let own = Environment { uid: 9, ..place() };
+    let config = load_with("", Options::default(), own).expect("valid");
+    assert_eq!(config.settings.operators, [9]);
+}
+
 /// Files that are wrong: text, place, and a part of the reason.
 const BROKEN: &[(&str, &str, &str)] = &[
     ("spare = '2..3'", ":1:1: `spare`", "did you mean `spares`?"),
     ("\n\nmax-workers = 5", ":3:1: `max-workers`", "did you mean `max_workers`?"),
-    ("quux = 1", ":1:1: `quux`", "there are preload, on_preload_error"),
+    ("quux = 1", ":1:1: `quux`", "shows all there are"),
     ("[templates]\npreload = []", ":1:2: `templates`", "unknown key"),
     ("preload = 'shop'", ":1:11: `preload`", "takes a list"),
     ("preload = [\n  'shop',\n  7,\n]", ":3:3: `preload`", "this is a TOML integer"),
@@ -155,6 +176,18 @@ const BROKEN: &[(&str, &str, &str)] = &[
     ("hugepages = 'yes'", ":1:13: `hugepages`", "true or false"),
     ("pid_file = '/a'\nlog_file = '/a'", ":2:12: `log_file`", "same path as `pid_file`"),
     ("pid_file = '/tmp'", ":1:12: `pid_file`", "is a directory"),
+    ("audit_log = 'audit'", ":1:13: `audit_log`", "not an absolute path"),
+    ("log_file = '/a'\naudit_log = '/a'", ":2:13: `audit_log`", "same path as `log_file`"),
+    ("access = 1", ":1:10: `access`", "takes a table"),
+    ("[access]\nuser = []", ":2:1: `access`", "there are users, groups"),
+    ("[access]\nusers = 'x'", ":2:9: `access`", "takes a list"),
+    ("[access]\nusers = ['no such user']", ":2:10: `access`", "there is no user"),
+    ("[access]\nusers = [-1]", ":2:10: `access`", "invalid digit"),
+    ("[access]\nusers = [4294967295]", ":2:10: `access`", "no number of a user"),
+    ("[access]\n\ngroups = [true]", ":3:11: `access`", "name or number of a group"),
+    ("[access.modules]\nx = '@y'", ":2:5: `access`", "takes a list"),
+    ("[access.modules]\nx = ['@no such group']", ":2:6: `access`", "there is no group"),
+    ("[access.modules]\n'a/b' = []", ":2:1: `access`", "absolute path"),
     ("grace = '1s'\ngrace = '2s'", ":2:1: ", "duplicate"),
     ("grace = ", ":1:", ""),
     ("grace = '1s\n", ":1:", ""),
@@ -196,7 +229,11 @@ fn faults_of_the_command_line_name_the_option() {
 
 #[test]
 fn files_that_cannot_be_read_are_named() {
-    for (file, part) in [("no.toml", "/srv/no.toml: cannot open"), ("/", "/: cannot read")] {
+    for (file, part) in [
+        ("no.toml", "/srv/no.toml: cannot open"),
+        ("/", "/: is a directory; name a file in it"),
+        ("/dev/null", "/dev/null: is not a regular"),
+    ] {
         let options = Options { config: Some(file.into()), ..Options::default() };
         let findings = Config::load(options, place(), Purpose::Service).expect_err(file);
         assert!(findings.to_string().contains(part), "{findings}");

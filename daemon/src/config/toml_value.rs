@@ -3,6 +3,7 @@
 use super::values::{self, Choice, LogFormat, LogLevel, Spares};
 use mpserverd_proto::client::StopPolicy;
 use mpserverd_proto::template::OnPreloadError;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,7 +26,7 @@ pub trait TomlValue: Sized {
     fn write(&self) -> Option<String>;
 }
 
-fn text<'v>(value: &'v Spanned<DeValue<'_>>, what: &str) -> Result<&'v str, Misfit> {
+pub(super) fn text<'v>(value: &'v Spanned<DeValue<'_>>, what: &str) -> Result<&'v str, Misfit> {
     let found = value.get_ref();
     found.as_str().ok_or_else(|| {
         (value.span(), format!("takes {what} in quotes, this is a TOML {}", found.type_str()))
@@ -40,7 +41,7 @@ fn from_text<T>(
     parse(text(value, what)?).map_err(|reason| (value.span(), reason))
 }
 
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
@@ -53,7 +54,7 @@ fn path(value: &Spanned<DeValue<'_>>) -> Result<PathBuf, Misfit> {
     Err((value.span(), format!("`{}` is not an absolute path", path.display())))
 }
 
-fn list<T>(
+pub(super) fn list<T>(
     value: &Spanned<DeValue<'_>>,
     what: &str,
     item: impl Fn(&Spanned<DeValue<'_>>) -> Result<T, Misfit>,
@@ -90,11 +91,18 @@ impl TomlValue for u64 {
             (value.span(), format!("takes a whole number, this is a TOML {}", found.type_str()))
         })?;
         Self::from_str_radix(number.as_str(), number.radix())
-            .map_err(|error| (value.span(), format!("takes a whole number from 0 on: {error}")))
+            .map_err(|error| (value.span(), no_count(number.as_str(), &error)))
     }
 
     fn write(&self) -> Option<String> {
         Some(self.to_string())
+    }
+}
+
+fn no_count(number: &str, error: &std::num::ParseIntError) -> String {
+    match error.kind() {
+        std::num::IntErrorKind::PosOverflow => format!("{number} is too large a number"),
+        _ => format!("takes a whole number from 0 on, this is {number}"),
     }
 }
 
@@ -152,6 +160,18 @@ impl TomlValue for Option<PathBuf> {
 
     fn write(&self) -> Option<String> {
         self.as_ref().map(|path| quote(&path.to_string_lossy()))
+    }
+}
+
+impl TomlValue for Option<SocketAddr> {
+    fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Misfit> {
+        from_text(value, "ADDRESS:PORT, for example \"127.0.0.1:9273\",", |text| {
+            values::address(text).map(Some)
+        })
+    }
+
+    fn write(&self) -> Option<String> {
+        self.map(|address| quote(&address.to_string()))
     }
 }
 

@@ -31,6 +31,7 @@ pub(super) fn check(draft: &Draft, file: Option<&Path>) -> Vec<Finding> {
     rules.numbers(draft);
     rules.times(draft);
     rules.paths(draft);
+    rules.metrics(draft);
     rules.findings
 }
 
@@ -144,14 +145,28 @@ impl Rules<'_> {
                 self.refuse(&draft.socket, reason);
             }
         }
-        for setting in [&draft.socket, &draft.pid_file, &draft.log_file] {
+        for setting in [&draft.socket, &draft.pid_file, &draft.log_file, &draft.audit_log] {
             self.names_a_file(setting);
         }
-        let all = [&draft.socket, &draft.pid_file, &draft.log_file];
+        let all = [&draft.socket, &draft.pid_file, &draft.log_file, &draft.audit_log];
         for (index, setting) in all.iter().enumerate().filter(|(_, s)| s.value.is_some()) {
             if let Some(other) = all[..index].iter().find(|other| other.value == setting.value) {
                 self.refuse(setting, format!("is the same path as `{}`", other.key));
             }
+        }
+    }
+
+    /// An address that others reach must be meant: it takes two lines of the file.
+    fn metrics(&mut self, draft: &Draft) {
+        let Some(address) = draft.metrics_address.value else { return };
+        if !address.ip().to_canonical().is_loopback() && !draft.metrics_public.value {
+            let reason = format!(
+                "{address} is not a loopback address: say \
+                 `metrics_public = true` too if others than this machine shall read them, or \
+                 take 127.0.0.1:{}",
+                address.port()
+            );
+            self.refuse(&draft.metrics_address, reason);
         }
     }
 

@@ -3,6 +3,7 @@
 use mpserverd_proto::client::StopPolicy;
 use mpserverd_proto::template::OnPreloadError;
 use std::fmt;
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -162,8 +163,22 @@ impl fmt::Display for LogLevel {
 ///
 /// Says how a duration is written.
 pub fn duration(text: &str) -> Result<Duration, String> {
+    if text.starts_with('-') {
+        return Err(format!("`{text}` is not a duration like 500ms, 2s or 1m 30s: it is negative"));
+    }
     humantime::parse_duration(text)
         .map_err(|error| format!("`{text}` is not a duration like 500ms, 2s or 1m 30s: {error}"))
+}
+
+/// Reads an address with its port, such as `127.0.0.1:9273` or `[::1]:9273`.
+///
+/// # Errors
+///
+/// Says how an address is written.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!("`{text}` is not an IP address with a port, like 127.0.0.1:9273 or [::1]:9273")
+    })
 }
 
 /// Writes a duration as [`duration`] reads it.

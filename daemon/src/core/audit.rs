@@ -83,6 +83,8 @@ impl Core {
         }
         self.audit_waiting()?;
         self.audit_blocked()?;
+        let named = self.measures.slots.pools().sum::<u32>();
+        ensure(named <= count(self.pools.keys()), || "names of pools that are gone".into())?;
         self.deaths.check(self.settings.deaths_kept)?;
         self.timers.armed().try_for_each(|timer| self.audit_timer(timer))
     }
@@ -126,7 +128,8 @@ impl Core {
         };
         ensure(fits, || format!("{id} is {role:?} and {:?}", template.phase))?;
         let forks = template.in_flight > 0 || !template.idle.is_empty();
-        ensure(!forks || role == Role::Active, || format!("{id} forks, and is {role:?}"))?;
+        let may_fork = matches!(role, Role::Active | Role::Candidate);
+        ensure(!forks || may_fork, || format!("{id} forks, and is {role:?}"))?;
         let watched = self.timers.is_set(Timer::Fork(id));
         same(|| format!("forks of {id} are watched"), watched, template.in_flight > 0)?;
         let timed = self.timers.is_set(Timer::Template(id));

@@ -89,6 +89,9 @@ impl Core {
     ) -> TemplateId {
         let names = without.iter().map(|error| error.module.clone()).collect();
         let id = self.enter_template(pool_id, generation, Phase::Starting);
+        if let Some(counts) = self.counts_of(pool_id) {
+            counts.builds += 1;
+        }
         if let Some(template) = self.templates.get_mut(&id) {
             template.without = without;
         }
@@ -134,6 +137,7 @@ impl Core {
             memory: Memory::default(),
             idle: BTreeSet::new(),
             in_flight: 0,
+            forks: super::measures::ForkTimes::default(),
             workers: 0,
             leased: 0,
         };

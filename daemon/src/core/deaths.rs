@@ -198,11 +198,10 @@ impl Core {
     /// What a peer may see of the deaths that it asks for: the superuser and the daemon's own user
     /// see all, anybody else those of workers that he leased.
     pub(super) fn deaths_report(&self, viewer: Peer, query: &DeathsQuery) -> DeathsReport {
-        let all = viewer.uid == 0 || viewer.uid == self.identity.uid;
+        let sight = self.sight_of(viewer.uid);
         let ring = &self.deaths.ring;
         let wanted = ring.iter().filter(|kept| {
-            (all || kept.client_uid == Some(viewer.uid))
-                && query.wants(kept.number, &kept.certificate)
+            sight.has_death(kept.client_uid) && query.wants(kept.number, &kept.certificate)
         });
         let count = wanted.clone().count();
         let left_out = count.saturating_sub(usize::try_from(query.limit).unwrap_or(usize::MAX));

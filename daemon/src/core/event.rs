@@ -3,7 +3,9 @@
 use mpserverd_proto::client::{Grant, Reply, StopPolicy, WorkerRef};
 use mpserverd_proto::death::{DeathsQuery, LastWords};
 use mpserverd_proto::error::{PreloadError, Stage};
+use mpserverd_proto::explain::Subject;
 use mpserverd_proto::ids::{PoolId, RequestId, TemplateId, WorkerId};
+use mpserverd_proto::report::{ProcessFilter, ProcessesReport};
 use mpserverd_proto::status::ExitRecord;
 use mpserverd_proto::template::{Lessee, Memory, ModuleReport, OnPreloadError};
 use mpserverd_proto::trace::TraceId;
@@ -61,6 +63,9 @@ pub struct PoolSpec {
     pub modules: Vec<String>,
     /// What to do about a module that fails.
     pub on_error: OnPreloadError,
+    /// Whose it is; `None` is everybody's who is served. That nobody else opens it the loop sees
+    /// to.
+    pub uid: Option<u32>,
 }
 
 /// What a session asks of the core (the loop answers the rest by itself).
@@ -91,8 +96,15 @@ pub enum Ask {
     },
     /// `status`.
     Status,
-    /// `ps`.
-    Processes,
+    /// `ps`: answered by [`Action::Processes`].
+    Processes {
+        /// Only workers after this one.
+        after: Option<WorkerId>,
+        /// So many at most.
+        limit: u32,
+        /// Only those that it admits.
+        filter: ProcessFilter,
+    },
     /// `modules`.
     Modules,
     /// `deaths`.
@@ -104,6 +116,8 @@ pub enum Ask {
         /// Signal number.
         signal: i32,
     },
+    /// `explain`.
+    Explain(Subject),
 }
 
 /// Who asked for a reload or a stop: a session's request, or a signal.
@@ -308,6 +322,18 @@ pub enum Action {
         generation: u32,
         /// Modules to leave out, because they made an earlier attempt fail.
         without: Vec<String>,
+    },
+    /// Answer with these workers, once it is known which tasks they run; the filter decides about
+    /// those.
+    Processes {
+        /// Who asked.
+        session: SessionId,
+        /// Number of the request.
+        id: RequestId,
+        /// Whom the filter admits so far.
+        report: ProcessesReport,
+        /// The filter.
+        filter: ProcessFilter,
     },
     /// Tell a template to fork.
     Fork {

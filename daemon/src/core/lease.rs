@@ -5,6 +5,7 @@ use super::Core;
 use super::event::{Action, SessionId};
 use super::sessions::Waiting;
 use super::spares::Stock;
+use super::template::Role;
 use super::timers::Timer;
 use mpserverd_proto::client::Grant;
 use mpserverd_proto::error::Refusal;
@@ -15,7 +16,7 @@ use std::time::Duration;
 const FORK_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// What to look at when a fork fails.
-const FORK_HINT: &str = "look at the limits of processes and memory: `pids.max` and `memory.max` \
+pub(super) const FORK_HINT: &str = "look at the limits of processes and memory: `pids.max` and `memory.max` \
                          of the cgroup, `ulimit -u`, `vm.overcommit_memory`";
 
 impl Core {
@@ -30,6 +31,7 @@ impl Core {
             return self.refuse(session, id, refusal);
         }
         if let Some(spare) = self.spare_at_once(pool_id) {
+            self.note_wait(self.now);
             self.grant(session, id, spare, true);
             return self.advance_after(pool_id, true);
         }
@@ -119,7 +121,9 @@ impl Core {
             };
             let next = self.pools.get_mut(&pool_id).and_then(|pool| pool.queue.pop());
             let Some((session, id)) = next else { return served > 0 };
-            self.strike(session, id);
+            if let Some(Waiting::Lease { since, .. }) = self.strike(session, id) {
+                self.note_wait(since);
+            }
             self.grant(session, id, spare, false);
         }
         limit > 0
@@ -215,12 +219,13 @@ impl Core {
         }
     }
 
-    fn fork(&mut self, id: TemplateId, count: u16) {
+    pub(super) fn fork(&mut self, id: TemplateId, count: u16) {
         let Some(template) = self.templates.get_mut(&id) else { return };
         if count == 0 {
             return;
         }
         template.in_flight += u32::from(count);
+        template.forks.asked(self.now, count);
         let first = WorkerId(self.next.worker);
         self.next.worker = self.next.worker.saturating_add(u64::from(count));
         self.out.push(Action::Fork { template: id, first, count });
@@ -259,7 +264,11 @@ impl Core {
         };
         let pool_id = template.pool;
         template.in_flight = template.in_flight.saturating_sub(u32::from(missing));
+        (0..missing).for_each(|_| self.note_fork(id, false));
         self.fork_progress(id);
+        if self.role(id) == Role::Candidate {
+            return self.candidate_cannot_fork(pool_id, id, &message);
+        }
         let Some((active, stock)) = self.stock(pool_id) else { return };
         if active != id {
             return;

@@ -20,9 +20,13 @@
 //! | `attach.rs` | templates and workers of an earlier daemon |
 //! | `reload.rs` | configuration: the first, and later ones beside what serves |
 //! | `stop.rs` | going down |
+//! | [`measures`] | what is counted for metrics |
 //! | `deaths.rs` | who caused a death, and the certificates of the last ones |
 //! | `probe.rs` | the proof that the whole path works |
-//! | `report.rs` | `status`, `ps`, `modules` |
+//! | `sight.rs` | who sees what of it |
+//! | `report.rs` | `status`, `modules` |
+//! | `processes.rs` | `ps`, page by page |
+//! | `explain.rs`, `story.rs` | why somebody waits, and how that is said |
 //! | `state.rs` | the whole book, to and from the next image of the daemon |
 //! | `audit.rs` | what must be true after every event |
 
@@ -34,17 +38,22 @@ mod backoff;
 mod build;
 mod deaths;
 mod event;
+mod explain;
 mod lease;
+pub mod measures;
 mod pool;
 mod probe;
+mod processes;
 mod queue;
 mod reload;
 mod report;
 mod sessions;
 mod settings;
+mod sight;
 mod spares;
 mod state;
 mod stop;
+mod story;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -95,6 +104,8 @@ struct Totals {
     /// Workers handed over now.
     leased: u64,
     starts: u64,
+    spare_hits: u64,
+    ends: u64,
     refused: u64,
 }
 
@@ -124,6 +135,7 @@ pub struct Core {
     blocked: VecDeque<PoolId>,
     reload: Option<Reload>,
     probe: probe::Probe,
+    measures: measures::Measures,
     stop: Option<Stop>,
     totals: Totals,
     deaths: deaths::Deaths,
@@ -160,6 +172,7 @@ impl Core {
             blocked: VecDeque::new(),
             reload: None,
             probe: probe::Probe::default(),
+            measures: measures::Measures::default(),
             stop: None,
             totals: Totals::default(),
             deaths: deaths::Deaths::default(),
@@ -212,6 +225,12 @@ impl Core {
     #[must_use]
     pub fn is_drained(&self) -> bool {
         self.templates.is_empty() && self.workers.is_empty() && self.totals.waiting == 0
+    }
+
+    /// The generation of the configuration that serves.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.generation
     }
 
     /// The daemon in three numbers: templates, workers handed over, requests that wait.

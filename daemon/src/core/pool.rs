@@ -3,6 +3,7 @@
 
 use super::backoff::Backoff;
 use super::event::{Action, PoolKey, PoolSpec, SessionId, Time};
+use super::measures::SlotId;
 use super::queue::FairQueue;
 use super::spares::Marks;
 use super::template::Leave;
@@ -67,10 +68,12 @@ pub(super) struct Pool {
     pub(super) leased: u32,
     pub(super) starts: u64,
     pub(super) spare_hits: u64,
+    /// Where it is counted.
+    pub(super) slot: SlotId,
 }
 
 impl Pool {
-    fn new(spec: PoolSpec, settings: &Settings) -> Self {
+    fn new(spec: PoolSpec, slot: SlotId, settings: &Settings) -> Self {
         Self {
             spec,
             preloaded: false,
@@ -94,6 +97,7 @@ impl Pool {
             leased: 0,
             starts: 0,
             spare_hits: 0,
+            slot,
         }
     }
 
@@ -122,7 +126,8 @@ impl Core {
         let id = PoolId(self.next.pool);
         self.next.pool += 1;
         self.keys.insert(spec.key.clone(), id);
-        self.pools.insert(id, Pool::new(spec, &self.settings));
+        let slot = self.measures.slots.join(&spec.name);
+        self.pools.insert(id, Pool::new(spec, slot, &self.settings));
         id
     }
 
@@ -149,6 +154,7 @@ impl Core {
     fn forget_pool(&mut self, id: PoolId) {
         let Some(pool) = self.pools.remove(&id) else { return };
         self.keys.remove(&pool.spec.key);
+        self.measures.slots.leave(pool.slot);
         if pool.blocked {
             self.blocked.retain(|&blocked| blocked != id);
         }

@@ -4,7 +4,8 @@
 //! A probe looks at one pool that has a serving template, each time at the next one. A spare that
 //! waits is let go and its end awaited; where none waits, because all are in demand, the next one
 //! that comes is proof enough. A template that goes meanwhile is no proof of anything, so another
-//! pool is looked at. Without any serving template there is nothing to prove.
+//! pool is looked at. Without any serving template there is nothing to prove. Pools of users prove
+//! nothing either: they could stop their templates, and have the daemon killed for it.
 
 use super::Core;
 use super::event::Action;
@@ -65,8 +66,9 @@ impl Core {
     /// The next pool after the last one that should have a spare.
     fn next_probed(&self) -> Option<PoolId> {
         let serves = |id: &PoolId| {
+            let users = self.pools.get(id).is_none_or(|pool| self.is_users(pool));
             let stock = self.stock(*id);
-            stock.is_some_and(|(_, stock)| stock.idle > 0 || stock.in_flight > 0)
+            !users && stock.is_some_and(|(_, stock)| stock.idle > 0 || stock.in_flight > 0)
         };
         let after = self.probe.last.map_or(Unbounded, Excluded);
         let mut later = self.pools.range((after, Unbounded)).map(|(id, _)| *id);

@@ -119,6 +119,20 @@ impl FairQueue {
         true
     }
 
+    /// How many are served before this one, if nobody comes or goes; `None` if it does not wait.
+    pub(super) fn ahead(&self, session: SessionId, ticket: Ticket) -> Option<usize> {
+        let lane = self.lanes.get(&session)?;
+        lane.waiting.get(&ticket)?;
+        let own = lane.waiting.range(..ticket).count();
+        let others = self.lanes.iter().filter(|(other, _)| **other != session);
+        let before = others.map(|(_, other)| {
+            // One turn in every round before ours, and one in ours if it comes first in that.
+            let turns = own + usize::from(other.turn < lane.turn);
+            turns.min(other.waiting.len())
+        });
+        Some(own + before.sum::<usize>())
+    }
+
     /// Counts again, for the audit.
     pub(super) fn recount(&self) -> usize {
         self.lanes.values().map(|lane| lane.waiting.len()).sum()
@@ -172,6 +186,30 @@ mod tests {
         let want = [(A, 0), (B, 0), (A, 1), (B, 1), (A, 2)];
         assert_eq!(order, want.map(|(session, id)| (session, RequestId(id))));
         assert_eq!(queue.len(), queue.recount());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn who_is_ahead_is_served_before(sessions in proptest::collection::vec(0u64..5, 1..40)) {
+            let mut queue = FairQueue::default();
+            let mut tickets = Vec::new();
+            for (number, session) in sessions.iter().enumerate() {
+                if number % 3 == 2 {
+                    queue.pop();
+                }
+                let (session, request) = (SessionId(*session), RequestId(number as u64));
+                tickets.push((session, queue.push(session, request), request));
+            }
+            let ahead = |(session, ticket, request): &(SessionId, Ticket, RequestId)| {
+                queue.ahead(*session, *ticket).map(|ahead| (ahead, *session, *request))
+            };
+            let mut told: Vec<_> = tickets.iter().filter_map(ahead).collect();
+            told.sort_unstable();
+            for (at, (ahead, session, request)) in told.into_iter().enumerate() {
+                assert_eq!((ahead, queue.pop()), (at, Some((session, request))));
+            }
+            assert!(queue.is_empty());
+        }
     }
 
     #[test]

@@ -1,14 +1,22 @@
 //! Configuration: the first one, and reloads, which build everything anew beside what serves and
 //! then switch, or leave all as it was. Files are read by the loop.
+//!
+//! A new template is proven before anything is switched: it has made its trial fork, and the
+//! spares that it will serve the first requests with have come up. So nobody waits for a fork
+//! because of a reload. One that cannot fork, or whose spares end by themselves, is a reason not
+//! to switch. A pool that comes into being while a reload is under way joins it.
 
 use super::build::{is_tolerated, log_excluded};
 use super::event::{Action, Origin, PoolSpec};
+use super::lease::FORK_HINT;
 use super::sessions::Waiting;
 use super::template::{Leave, Phase};
+use super::workers::Worker;
 use super::{Core, Settings};
 use mpserverd_proto::client::{Reloaded, Reply};
 use mpserverd_proto::error::{PreloadError, Refusal};
 use mpserverd_proto::ids::{PoolId, TemplateId};
+use mpserverd_proto::limits::SPARES_PER_ROUND_MAX;
 use mpserverd_proto::template::OnPreloadError;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +51,8 @@ pub(super) struct Reload {
     /// Modules that serve now; a reload must not lose them.
     loaded: BTreeSet<String>,
     candidates: BTreeMap<PoolId, Candidate>,
+    /// Pools that came while it was under way have joined it.
+    joined: bool,
 }
 
 impl Core {
@@ -52,7 +62,12 @@ impl Core {
         settings: Settings,
         preload: Vec<PoolSpec>,
     ) {
-        let Ok(origin) = self.accept(origin) else { return };
+        let Ok(origin) = self.accept(origin) else {
+            if self.reload.is_none() {
+                self.out.push(Action::ReloadEnded { switched: false });
+            }
+            return;
+        };
         let refusal = if self.stopping() {
             Some(Refusal::ShuttingDown)
         } else if self.reload.is_some() {
@@ -137,7 +152,7 @@ impl Core {
         }
         let preload = specs.keys().copied().collect();
         for (&id, pool) in &self.pools {
-            if pool.active.is_some() && !pool.preloaded {
+            if pool.active.is_some() && !pool.preloaded && !self.is_users(pool) {
                 specs.entry(id).or_insert_with(|| pool.spec.clone());
             }
         }
@@ -151,7 +166,8 @@ impl Core {
             candidates.insert(pool_id, Candidate { template, spec, excluded, ready: false });
             self.tidy(pool_id);
         }
-        self.reload = Some(Reload { origin, settings, preload, loaded, candidates });
+        let joined = false;
+        self.reload = Some(Reload { origin, settings, preload, loaded, candidates, joined });
         self.commit_if_ready();
     }
 
@@ -165,7 +181,7 @@ impl Core {
 
     fn loaded_modules(&self) -> BTreeSet<String> {
         let mut loaded = BTreeSet::new();
-        for pool in self.pools.values() {
+        for pool in self.pools.values().filter(|pool| !self.is_users(pool)) {
             let Some(template) = pool.active.and_then(|id| self.templates.get(&id)) else {
                 continue;
             };
@@ -185,10 +201,43 @@ impl Core {
             let text = lost.to_string();
             return self.roll_back(Refusal::ReloadFailed(text));
         }
+        let Some(pool) = self.pools.get(&pool_id) else { return };
+        let (min, max) = (reload.settings.spares_min, reload.settings.spares_max);
+        let target = pool.marks.target().clamp(min, max.max(min));
+        let count = u16::try_from(target).unwrap_or(u16::MAX).min(SPARES_PER_ROUND_MAX);
+        self.fork(id, count);
+        self.candidate_stocked(pool_id, id);
+    }
+
+    /// Spares of a new template came up, or are not coming: it is ready when all are settled.
+    pub(super) fn candidate_stocked(&mut self, pool_id: PoolId, id: TemplateId) {
+        let Some(template) = self.templates.get(&id) else { return };
+        // What a template sends unasked, before it is ready, is no proof.
+        let settled = matches!(template.phase, Phase::Ready { .. }) && template.in_flight == 0;
+        let Some(reload) = self.reload.as_mut().filter(|_| settled) else { return };
         if let Some(candidate) = reload.candidates.get_mut(&pool_id) {
             candidate.ready = true;
         }
         self.commit_if_ready();
+    }
+
+    /// A new template could not fork all of its first spares. Some are enough to begin with.
+    pub(super) fn candidate_cannot_fork(&mut self, pool_id: PoolId, id: TemplateId, why: &str) {
+        let Some(template) = self.templates.get(&id) else { return };
+        let is_ready = matches!(template.phase, Phase::Ready { .. });
+        if !is_ready || template.in_flight > 0 || !template.idle.is_empty() {
+            return self.candidate_stocked(pool_id, id);
+        }
+        let name = &template.name;
+        let text = format!("{name}: its new template cannot fork: {why} ({FORK_HINT})");
+        self.roll_back(Refusal::ReloadFailed(text));
+    }
+
+    /// A spare of a new template ended before the switch, by itself.
+    pub(super) fn candidate_unsound(&mut self, worker: &Worker, code: i32) {
+        let name = &worker.template_name;
+        let text = format!("{name}: a spare of its new template ended unused, with code {code}");
+        self.roll_back(Refusal::ReloadFailed(text));
     }
 
     pub(super) fn candidate_failed(&mut self, pool_id: PoolId, error: PreloadError) {
@@ -215,6 +264,7 @@ impl Core {
     pub(super) fn roll_back(&mut self, refusal: Refusal) {
         let Some(reload) = self.reload.take() else { return };
         tracing::warn!(%refusal, "reload failed");
+        self.note_reload(false);
         self.out.push(Action::ReloadEnded { switched: false });
         for (pool_id, candidate) in reload.candidates {
             if self.templates.get(&candidate.template).is_some_and(|t| !t.is_leaving()) {
@@ -237,8 +287,13 @@ impl Core {
     }
 
     fn commit_if_ready(&mut self) {
-        let is_ready = |reload: &mut Reload| reload.candidates.values().all(|c| c.ready);
-        let Some(reload) = self.reload.take_if(is_ready) else { return };
+        let is_ready = |reload: &Reload| reload.candidates.values().all(|c| c.ready);
+        if !self.reload.as_ref().is_some_and(is_ready) {
+            return;
+        }
+        self.let_latecomers_join();
+        let Some(reload) = self.reload.take_if(|reload| is_ready(reload)) else { return };
+        self.note_reload(true);
         self.generation += 1;
         self.settings = reload.settings;
         for (id, pool) in &mut self.pools {
@@ -252,6 +307,8 @@ impl Core {
             }
             self.switch(pool_id, candidate);
         }
+        self.begin_again();
+        self.renew_users();
         self.rebound();
         tracing::info!(generation = self.generation, "reload done");
         self.out.push(Action::ReloadEnded { switched: true });
@@ -261,6 +318,64 @@ impl Core {
             self.reply(session, id, Reply::Reloaded(reloaded));
         }
         self.check_settled();
+    }
+
+    /// Pools that began to serve while the reload was under way get new templates too, for which
+    /// it waits; once, so that no client can put it off for ever.
+    fn let_latecomers_join(&mut self) {
+        let Some(reload) = &mut self.reload else { return };
+        if std::mem::replace(&mut reload.joined, true) {
+            return;
+        }
+        let Some(reload) = &self.reload else { return };
+        let late = |(id, pool): &(&PoolId, &super::pool::Pool)| {
+            // What is preloaded no more goes on as it is until it is idle.
+            pool.active.is_some()
+                && !pool.preloaded
+                && !self.is_users(pool)
+                && !reload.candidates.contains_key(id)
+        };
+        let late: Vec<_> =
+            self.pools.iter().filter(late).map(|(id, pool)| (*id, pool.spec.clone())).collect();
+        for (pool_id, spec) in late {
+            let template = self.start_candidate(pool_id, Vec::new());
+            let candidate = Candidate { template, spec, excluded: Vec::new(), ready: false };
+            if let Some(reload) = &mut self.reload {
+                reload.candidates.insert(pool_id, candidate);
+            }
+            self.tidy(pool_id);
+        }
+    }
+
+    /// Templates that still load under the configuration that is gone are built again.
+    fn begin_again(&mut self) {
+        let outdated = |id: &TemplateId| {
+            self.templates.get(id).is_some_and(|template| template.generation < self.generation)
+        };
+        let building = self.pools.iter().filter_map(|(id, pool)| Some((*id, pool.building?)));
+        let building: Vec<_> = building.filter(|(_, template)| outdated(template)).collect();
+        for (pool_id, template) in building {
+            self.depart(template, Leave::Stop);
+            if let Err(refusal) = self.ensure_template(pool_id) {
+                self.refuse_all(pool_id, &refusal);
+            }
+            self.tidy(pool_id);
+        }
+    }
+
+    /// Replaces the templates of users, which no reload waits for: their modules might never be
+    /// ready. Who asks meanwhile waits for the next one.
+    fn renew_users(&mut self) {
+        let users = self.pools.iter().filter(|(_, pool)| self.is_users(pool));
+        for pool_id in users.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.drop_template(pool_id);
+            if self.pools.get(&pool_id).is_some_and(|pool| pool.openers > 0)
+                && let Err(refusal) = self.ensure_template(pool_id)
+            {
+                self.refuse_all(pool_id, &refusal);
+            }
+            self.tidy(pool_id);
+        }
     }
 
     /// Puts a new template in the place of the old.

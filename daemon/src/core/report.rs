@@ -1,27 +1,24 @@
-//! `status`, `ps` and `modules`. Every number of `status` is a counter; nothing here walks a
+//! `status` and `modules`. Every number of `status` is a counter; nothing here walks a
 //! queue. Reports are cut so that they fit a frame.
 
 use super::Core;
-use super::event::Time;
 use super::pool::{Failure, Pool};
+use super::sight::Sight;
 use super::template::{Phase, Role, Template};
-use super::workers::{Owner, Worker};
 use mpserverd_proto::error::PreloadError;
-use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
+use mpserverd_proto::ids::{PoolId, TemplateId};
 use mpserverd_proto::limits::FRAME_BYTES_MAX;
 use mpserverd_proto::report::{
-    ModulesReport, ProcessRow, ProcessesReport, StatusReport, TemplateModules, TemplateRow,
-    TemplateState,
+    ModulesReport, StatusReport, TemplateModules, TemplateRow, TemplateState,
 };
 use mpserverd_proto::template::{Memory, ModuleReport};
 use std::time::Duration;
 
 /// Bytes that rows may take: a frame, less what stands around them.
-const REPORT_BYTES_MAX: usize = FRAME_BYTES_MAX - 4096;
+pub(super) const REPORT_BYTES_MAX: usize = FRAME_BYTES_MAX - 4096;
 
-/// Bytes of a row of `ps` without its name, and of any other part without its texts; an upper
-/// bound, whatever the encoding.
-const ROW_BYTES: usize = 128;
+/// Bytes of a part without its texts; an upper bound, whatever the encoding.
+pub(super) const ROW_BYTES: usize = 128;
 
 /// Bytes of an error in a row of `status`.
 const ERROR_BYTES_MAX: usize = 1024;
@@ -107,9 +104,10 @@ fn cut(report: &mut ModulesReport) {
 }
 
 impl Core {
-    pub(super) fn status_report(&self) -> StatusReport {
-        let rows = self.templates.iter().map(|(&id, template)| self.template_row(id, template));
-        let pools = self.pools.values();
+    pub(super) fn status_report(&self, sight: Sight) -> StatusReport {
+        let seen = self.templates.iter().filter(|(_, template)| self.sees(sight, template));
+        let rows = seen.map(|(&id, template)| self.template_row(id, template));
+        let pools = self.pools.values().filter(|pool| sight.has_pool(pool));
         let failed = pools.filter_map(|pool| Some((pool, pool.failure.as_ref()?)));
         StatusReport {
             version: self.identity.version.clone(),
@@ -119,16 +117,22 @@ impl Core {
             generation: self.generation,
             stopping: self.stopping(),
             clients: self.sessions.len() as u64,
-            workers: self.totals.leased,
+            workers: self.leased_in(sight),
             workers_max: self.settings.workers_max,
             queued: self.totals.queued as u64,
             starts: self.totals.starts,
+            spare_hits: self.totals.spare_hits,
+            ends: self.totals.ends,
             refused: self.totals.refused,
             templates: rows.chain(failed.map(|(pool, why)| self.failed_row(pool, why))).collect(),
         }
     }
 
-    fn template_row(&self, id: TemplateId, template: &Template) -> TemplateRow {
+    pub(super) fn sees(&self, sight: Sight, template: &Template) -> bool {
+        self.pools.get(&template.pool).is_some_and(|pool| sight.has_pool(pool))
+    }
+
+    pub(super) fn template_row(&self, id: TemplateId, template: &Template) -> TemplateRow {
         let mut row = TemplateRow {
             template: id,
             name: template.name.to_string(),
@@ -158,7 +162,7 @@ impl Core {
         row
     }
 
-    fn failed_row(&self, pool: &Pool, failure: &Failure) -> TemplateRow {
+    pub(super) fn failed_row(&self, pool: &Pool, failure: &Failure) -> TemplateRow {
         TemplateRow {
             template: failure.template,
             name: pool.spec.name.clone(),
@@ -177,28 +181,15 @@ impl Core {
         }
     }
 
-    pub(super) fn processes_report(&self) -> ProcessesReport {
-        let mut report = ProcessesReport::default();
-        let mut bytes = 0;
-        for (&id, worker) in &self.workers {
-            bytes += ROW_BYTES + worker.template_name.len();
-            if bytes > REPORT_BYTES_MAX {
-                report.left_out += 1;
-            } else {
-                report.rows.push(process_row(id, worker, self.now));
-            }
-        }
-        report
-    }
-
-    pub(super) fn modules_report(&self) -> ModulesReport {
-        let ready = self.templates.iter().map(|(&template, entry)| TemplateModules {
+    pub(super) fn modules_report(&self, sight: Sight) -> ModulesReport {
+        let seen = self.templates.iter().filter(|(_, template)| self.sees(sight, template));
+        let ready = seen.map(|(&template, entry)| TemplateModules {
             template,
             name: entry.name.to_string(),
             state: state_of(&entry.phase),
             modules: all_modules(entry),
         });
-        let pools = self.pools.values();
+        let pools = self.pools.values().filter(|pool| sight.has_pool(pool));
         let failed = pools.filter_map(|pool| {
             let failure = pool.failure.as_ref()?;
             Some(TemplateModules {
@@ -226,22 +217,5 @@ impl Core {
         let mut report = ModulesReport { templates: row.into_iter().collect() };
         cut(&mut report);
         report
-    }
-}
-
-fn process_row(id: WorkerId, worker: &Worker, now: Time) -> ProcessRow {
-    let client_pid = match worker.owner {
-        Owner::Client { pid } => pid,
-        Owner::Pool | Owner::Nobody => None,
-    };
-    ProcessRow {
-        worker: id,
-        pid: worker.pid,
-        template: worker.template,
-        template_name: worker.template_name.to_string(),
-        spare: !matches!(worker.owner, Owner::Client { .. }),
-        age_ms: millis(now.since(worker.since)),
-        client_pid,
-        generation: worker.generation,
     }
 }

@@ -5,7 +5,9 @@ use super::Core;
 use super::event::{Action, Ask, Peer, PoolSpec, SessionId, Time};
 use super::pool::POOLS_MAX;
 use super::queue::Ticket;
+use super::sight::Sight;
 use super::timers::Timer;
+use super::workers::Owner;
 use mpserverd_proto::client::{Reply, WorkerRef};
 use mpserverd_proto::death::Cause;
 use mpserverd_proto::error::Refusal;
@@ -73,14 +75,24 @@ impl Core {
             Ask::Lease { pool, wait, task: _, trace: _ } => self.lease(session, id, pool, wait),
             Ask::Cancel(target) => self.cancel(session, id, target),
             Ask::PoolModules { pool, wait } => self.pool_modules(session, id, pool, wait),
-            Ask::Status => self.reply(session, id, Reply::Status(self.status_report())),
-            Ask::Processes => self.reply(session, id, Reply::Processes(self.processes_report())),
-            Ask::Modules => self.reply(session, id, Reply::Modules(self.modules_report())),
+            Ask::Status => {
+                let report = self.status_report(self.sight(session));
+                self.reply(session, id, Reply::Status(report));
+            }
+            Ask::Processes { after, limit, filter } => {
+                let report = self.processes_report(self.sight(session), after, limit, &filter);
+                self.out.push(Action::Processes { session, id, report, filter });
+            }
+            Ask::Modules => {
+                let report = self.modules_report(self.sight(session));
+                self.reply(session, id, Reply::Modules(report));
+            }
             Ask::Deaths(query) => {
                 let viewer = asker.peer;
                 self.reply(session, id, Reply::Deaths(self.deaths_report(viewer, &query)));
             }
             Ask::Kill { worker, signal } => self.kill(session, id, worker, signal),
+            Ask::Explain(subject) => self.explain(session, id, subject),
         }
     }
 
@@ -210,10 +222,16 @@ impl Core {
             let text = format!("{signal} is no signal, they go from 1 to {SIGNAL_MAX}");
             return self.refuse(session, id, Refusal::BadRequest(text));
         }
-        match self.find_worker(worker) {
+        // One that is another user's is as good as none.
+        let found = self.find_worker(worker, self.sight(session));
+        match found {
             Ok(worker) => {
                 if let Some(Peer { uid, pid, .. }) = self.sessions.get(&session).map(|s| s.peer) {
-                    self.accuse_by_signal(worker, Cause::Operator { uid, pid }, signal);
+                    // A client that may not signal a worker of another user has the daemon do it.
+                    let own = self.workers.get(&worker).map(|worker| worker.owner);
+                    let own = own == Some(Owner::Client { pid: Some(pid) });
+                    let cause = if own { Cause::Client } else { Cause::Operator { uid, pid } };
+                    self.accuse_by_signal(worker, cause, signal);
                 }
                 self.out.push(Action::Signal { worker, signal });
                 self.reply(session, id, Reply::Done);
@@ -222,12 +240,13 @@ impl Core {
         }
     }
 
-    fn find_worker(&self, worker: WorkerRef) -> Result<WorkerId, String> {
-        match worker {
-            WorkerRef::Id(id) if self.workers.contains_key(&id) => Ok(id),
-            WorkerRef::Id(id) => Err(id.to_string()),
-            WorkerRef::Pid(pid) => self.pids.get(&pid).copied().ok_or_else(|| format!("pid {pid}")),
-        }
+    fn find_worker(&self, worker: WorkerRef, sight: Sight) -> Result<WorkerId, String> {
+        let (id, named) = match worker {
+            WorkerRef::Id(id) => (Some(id), id.to_string()),
+            WorkerRef::Pid(pid) => (self.pids.get(&pid).copied(), format!("pid {pid}")),
+        };
+        let seen = |id: &WorkerId| self.workers.get(id).is_some_and(|w| sight.has_worker(w));
+        id.filter(seen).ok_or(named)
     }
 
     /// The session has opened the pool, and the pool is there.

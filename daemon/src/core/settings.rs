@@ -33,6 +33,8 @@ pub struct Settings {
     pub decay_after: Duration,
     /// How long after `SIGTERM` a worker is killed when the daemon stops.
     pub kill_after: Duration,
+    /// Users who see and control everything, beside root.
+    pub operators: Vec<u32>,
     /// Certificates of deaths that are kept.
     pub deaths_kept: usize,
 }
@@ -53,6 +55,7 @@ impl Default for Settings {
             refill_delay: Duration::from_millis(1),
             decay_after: Duration::from_secs(5),
             kill_after: Duration::from_secs(2),
+            operators: Vec::new(),
             deaths_kept: 1000,
         }
     }

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 /// Numbers above this are not believed: the next ones would not fit any more.
 const NUMBER_MAX: u64 = u64::MAX / 2;
+/// Nor counters of which some are added up.
+const COUNT_MAX: u64 = NUMBER_MAX >> 8;
 /// Generations likewise.
 const GENERATION_MAX: u32 = u32::MAX / 2;
 /// Forks in flight that no template is ever asked for at once.
@@ -51,6 +53,7 @@ impl Core {
         core.out.clear();
         core.keys = core.pools.iter().map(|(id, pool)| (pool.spec.key.clone(), *id)).collect();
         core.pids = core.workers.iter().map(|(id, worker)| (worker.pid, *id)).collect();
+        core.measures.take_up();
         core.check_numbers().and_then(|()| core.audit()).map_err(ImportError)?;
         Ok(core)
     }
@@ -72,11 +75,14 @@ impl Core {
         ensure(totals.into_iter().all(fits), "a counter is out of range")?;
         ensure(self.generation <= GENERATION_MAX, "the generation is out of range")?;
         ensure(self.deaths.are_sound(NUMBER_MAX), "a number of deaths is out of range")?;
+        let more = [self.totals.spare_hits, self.totals.ends];
+        let sound = more.into_iter().all(fits) && self.measures.are_sound(COUNT_MAX);
+        ensure(sound, "a measure is out of range")?;
         let last = self.timers.last().unwrap_or_default().max(self.now);
         ensure(last.0.as_secs() <= SECONDS_MAX, "a deadline is out of range")?;
         for (id, template) in &self.templates {
             let known = id.0 < self.next.template && self.pools.contains_key(&template.pool);
-            let flights = template.in_flight <= IN_FLIGHT_MAX;
+            let flights = template.in_flight <= IN_FLIGHT_MAX && template.forks.are_sound();
             ensure(known && flights, "a template is out of range")?;
         }
         for (id, pool) in &self.pools {

@@ -3,6 +3,7 @@
 
 use super::Core;
 use super::event::{Action, Time};
+use super::measures::ForkTimes;
 use super::timers::Timer;
 use mpserverd_proto::error::{Fault, PreloadError, Stage};
 use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
@@ -72,6 +73,7 @@ pub(super) struct Template {
     pub(super) idle: BTreeSet<WorkerId>,
     /// Spares asked for that did not come yet.
     pub(super) in_flight: u32,
+    pub(super) forks: ForkTimes,
     /// Workers of it in the book, spares included.
     pub(super) workers: u32,
     /// Of them, those that clients have.
@@ -155,7 +157,8 @@ impl Core {
         template.memory = memory;
         let took_ms = super::report::millis(self.now.since(template.started));
         tracing::info!(template = %id, name = %template.name, took_ms, "template ready");
-        let pool = template.pool;
+        let (pool, started) = (template.pool, template.started);
+        self.note_load(started);
         self.timers.cancel(Timer::Template(id));
         match self.role(id) {
             Role::Building => self.serve_with(pool, id),
@@ -266,6 +269,9 @@ impl Core {
             Phase::Starting | Phase::Loading { .. } => Duration::ZERO,
             Phase::Retiring | Phase::Stopping | Phase::Killed => Duration::ZERO,
         };
+        if let Some(counts) = self.counts_of(pool).filter(|_| role != Role::Leaving) {
+            counts.failures += 1;
+        }
         self.depart(id, leave);
         match role {
             Role::Active => self.serving_failed(pool, id, lived, error),
@@ -281,6 +287,7 @@ impl Core {
     pub(super) fn depart(&mut self, id: TemplateId, leave: Leave) {
         let Some(template) = self.templates.get_mut(&id) else { return };
         template.in_flight = 0;
+        template.forks.clear();
         let (pool_id, idle) = (template.pool, template.idle.clone());
         idle.into_iter().for_each(|spare| self.release(spare));
         self.timers.cancel(Timer::Fork(id));

@@ -79,6 +79,11 @@ impl Timers {
         self.at.contains_key(&timer)
     }
 
+    /// When a timer is due, if it is armed.
+    pub(super) fn at(&self, timer: Timer) -> Option<Time> {
+        self.at.get(&timer).copied()
+    }
+
     /// The nearest deadline.
     pub(super) fn next(&self) -> Option<Time> {
         self.order.first().map(|(at, _)| *at)

@@ -42,6 +42,8 @@ pub(super) struct Worker {
     pub(super) template_name: Arc<str>,
     pub(super) generation: u32,
     pub(super) owner: Owner,
+    /// Whose it is: its client's; of a spare, its pool's, if that is one user's.
+    pub(super) uid: Option<u32>,
     /// Since when it has had that owner.
     pub(super) since: Time,
     /// The user that leased it.
@@ -67,6 +69,8 @@ impl Core {
             pool.marks.arrived();
             self.round_came(pool_id);
             self.probe_saw_spare(pool_id);
+        } else if pool.candidate == Some(id) {
+            self.candidate_stocked(pool_id, id);
         }
     }
 
@@ -86,6 +90,7 @@ impl Core {
         template.in_flight = template.in_flight.saturating_sub(1);
         let welcome = asked && matches!(template.phase, Phase::Ready { .. });
         template.idle.insert(worker);
+        self.note_fork(id, true);
         self.enter(id, worker, pid, Owner::Pool);
         if !welcome {
             self.release(worker);
@@ -108,6 +113,7 @@ impl Core {
             template_name: template.name.clone(),
             generation: template.generation,
             owner,
+            uid: self.pools.get(&template.pool).and_then(|pool| pool.spec.uid),
             since: self.now,
             client_uid: None,
             trace: None,
@@ -129,6 +135,7 @@ impl Core {
     ) -> Option<(u32, TemplateId, u32)> {
         let worker = self.workers.get_mut(&id)?;
         worker.owner = Owner::Client { pid: client.map(|client| client.pid) };
+        worker.uid = client.map(|client| client.uid).or(worker.uid);
         worker.client_uid = client.map(|client| client.uid);
         worker.since = self.now;
         let told = (worker.pid, worker.template, worker.generation);
@@ -142,9 +149,13 @@ impl Core {
             pool.starts += 1;
             pool.spare_hits += u64::from(spare_hit);
             pool.crashes = 0;
+            let counts = self.measures.slots.counts(pool.slot);
+            counts.starts += 1;
+            counts.spare_hits += u64::from(spare_hit);
         }
         self.totals.leased += 1;
         self.totals.starts += 1;
+        self.totals.spare_hits += u64::from(spare_hit);
         Some(told)
     }
 
@@ -180,10 +191,14 @@ impl Core {
         let Some(worker) = self.strike_worker(id) else {
             return tracing::debug!(worker = %id, code, "end of an unknown worker");
         };
+        self.note_end(&worker, code);
         self.certify(id, &worker, record, last, stderr);
         match worker.owner {
             Owner::Pool => self.spare_died(&worker, code),
-            Owner::Client { .. } => self.unblock(),
+            Owner::Client { .. } => {
+                self.totals.ends += 1;
+                self.unblock();
+            }
             Owner::Nobody => {}
         }
         self.probe_saw_end(id);
@@ -216,6 +231,9 @@ impl Core {
     /// A spare died in the park. One is replaced in time; a series is the template's fault.
     fn spare_died(&mut self, worker: &Worker, code: i32) {
         let Some(pool) = self.pools.get_mut(&worker.pool) else { return };
+        if pool.candidate == Some(worker.template) {
+            return self.candidate_unsound(worker, code);
+        }
         if pool.active != Some(worker.template) {
             return;
         }

@@ -3,6 +3,8 @@
 use super::error::CtlError;
 use mp::daemon::Connection;
 use mpserverd_proto::client::{Reply, Request};
+use mpserverd_proto::limits::PROCESS_ROWS_MAX;
+use mpserverd_proto::report::{ProcessFilter, ProcessRow};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -48,8 +50,70 @@ pub(super) fn ask_within(
     request: &Request,
     limit: Duration,
 ) -> Result<Reply, CtlError> {
-    let (reply, _) = connection.call(request, &[], Some(Instant::now() + limit))?;
-    Ok(reply)
+    match connection.call(request, &[], Some(Instant::now() + limit)) {
+        Ok((reply, _)) => Ok(reply),
+        Err(error) if is_older(&error) => Err(older(connection.path())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The daemon could not read what it was asked, so it is of a time before that could be asked.
+pub(super) fn is_older(error: &mp::DaemonError) -> bool {
+    matches!(error, mp::DaemonError::Refused(mp::Refusal::BadRequest(why))
+        if why.starts_with("malformed request"))
+}
+
+/// What to do about an older daemon.
+pub(super) fn older(socket: &Path) -> CtlError {
+    let is = match Connection::open(socket, None).and_then(|mut c| {
+        c.call(&Request::Ping, &[], Some(Instant::now() + ANSWER)).map(|(reply, _)| reply)
+    }) {
+        Ok(Reply::Pong(pong)) => format!(" (mpserverd {}, pid {})", pong.version, pong.pid),
+        Ok(_) | Err(_) => String::new(),
+    };
+    CtlError::system(format!(
+        "the daemon at {}{is} does not know this command of mpctl {}: it is older; restart it from \
+         the program that mpctl came with",
+        socket.display(),
+        env!("CARGO_PKG_VERSION"),
+    ))
+}
+
+/// Asks for workers, page after page, until all are there that the filter admits, or so many.
+pub(super) fn processes(
+    connection: &mut Connection,
+    filter: &ProcessFilter,
+    most: usize,
+) -> Result<Processes, CtlError> {
+    let mut found = Processes::default();
+    let mut after = None;
+    loop {
+        let request = Request::Processes { after, limit: PROCESS_ROWS_MAX, filter: filter.clone() };
+        let page = match ask(connection, &request)? {
+            Reply::Processes(page) => page,
+            other => return Err(CtlError::unexpected(&other)),
+        };
+        found.rows.extend(page.rows);
+        found.total = page.total;
+        found.cut = found.rows.len() > most;
+        found.rows.truncate(most);
+        match page.next {
+            // A daemon that does not get on would be asked for ever.
+            Some(next) if Some(next) > after && !found.cut => after = Some(next),
+            _ => return Ok(found),
+        }
+    }
+}
+
+/// Workers of all pages.
+#[derive(Debug, Default)]
+pub(super) struct Processes {
+    /// By id.
+    pub(super) rows: Vec<ProcessRow>,
+    /// How many there are, whatever was asked for.
+    pub(super) total: u64,
+    /// There are more than were wanted.
+    pub(super) cut: bool,
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `ping`, `kill`, `reload` and `stop`: short words to the daemon.
+//! `ping`, `metrics`, `kill`, `reload` and `stop`: short words to the daemon.
 
 use super::error::CtlError;
 use super::screen::Screen;
@@ -44,6 +44,18 @@ pub(super) fn ping(socket: Option<&Path>, screen: &Screen) -> Result<u8, CtlErro
 fn pong(connection: &mut Connection) -> Result<Pong, CtlError> {
     match connect::ask(connection, &Request::Ping)? {
         Reply::Pong(pong) => Ok(pong),
+        other => Err(CtlError::unexpected(&other)),
+    }
+}
+
+/// `mpctl metrics`. For programs, the text is a string of a JSON document.
+pub(super) fn metrics(socket: Option<&Path>, screen: &Screen) -> Result<u8, CtlError> {
+    let mut connection = connect::open(socket)?;
+    match connect::ask(&mut connection, &Request::Metrics)? {
+        Reply::Metrics(text) => {
+            let report = json!({ "content_type": crate::metrics::CONTENT_TYPE, "text": text });
+            screen.show(&report, || text)
+        }
         other => Err(CtlError::unexpected(&other)),
     }
 }

@@ -1,91 +1,151 @@
 //! `mpctl ps`: the workers, as the daemon and the kernel see them.
 
 use super::error::CtlError;
-use super::proc::{self, Seen};
+use super::proc::{self, Owned, Seen};
 use super::screen::Screen;
 use super::table::{Column, Mood, Value, numbers, optional, plain, render, words};
 use super::{connect, units};
-use crate::cli::mpctl::Ps;
-use mpserverd_proto::client::{Reply, Request};
-use mpserverd_proto::report::{ProcessRow, ProcessesReport};
+use crate::cli::mpctl::{Ps, SortKey};
+use mpserverd_proto::report::{ProcessFilter, ProcessRow};
 use serde::Serialize;
+use std::cmp::{Ordering, Reverse};
 use std::fmt::Write;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-const COLUMNS: [Column; 11] = [
+/// Time for measuring memory, all workers together; those that come later are not measured.
+const MEASURING: Duration = Duration::from_millis(250);
+
+const COLUMNS: [Column; 15] = [
     words("ID", 1),
     numbers("PID", 0),
-    words("NAME", 0),
+    words("NAME", 2),
+    words("TASK", 0),
     words("TEMPLATE", 2),
+    numbers("UID", 2),
     words("STATE", 0),
     numbers("AGE", 1),
     numbers("CPU", 2),
+    numbers("PRIVATE", 3),
     numbers("RSS", 3),
-    numbers("ANON", 3),
+    numbers("ANON", 6),
     numbers("CLIENT", 4),
     numbers("GEN", 5),
+    words("TRACE", 7),
 ];
 
 /// A row of the report, with what the kernel says.
 #[derive(Debug, Serialize)]
-struct Worker<'a> {
+struct Worker {
     #[serde(flatten)]
-    row: &'a ProcessRow,
+    row: ProcessRow,
     /// `null` if it is gone by now, or not visible from here.
     process: Option<Seen>,
+    /// `null` where this user may not look, or there was no time to.
+    memory: Option<Owned>,
 }
 
 #[derive(Debug, Serialize)]
-struct Report<'a> {
-    workers: Vec<Worker<'a>>,
-    left_out: u64,
+struct Report {
+    workers: Vec<Worker>,
+    /// Workers of the daemon, spares included, whatever was asked for.
+    total: u64,
 }
 
 /// `mpctl ps`.
 pub(super) fn main(socket: Option<&Path>, screen: &Screen, options: &Ps) -> Result<u8, CtlError> {
     let mut connection = connect::open(socket)?;
-    match connect::ask(&mut connection, &Request::Processes)? {
-        Reply::Processes(report) => {
-            let report = enrich(&report, options.all, proc::look);
-            screen.show(&report, || text(&report, screen))
+    let filter = ProcessFilter {
+        spares: options.all,
+        uid: options.uid,
+        template: options.template.clone(),
+        task: options.task.clone(),
+        client: options.client,
+    };
+    let limit = options.limit.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
+    // In their natural order the first ones are known without the rest.
+    let natural = options.sort == SortKey::Id && !options.reverse;
+    let most = if natural { limit } else { usize::MAX };
+    let found = connect::processes(&mut connection, &filter, most)?;
+    let until = Instant::now() + MEASURING;
+    let measure = |pid| if Instant::now() < until { proc::memory(pid) } else { None };
+    let mut workers = enrich(found.rows, proc::look, measure);
+    sort(&mut workers, options.sort, options.reverse);
+    let more = found.cut || workers.len() > limit;
+    workers.truncate(limit);
+    let report = Report { workers, total: found.total };
+    screen.show(&report, || text(&report, more, screen))
+}
+
+fn enrich(
+    rows: Vec<ProcessRow>,
+    look: impl Fn(u32) -> Option<Seen>,
+    measure: impl Fn(u32) -> Option<Owned>,
+) -> Vec<Worker> {
+    let worker = |row: ProcessRow| {
+        let (process, memory) = (look(row.pid), measure(row.pid));
+        Worker { row, process, memory }
+    };
+    rows.into_iter().map(worker).collect()
+}
+
+/// Sorts: numbers and times with the largest first, all else as people expect it.
+fn sort(workers: &mut [Worker], key: SortKey, reverse: bool) {
+    let cpu = |worker: &Worker| worker.process.as_ref().map(|seen| seen.cpu_ms);
+    let order = |a: &Worker, b: &Worker| -> Ordering {
+        match key {
+            SortKey::Id => a.row.worker.cmp(&b.row.worker),
+            SortKey::Pid => a.row.pid.cmp(&b.row.pid),
+            SortKey::Uid => a.row.uid.cmp(&b.row.uid),
+            // Those without come last.
+            SortKey::Task => {
+                (a.row.task.is_none(), &a.row.task).cmp(&(b.row.task.is_none(), &b.row.task))
+            }
+            SortKey::Template => a.row.template_name.cmp(&b.row.template_name),
+            SortKey::Client => a.row.client_pid.cmp(&b.row.client_pid),
+            SortKey::Age => Reverse(a.row.age_ms).cmp(&Reverse(b.row.age_ms)),
+            SortKey::Cpu => Reverse(cpu(a)).cmp(&Reverse(cpu(b))),
+            SortKey::Memory => Reverse(a.memory.map(|own| own.private_kib))
+                .cmp(&Reverse(b.memory.map(|own| own.private_kib))),
+            SortKey::Shared => Reverse(a.memory.map(|own| own.shared_kib))
+                .cmp(&Reverse(b.memory.map(|own| own.shared_kib))),
         }
-        other => Err(CtlError::unexpected(&other)),
-    }
+    };
+    workers.sort_by(|a, b| if reverse { order(b, a) } else { order(a, b) });
 }
 
-fn enrich(report: &ProcessesReport, all: bool, look: impl Fn(u32) -> Option<Seen>) -> Report<'_> {
-    let wanted = report.rows.iter().filter(|row| all || !row.spare);
-    let workers = wanted.map(|row| Worker { row, process: look(row.pid) }).collect();
-    Report { workers, left_out: report.left_out }
-}
-
-fn text(report: &Report<'_>, screen: &Screen) -> String {
+fn text(report: &Report, more: bool, screen: &Screen) -> String {
     let mut text = render(screen, &COLUMNS, report.workers.iter().map(cells).collect());
-    if report.left_out > 0 {
-        let _ = writeln!(text, "… and {} more", report.left_out);
+    if more {
+        let _ = writeln!(text, "… and more; there are {} in all", report.total);
     }
     text
 }
 
-fn cells(worker: &Worker<'_>) -> Vec<Value> {
-    let Worker { row, process } = worker;
+fn cells(worker: &Worker) -> Vec<Value> {
+    let Worker { row, process, memory } = worker;
     let seen = process.as_ref();
     vec![
         plain(row.worker),
         plain(row.pid),
         optional(seen.map(|seen| &seen.name)),
+        optional(row.task.as_ref()),
         plain(&row.template_name),
+        plain(row.uid),
         state(row, seen),
         plain(units::age(row.age_ms)),
-        optional(seen.map(|seen| units::micros(seen.cpu_ms * 1000))),
+        optional(seen.map(|seen| units::micros(seen.cpu_ms.saturating_mul(1000)))),
+        optional(memory.map(|own| units::memory(own.private_kib))),
         optional(seen.map(|seen| units::memory(seen.rss_kib))),
         optional(seen.map(|seen| units::memory(seen.anonymous_kib))),
         optional(row.client_pid),
         plain(row.generation),
+        optional(row.trace),
     ]
 }
 
-fn state(row: &ProcessRow, seen: Option<&Seen>) -> Value {
+/// What a worker does, and whether that is good.
+pub(super) fn state(row: &ProcessRow, seen: Option<&Seen>) -> Value {
     let (word, mood) = match seen.map(|seen| seen.state) {
         _ if row.spare => ("spare", Mood::Plain),
         Some('R') => ("running", Mood::Good),
@@ -104,18 +164,20 @@ mod tests {
     use mpserverd_proto::ids::{TemplateId, WorkerId};
     use unicode_width::UnicodeWidthStr;
 
-    fn report() -> ProcessesReport {
-        let row = |worker: u64, spare| ProcessRow {
+    fn row(worker: u64, spare: bool) -> ProcessRow {
+        ProcessRow {
             worker: WorkerId(worker),
             pid: 100 + worker as u32,
             template: TemplateId(1),
             template_name: "thumbs ".repeat(10),
             spare,
-            age_ms: 61_000,
+            age_ms: 61_000 + worker,
             client_pid: (!spare).then_some(7),
             generation: 1,
-        };
-        ProcessesReport { rows: vec![row(1, false), row(2, true)], left_out: 3 }
+            uid: 1000,
+            task: (worker == 1).then(|| "thumbs::resize".to_owned()),
+            trace: None,
+        }
     }
 
     fn seen(pid: u32) -> Option<Seen> {
@@ -124,11 +186,13 @@ mod tests {
         (pid == 101).then_some(found)
     }
 
-    #[test]
-    fn spares_only_if_asked_for() {
-        let report = report();
-        assert_eq!(enrich(&report, false, seen).workers.len(), 1);
-        assert_eq!(enrich(&report, true, seen).workers.len(), 2);
+    fn measured(pid: u32) -> Option<Owned> {
+        (pid == 101).then_some(Owned { private_kib: 280, shared_kib: 700 })
+    }
+
+    fn report() -> Report {
+        let workers = enrich(vec![row(1, false), row(2, true), row(3, false)], seen, measured);
+        Report { workers, total: 9 }
     }
 
     #[test]
@@ -136,21 +200,27 @@ mod tests {
         let report = report();
         for width in [80, 200] {
             let screen = Screen { width: Some(width), colours: false, json: false };
-            let text = text(&enrich(&report, true, seen), &screen);
+            let text = text(&report, true, &screen);
             assert!(text.lines().all(|line| line.width() <= usize::from(width)), "{text}");
-            for part in ["Process-1:2", "running", "spare", "1m01s", "… and 3 more"] {
+            for part in ["thumbs::resize", "running", "spare", "1m01s", "… and more; there are 9"]
+            {
                 assert!(text.contains(part), "{part}:\n{text}");
             }
         }
     }
 
     #[test]
-    fn json_has_stable_names() {
-        let report = report();
-        let value = serde_json::to_value(enrich(&report, true, seen)).expect("json");
-        assert_eq!(value["workers"][0]["process"]["cpu_ms"], 1500);
-        assert_eq!(value["workers"][0]["pid"], 101);
-        assert_eq!(value["workers"][1]["process"], serde_json::Value::Null);
-        assert_eq!(value["left_out"], 3);
+    fn it_is_sorted_as_people_expect() {
+        let mut workers = report().workers;
+        let mut order = |key, reverse| {
+            sort(&mut workers, key, reverse);
+            workers.iter().map(|worker| worker.row.worker.0).collect::<Vec<_>>()
+        };
+        assert_eq!(order(SortKey::Age, false), [3, 2, 1], "the oldest first");
+        assert_eq!(order(SortKey::Id, true), [3, 2, 1]);
+        assert_eq!(order(SortKey::Id, false), [1, 2, 3]);
+        assert_eq!(order(SortKey::Memory, false)[0], 1, "the largest first, unknown ones last");
+        assert_eq!(order(SortKey::Task, false)[0], 1, "those without a task last");
+        assert_eq!(order(SortKey::Cpu, true)[2], 1);
     }
 }

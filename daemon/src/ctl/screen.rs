@@ -22,11 +22,13 @@ impl Screen {
     pub(super) fn of_stdout(json: bool) -> Self {
         let terminal = std::io::stdout().is_terminal();
         let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-        let columns = columns.filter(|columns| *columns > 0);
         let measured = || comfy_table::Table::new().width().filter(|_| terminal);
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|name| name == "dumb");
-        Self { width: columns.or_else(measured), colours: terminal && !plain && !dumb, json }
+        // A serial line has no size, and says 0.
+        let some = |width: &u16| *width > 0;
+        let width = columns.filter(some).or_else(measured).filter(some);
+        Self { width, colours: terminal && !plain && !dumb, json }
     }
 
     /// Prints a report: one JSON document, or the text.

@@ -63,11 +63,12 @@ fn headline(report: &StatusReport) -> [String; 3] {
         format!("mpserverd {version}, pid {pid}, up {up}, generation {generation}{stopping}"),
         format!("{socket}, {}", units::count(report.clients, "client")),
         format!(
-            "{} of {} workers run, {} queued; {} so far, {} refused",
+            "{} of {} workers run, {} queued; {} so far, {} spare hits, {} refused",
             report.workers,
             report.workers_max,
             report.queued,
             units::count(report.starts, "start"),
+            units::percent(report.spare_hits, report.starts),
             report.refused
         ),
     ]
@@ -143,6 +144,8 @@ mod tests {
             workers_max: 4096,
             queued: 0,
             starts: 90,
+            spare_hits: 60,
+            ends: 89,
             refused: 0,
             templates: vec![
                 template("default", TemplateState::Ready, None),
@@ -158,7 +161,7 @@ mod tests {
         for part in [
             "mpserverd 0.1.0, pid 4711, up 1h00m, generation 2\n",
             "mpserverd.sock, 1 client\n",
-            "1 of 4096 workers run, 0 queued; 90 starts so far, 0 refused\n",
+            "1 of 4096 workers run, 0 queued; 90 starts so far, 66% spare hits, 0 refused\n",
             "2/4",
             "66%",
             "4.5M",

@@ -19,7 +19,13 @@ use tracing::{info, warn};
 impl Server<'_> {
     pub(super) fn act(&mut self, action: Action) {
         match action {
-            Action::Reply { session, id, reply } => self.answer(session, id, reply),
+            Action::Reply { session, id, reply } => {
+                let reply = self.completed(reply);
+                self.answer(session, id, reply);
+            }
+            Action::Processes { session, id, report, filter } => {
+                self.list(session, id, report, &filter);
+            }
             Action::Grant { session, id, grant } => self.hand_over(session, id, grant),
             Action::Build { template, pool, key, generation, without } => {
                 if let Err(error) = self.build(template, pool, &key, generation, &without) {
@@ -63,6 +69,7 @@ impl Server<'_> {
 
     /// Gives a spare to a client. If the client is gone by now, the spare ends with its socket.
     fn hand_over(&mut self, session: SessionId, id: RequestId, grant: Grant) {
+        self.audit_grant(session, id, grant);
         let template = self.workers.template_of(grant.worker);
         let Some((spare, pidfd)) = self.workers.take_spare(grant.worker) else { return };
         let Some(client) = self.sessions.get_mut(&session) else { return };
@@ -94,8 +101,9 @@ impl Server<'_> {
                 fault: Fault::NotFound { searched: Vec::new() },
             });
         };
-        let modules = recipes::find_modules(recipe, without, &self.config.module_path)?;
-        let Started { pid, control, pidfd } = exec::start(recipe, self.config.hugepages)?;
+        let config = self.config_of(generation);
+        let modules = recipes::find_modules(recipe, without, &config.module_path)?;
+        let Started { pid, control, pidfd } = exec::start(recipe, config.hugepages)?;
         let boot = self.boot(template, pool, key, generation, recipe, modules);
         let board = self.new_board();
         let fd = board.as_ref().and_then(|board| board.fd().try_clone_to_owned().ok());
@@ -137,6 +145,7 @@ impl Server<'_> {
         recipe: &Recipe,
         modules: Vec<ModulePath>,
     ) -> TemplateBoot {
+        let config = self.config_of(generation);
         TemplateBoot {
             template,
             pool,
@@ -144,9 +153,9 @@ impl Server<'_> {
             generation,
             name: recipe.name.clone(),
             modules,
-            socket: self.config.socket.as_os_str().as_bytes().to_vec(),
-            orphan_grace_ms: self.config.orphan_grace.as_millis() as u64,
-            canary_ms: self.config.canary_timeout.as_millis() as u64,
+            socket: config.socket.as_os_str().as_bytes().to_vec(),
+            orphan_grace_ms: config.orphan_grace.as_millis() as u64,
+            canary_ms: config.canary_timeout.as_millis() as u64,
         }
     }
 

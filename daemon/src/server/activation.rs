@@ -1,11 +1,13 @@
 //! Sockets that a supervisor passed in (`sd_listen_fds(3)`): which is which, and whether each is
 //! what it must be. A wrong one is an error with its number, never ignored: the operator meant it.
 
+use super::scrape::Socket;
 use super::store;
 use mp::sys::fd;
 use nix::sys::socket::{
     AddressFamily, SockType, SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt,
 };
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -13,6 +15,8 @@ use std::path::PathBuf;
 const FIRST: i32 = 3;
 /// More than anybody means.
 const SOCKETS_MAX: i32 = 16;
+/// Name of the socket of those who read metrics.
+const METRICS: &str = "metrics";
 /// Name of the socket of clients, beside that of the socket unit.
 const CLIENTS: &str = "mpserverd";
 
@@ -44,6 +48,19 @@ pub enum ActivationError {
         /// What it is.
         what: String,
     },
+    /// A descriptor is nothing that metrics can be read from.
+    #[error("descriptor {number} (`{name}`), for readers of metrics, is {what}")]
+    ForMetrics {
+        /// Which.
+        number: i32,
+        /// Its name.
+        name: String,
+        /// What it is.
+        what: String,
+    },
+    /// More than one socket for readers of metrics.
+    #[error("the supervisor passed {0} sockets with the name `metrics`, but there may be one")]
+    SeveralForMetrics(usize),
     /// More than one socket for clients.
     #[error(
         "the supervisor passed {count} sockets ({}), but one is for clients: name one of them \
@@ -113,12 +130,61 @@ pub(super) fn passed() -> Result<Passed, ActivationError> {
     let descriptors = Announced::here().descriptors(std::process::id())?;
     let (kept, sockets): (Vec<_>, Vec<_>) =
         descriptors.into_iter().partition(|(_, name)| store::is_ours(name));
+    let sockets = sockets.into_iter().filter(|(_, name)| name != METRICS).collect();
     let kept = kept.into_iter().map(|(number, _)| take(number)).collect::<Result<_, _>>()?;
     let Some((number, name)) = choose(sockets)? else { return Ok(Passed { socket: None, kept }) };
     let socket = take(number)?;
     check(&socket).map_err(|what| ActivationError::Kind { number, name, what })?;
     let path = bound_to(&socket);
     Ok(Passed { socket: Some((socket, path)), kept })
+}
+
+/// The socket for readers of metrics that was passed in, if one has that name.
+///
+/// # Errors
+/// [`ActivationError`] when it cannot be it, or can be reached from elsewhere although metrics are
+/// not public.
+pub(super) fn metrics_socket(public: bool) -> Result<Option<Socket>, ActivationError> {
+    let descriptors = Announced::here().descriptors(std::process::id())?;
+    let mut named = descriptors.into_iter().filter(|(_, name)| name == METRICS);
+    let Some((number, name)) = named.next() else { return Ok(None) };
+    let more: Vec<_> = named.map(|(_, name)| name).collect();
+    if !more.is_empty() {
+        return Err(ActivationError::SeveralForMetrics(more.len() + 1));
+    }
+    let socket = take(number)?;
+    let wrong = |what| ActivationError::ForMetrics { number, name: name.clone(), what };
+    match (check_metrics(&socket, public), fd::set_nonblocking(socket.as_fd(), true)) {
+        (Ok(true), Ok(())) => Ok(Some(Socket::Tcp(socket.into()))),
+        (Ok(false), Ok(())) => Ok(Some(Socket::Unix(socket.into()))),
+        (Err(what), _) => Err(wrong(what)),
+        (_, Err(error)) => Err(wrong(error.to_string())),
+    }
+}
+
+/// Whether it is a TCP socket; an error says why it cannot be it.
+fn check_metrics(socket: &OwnedFd, public: bool) -> Result<bool, String> {
+    let Ok(kind) = getsockopt(socket, sockopt::SockType) else {
+        return Err("no socket".to_owned());
+    };
+    let address = getsockname::<SockaddrStorage>(socket.as_raw_fd()).ok();
+    let ip = address.as_ref().and_then(|address| {
+        let v4 = address.as_sockaddr_in().map(|address| IpAddr::from(address.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::from(address.ip())))
+    });
+    let family = address.and_then(|address| address.family());
+    if kind != SockType::Stream || !matches!(getsockopt(socket, sockopt::AcceptConn), Ok(true)) {
+        return Err("no listening stream socket".to_owned());
+    }
+    match (family, ip) {
+        (Some(AddressFamily::Unix), _) => Ok(false),
+        (_, Some(ip)) if public || ip.to_canonical().is_loopback() => Ok(true),
+        (_, Some(ip)) => Err(format!(
+            "bound to {ip}, where others than this machine may read: say `metrics_public = true` \
+             if that is meant"
+        )),
+        _ => Err("neither a Unix nor a TCP socket".to_owned()),
+    }
 }
 
 /// Which one is for clients: the one of that name, or the only one there is.

@@ -9,10 +9,10 @@ use super::activation::ActivationError;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::socket::{SockFlag, accept4};
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -55,7 +55,7 @@ pub enum ListenError {
     #[error(transparent)]
     Activation(#[from] ActivationError),
     /// The system refused.
-    #[error("cannot listen on {}: {what}: {source}", .path.display())]
+    #[error("cannot listen on {}: {what}: {source}{}", .path.display(), remedy(source))]
     System {
         /// The socket.
         path: PathBuf,
@@ -80,23 +80,30 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Makes the directory if need be, takes the lock, replaces a stale socket, listens.
-    ///
-    /// A socket that a supervisor passed in is taken as it is.
+    /// Makes the directory if need be, takes the lock, replaces a stale socket, listens. A shared
+    /// one is for everybody to connect to: who is served the daemon decides by credentials. A socket
+    /// that a supervisor passed in is taken as it is.
     pub(super) fn open(
         path: &Path,
+        shared: bool,
         passed: Option<(OwnedFd, Option<PathBuf>)>,
     ) -> Result<Self, ListenError> {
         if let Some((socket, bound)) = passed {
             let path = bound.unwrap_or_else(|| path.to_owned());
-            let prepared = prepare(&socket);
+            // It listens already. To listen again would make clients believe that the socket is the
+            // daemon's user's, whom they have no reason to trust, and not the supervisor's.
+            let prepared = mp::sys::fd::set_nonblocking(socket.as_fd(), true);
             prepared.map_err(failed(&path, "use the socket that was passed in"))?;
             return Ok(Self { socket, path, lock: None, retry_at: None });
         }
-        make_directory(path)?;
+        make_directory(path, if shared { 0o711 } else { 0o700 })?;
         let lock = take_lock(path)?;
         remove_stale(path)?;
         let socket = mp::transport::listen(path, 0o600).map_err(failed(path, "bind"))?;
+        if shared {
+            let everybody = fs::set_permissions(path, Permissions::from_mode(0o666));
+            everybody.map_err(failed(path, "open the socket to others"))?;
+        }
         prepare(&socket).map_err(failed(path, "listen"))?;
         Ok(Self { socket, path: path.to_owned(), lock: Some(lock), retry_at: None })
     }
@@ -154,6 +161,17 @@ impl Drop for Listener {
     }
 }
 
+/// What to do where the folder is the trouble.
+fn remedy(error: &io::Error) -> &'static str {
+    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    match error.kind() {
+        PermissionDenied | ReadOnlyFilesystem | StorageFull | QuotaExceeded => {
+            "; choose another --socket (or MPSERVERD_SOCKET), in a folder that can be written"
+        }
+        _ => "",
+    }
+}
+
 fn failed(path: &Path, what: &'static str) -> impl Fn(io::Error) -> ListenError {
     let path = path.to_owned();
     move |source| ListenError::System { path: path.clone(), what, source }
@@ -165,13 +183,13 @@ fn prepare(socket: &OwnedFd) -> io::Result<()> {
     mp::sys::fd::set_nonblocking(socket.as_fd(), true)
 }
 
-/// Makes the socket's directory for this user alone; refuses one of another user.
-fn make_directory(path: &Path) -> Result<(), ListenError> {
+/// Makes the socket's directory, which only this user changes; refuses one of another user.
+fn make_directory(path: &Path, mode: u32) -> Result<(), ListenError> {
     let Some(directory) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) else {
         return Ok(());
     };
     if !directory.exists() {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        let made = DirBuilder::new().recursive(true).mode(mode).create(directory);
         made.map_err(failed(path, "make the directory"))?;
     }
     let metadata = fs::metadata(directory).map_err(failed(path, "look at the directory"))?;

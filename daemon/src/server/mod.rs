@@ -2,17 +2,24 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | [`access`] | what a client may ask |
+//! | [`audit`] | the log of who asked for what |
 //! | [`poller`] | epoll and what a readiness belongs to |
 //! | [`activation`] | sockets that a supervisor passed in |
 //! | [`listener`] | the socket file, its lock, accepting |
 //! | [`session`] | one client's connection: hello, frames, bounded output |
 //! | [`requests`] | what a client asks, turned into events |
+//! | [`logs`] | who reads and follows the log |
+//! | [`evidence`] | what workers say about themselves |
 //! | [`recipes`] | what pools are built from |
+//! | [`owners`] | whose pools are, and as whom their processes run |
+//! | [`rights`] | what a client may read and execute |
 //! | [`exec`] | starting a template's process |
 //! | [`templates`] | the templates' control sockets |
 //! | [`workers`] | the descriptors of spares and workers, and how orphans end |
 //! | [`actions`] | doing what the core wants done |
 //! | [`signals`] | signals as readable descriptors |
+//! | [`scrape`] | metrics over HTTP |
 //! | [`notify`] | telling the supervisor |
 //! | [`command`] | the command of `mpserverd run` |
 //! | [`store`] | what the supervisor keeps for the case of a crash |
@@ -25,15 +32,22 @@
 //! core's. It never forks (templates are executed by `posix_spawn`), never loads a module, and
 //! never sees a job. A peer's fault closes that peer's connection and nothing else.
 
+mod access;
 mod actions;
 mod activation;
+mod audit;
 mod command;
+mod evidence;
 mod exec;
 mod listener;
+mod logs;
 mod notify;
+mod owners;
 mod poller;
 mod recipes;
 mod requests;
+mod rights;
+mod scrape;
 mod session;
 mod signals;
 mod store;
@@ -42,18 +56,21 @@ mod templates;
 mod upgrade;
 mod workers;
 
-use crate::cli::EXIT_SYSTEM;
+use crate::cli::{EXIT_SYSTEM, EXIT_USAGE};
 use crate::config::Config;
 use crate::core::{Core, Event, SessionId, Time};
 use crate::launch::Launch;
 use crate::pid_file::PidFile;
 use command::Command;
 use listener::Listener;
+use logs::Followers;
 use mpserverd_proto::error::PreloadError;
 use mpserverd_proto::ids::{TemplateId, WorkerId};
+use nix::time::{ClockId, clock_gettime};
 use notify::Supervisor;
 use poller::{Poller, Source};
 use recipes::Recipes;
+use requests::Next;
 use session::Session;
 use signals::{Caught, Signals};
 use std::collections::{HashMap, VecDeque};
@@ -76,6 +93,9 @@ pub enum ServeError {
     /// The socket cannot be had.
     #[error(transparent)]
     Listen(#[from] listener::ListenError),
+    /// The address of metrics cannot be had.
+    #[error(transparent)]
+    Scrape(#[from] scrape::place::ScrapeError),
     /// A preloaded module failed under the policy `fail`.
     #[error("preload failed: {0}")]
     Preload(PreloadError),
@@ -87,6 +107,12 @@ pub enum ServeError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The kernel, or a filter of its calls, has no pidfds for us.
+    #[error(
+        "cannot use pidfds: {0}; mpserverd needs Linux 5.10 or later, and a seccomp profile (of the \
+         container, of the unit) that allows pidfd_open and pidfd_send_signal; see `mpctl doctor`"
+    )]
+    Kernel(std::io::Error),
     /// The system refused.
     #[error("{call}: {source}")]
     System {
@@ -101,7 +127,11 @@ impl ServeError {
     /// The exit code for it.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        EXIT_SYSTEM
+        match self {
+            // The next attempt would fail the same way.
+            Self::Kernel(_) => EXIT_USAGE,
+            _ => EXIT_SYSTEM,
+        }
     }
 
     fn system(call: &'static str) -> impl Fn(std::io::Error) -> Self {
@@ -112,8 +142,10 @@ impl ServeError {
 /// Everything that the loop has.
 struct Server<'a> {
     config: Config,
-    /// What to go back to, should the reload in progress fail.
-    previous: Option<Config>,
+    /// What serves once the reload in progress has succeeded.
+    next: Option<Next>,
+    /// What the answer to the reload that has just succeeded is to say too.
+    notes: Vec<String>,
     core: Core,
     started: Instant,
     poller: Poller,
@@ -128,6 +160,11 @@ struct Server<'a> {
     command: Option<Command>,
     launch: &'a mut Launch,
     supervisor: Supervisor,
+    scrapes: scrape::Scrapes,
+    /// When the loop last woke up.
+    woke: Instant,
+    followers: Followers,
+    audit: Option<audit::AuditLog>,
     store: Store,
     upgrade: Option<Upgrade>,
     /// The file that the next upgrade takes unless it is told another.
@@ -152,6 +189,7 @@ pub(crate) fn run(
     pid_file: Option<PidFile>,
     handed: Option<Handed>,
 ) -> Result<ExitCode, ServeError> {
+    check_kernel()?;
     prepare_process()?;
     let mut server = match handed {
         None => {
@@ -170,6 +208,15 @@ pub(crate) fn run(
     let code = server.command.as_ref().and_then(Command::exit_code);
     server.clean_up();
     ended.map(|()| code.unwrap_or(ExitCode::SUCCESS))
+}
+
+/// Without pidfds the daemon could neither see that somebody ended nor send a signal to the right
+/// one. Asked once, so that the reason is told here and not by the first template that fails.
+fn check_kernel() -> Result<(), ServeError> {
+    use mp::sys::wait;
+    use std::os::fd::AsFd;
+    let own = wait::pidfd_open(std::process::id());
+    own.and_then(|own| wait::signal(own.as_fd(), 0)).map_err(ServeError::Kernel)
 }
 
 /// What the process must have before it opens anything.
@@ -199,7 +246,8 @@ impl<'a> Server<'a> {
     ) -> Result<Self, ServeError> {
         // First, while no descriptor of ours can have a number that a supervisor announced.
         let passed = activation::passed().map_err(listener::ListenError::from)?;
-        let listener = Listener::open(&config.socket, passed.socket)?;
+        let shared = config.access.is_shared();
+        let listener = Listener::open(&config.socket, shared, passed.socket)?;
         // Templates come back to where clients come.
         listener.path().clone_into(&mut config.socket);
         let poller = Poller::new().map_err(ServeError::system("epoll"))?;
@@ -207,18 +255,22 @@ impl<'a> Server<'a> {
         poller
             .add(listener.fd(), Source::Listener, false)
             .map_err(ServeError::system("epoll_ctl"))?;
+        let scrapes = scrape::Scrapes::open(&config, &poller)?;
         let started = Instant::now();
         let pid = std::process::id();
         let socket = config.socket.to_string_lossy().into_owned();
         let core = Core::new(Time::default(), env!("CARGO_PKG_VERSION"), pid, &socket, 1)
             .with_first_worker(first_worker())
             .with_uid(nix::unistd::geteuid().as_raw());
+        let audit = config.audit_log.as_deref().map(audit::AuditLog::open).transpose();
+        let audit = audit.map_err(ServeError::system("audit_log"))?;
         let core = store::recall(core, passed.kept);
         info!(socket, pid, "listening");
         let program = upgrade::binary::own_path(&config.environment().directory);
         Ok(Self {
             config,
-            previous: None,
+            next: None,
+            notes: Vec::new(),
             core,
             started,
             poller,
@@ -228,11 +280,15 @@ impl<'a> Server<'a> {
             next_session: 1,
             templates: HashMap::new(),
             workers: Workers::default(),
-            recipes: Recipes::default(),
+            recipes: Recipes::new(access::own_uid()),
             events: VecDeque::new(),
             command,
             launch,
             supervisor: Supervisor::of_environment(),
+            scrapes,
+            woke: started,
+            followers: Followers::default(),
+            audit,
             store: Store::of_environment(),
             upgrade: None,
             program,
@@ -253,14 +309,18 @@ impl<'a> Server<'a> {
             if let Some(end) = self.end.take() {
                 return end;
             }
+            self.core.note_turn(self.woke.elapsed());
             let ready = self.poller.wait(self.timeout()).map_err(ServeError::system("epoll"))?;
+            self.woke = Instant::now();
             for (source, readiness) in ready {
                 self.dispatch(source, readiness);
                 self.settle();
             }
             self.expire_sessions();
+            self.expire_readers();
             self.on_trial();
             self.tell_supervisor();
+            self.audit.iter_mut().for_each(audit::AuditLog::retry);
             self.events.push_back(Event::Tick);
         }
     }
@@ -268,15 +328,19 @@ impl<'a> Server<'a> {
     /// Feeds the core all that happened, and does what it wants, until both are silent.
     fn settle(&mut self) {
         let mut actions = Vec::new();
-        while let Some(event) = self.events.pop_front() {
-            let now = self.now();
-            if matches!(event, Event::WorkerEnded { .. }) {
-                self.core.set_wall_clock(epoch_ms());
+        while !self.events.is_empty() {
+            while let Some(event) = self.events.pop_front() {
+                let now = self.now();
+                if matches!(event, Event::WorkerEnded { .. }) {
+                    self.core.set_wall_clock(epoch_ms());
+                }
+                self.core.handle(now, event, &mut actions);
+                for action in actions.drain(..) {
+                    self.act(action);
+                }
             }
-            self.core.handle(now, event, &mut actions);
-            for action in actions.drain(..) {
-                self.act(action);
-            }
+            // Last: all that was worth a record has happened. Who takes no answer is one more event.
+            self.tell_followers();
         }
     }
 
@@ -287,10 +351,14 @@ impl<'a> Server<'a> {
         let retry = self.listener.as_ref().and_then(Listener::retry_at);
         let orphans = self.workers.retry_at();
         let supervisor = self.supervisor.due();
+        let readers = self.scrapes.deadline();
+        let followers = self.followers.deadline();
+        let audit = self.audit.as_ref().and_then(audit::AuditLog::due);
         let upgrade = self.upgrade.as_ref().and_then(Upgrade::deadline);
         let store = self.store.due();
-        let all = [core, sessions, retry, orphans, supervisor, store, upgrade];
-        let next = all.into_iter().flatten().min()?;
+        let next =
+            [core, sessions, retry, orphans, supervisor, readers, followers, audit, upgrade, store];
+        let next = next.into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
@@ -312,6 +380,8 @@ impl<'a> Server<'a> {
             Source::OrphanEnd(worker) => self.on_orphan_end(worker),
             Source::CommandEnd => self.on_command_end(),
             Source::Signal(caught) => self.on_signal(caught),
+            Source::Scrapes => self.accept_readers(),
+            Source::Scrape(id) => self.on_reader(id, readiness),
             Source::Trial => self.on_trial(),
         }
     }
@@ -352,6 +422,7 @@ impl<'a> Server<'a> {
     /// What is left once the loop has ended, for whatever reason.
     fn clean_up(&mut self) {
         drop(self.listener.take());
+        self.tell_followers();
         self.sessions.clear();
         for template in self.templates.values() {
             template.kill();
@@ -363,7 +434,7 @@ impl<'a> Server<'a> {
     }
 }
 
-/// The time of day.
+/// The date, for people. Nothing is timed by it: it jumps.
 fn epoch_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     since.as_millis() as u64
@@ -371,8 +442,10 @@ fn epoch_ms() -> u64 {
 
 /// Where ids of workers begin: above those of any earlier daemon, whose workers may still live.
 fn first_worker() -> u64 {
+    // Workers do not outlive the machine; and this clock, unlike the date, never goes back.
+    let since = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
     // More than the earlier daemon can have given: it never made a thousand workers a millisecond.
-    epoch_ms() << 10
+    (since.as_millis() as u64) << 10
 }
 
 /// A worker's place in the tables, for messages.

@@ -22,6 +22,10 @@ pub(super) enum Source {
     OrphanEnd(WorkerId),
     CommandEnd,
     Signal(Caught),
+    /// Where readers of metrics connect.
+    Scrapes,
+    /// One of them.
+    Scrape(u64),
     Trial,
 }
 
@@ -45,6 +49,8 @@ impl Source {
             Self::OrphanEnd(id) => (4, id.0),
             Self::CommandEnd => (5, 0),
             Self::Signal(caught) => (6, caught as u64),
+            Self::Scrapes => (20, 0),
+            Self::Scrape(id) => (21, id),
             Self::Trial => (7, 0),
         };
         (kind << SHIFT) | (id & ((1 << SHIFT) - 1))
@@ -60,6 +66,8 @@ impl Source {
             4 => Self::OrphanEnd(WorkerId(id)),
             5 => Self::CommandEnd,
             6 => Self::Signal(Caught::from_number(id)?),
+            20 => Self::Scrapes,
+            21 => Self::Scrape(id),
             7 => Self::Trial,
             _ => return None,
         })
@@ -94,6 +102,12 @@ impl Poller {
         writes: bool,
     ) -> io::Result<()> {
         let mut event = EpollEvent::new(flags(writes), source.encode());
+        Ok(self.epoll.modify(fd, &mut event)?)
+    }
+
+    /// Watches it for writing alone: what it has to say must wait.
+    pub(super) fn only_writes(&self, fd: BorrowedFd<'_>, source: Source) -> io::Result<()> {
+        let mut event = EpollEvent::new(EpollFlags::EPOLLOUT, source.encode());
         Ok(self.epoll.modify(fd, &mut event)?)
     }
 
@@ -144,6 +158,8 @@ mod tests {
             Source::OrphanEnd(WorkerId(large)),
             Source::CommandEnd,
             Source::Signal(Caught::Hangup),
+            Source::Scrapes,
+            Source::Scrape(large),
             Source::Trial,
         ] {
             assert_eq!(Source::decode(source.encode()), Some(source));

@@ -1,10 +1,13 @@
 //! What pools are built from.
 //!
-//! The key of a pool says in bytes what its templates are built from; it is the same for every
-//! client that asks for the same thing, and survives a restart of the daemon.
+//! The key of a pool says in bytes whose its templates are and what they are built from; it is the
+//! same whenever one client asks for the same thing, and survives a restart of the daemon.
 
 pub(super) mod carry;
 
+use super::owners::{Account, Owner};
+use super::rights;
+use crate::access::{Access, Client, OWN_CODE};
 use crate::config::elf::{self, Kind};
 use crate::config::{Config, modules};
 use crate::core::{PoolKey, PoolSpec};
@@ -32,6 +35,37 @@ pub(super) struct Recipe {
     pub(super) modules: Vec<String>,
     /// `KEY=VALUE`, each ended by a NUL byte; `None` is the daemon's own.
     pub(super) environment: Option<Vec<u8>>,
+    /// Who its process becomes before anything else; `None`: it stays the daemon's user.
+    pub(super) account: Option<Account>,
+}
+
+/// Who asks, and what the policy says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asker<'a> {
+    pub(super) client: &'a Client,
+    pub(super) access: &'a Access,
+    /// The daemon's user.
+    pub(super) own: u32,
+}
+
+impl Asker<'_> {
+    fn owner(&self) -> Owner {
+        Owner::of(self.client, self.own)
+    }
+
+    fn may(&self, what: &str) -> Result<(), Refusal> {
+        self.access.admit_to_code(self.client, self.own, what)
+    }
+
+    /// Its files are looked at with its own rights only.
+    fn is_other(&self) -> bool {
+        self.client.uid != self.own
+    }
+
+    fn denied(&self, what: &str, doing: &str) -> Refusal {
+        let why = format!("{what}: this user may not {doing} it");
+        Refusal::NotPermitted { uid: self.client.uid, why }
+    }
 }
 
 /// All recipes, by key.
@@ -42,6 +76,8 @@ pub(super) struct Recipes {
     default: Option<PoolSpec>,
     /// Their files, where they were found.
     default_files: Vec<PathBuf>,
+    /// The daemon's user.
+    own: u32,
 }
 
 fn find_error(module: &str, fault: Fault) -> PreloadError {
@@ -49,6 +85,11 @@ fn find_error(module: &str, fault: Fault) -> PreloadError {
 }
 
 impl Recipes {
+    /// None yet, of a daemon of this user.
+    pub(super) fn new(own: u32) -> Self {
+        Self { own, ..Self::default() }
+    }
+
     pub(super) fn get(&self, key: &PoolKey) -> Option<&Recipe> {
         self.by_key.get(key)
     }
@@ -76,7 +117,8 @@ impl Recipes {
         let found =
             shared.iter().filter_map(|name| modules::resolve(name, &config.module_path).ok());
         self.default_files = found.filter_map(|path| path.canonicalize().ok()).collect();
-        let default = self.of_modules("default", shared, config.on_preload_error, None);
+        let owner = Owner::operator(self.own);
+        let default = self.of_modules("default", shared, config.on_preload_error, None, owner);
         self.default = Some(default.clone());
         if !default.modules.is_empty() || pools.is_empty() {
             pools.insert(0, default);
@@ -85,17 +127,21 @@ impl Recipes {
     }
 
     fn of_program(&mut self, name: &str, path: &Path, on_error: OnPreloadError) -> PoolSpec {
+        let owner = Owner::operator(self.own);
         let opened = open_program(path);
         let key = match &opened {
-            Ok((_, metadata)) => program_key(metadata, &[], on_error),
-            Err(_) => PoolKey([b"missing ", path.as_os_str().as_bytes()].concat()),
+            Ok((_, metadata)) => program_key(&owner, metadata, &[], on_error),
+            Err(_) => {
+                let head = format!("{owner} missing ").into_bytes();
+                PoolKey([&head, path.as_os_str().as_bytes()].concat())
+            }
         };
         let executable = opened.map(|(file, _)| Arc::new(file.into())).map_err(|error| {
             let call = format!("open {}", path.display());
             find_error(name, Fault::System { call, message: error.to_string() })
         });
         let name = base_name(path);
-        self.add(key, name, Some(executable), Vec::new(), None, on_error)
+        self.add(key, name, Some(executable), Vec::new(), None, (on_error, owner))
     }
 
     fn of_modules(
@@ -104,9 +150,11 @@ impl Recipes {
         modules: Vec<String>,
         on_error: OnPreloadError,
         environment: Option<Vec<u8>>,
+        owner: Owner,
     ) -> PoolSpec {
-        let key = PoolKey(format!("modules {on_error:?} {}", modules.join("\n")).into_bytes());
-        self.add(key, name.to_owned(), None, modules, environment, on_error)
+        let key = format!("{owner} modules {on_error:?} {}", modules.join("\n"));
+        let key = PoolKey(key.into_bytes());
+        self.add(key, name.to_owned(), None, modules, environment, (on_error, owner))
     }
 
     fn add(
@@ -116,12 +164,18 @@ impl Recipes {
         executable: Option<Result<Arc<OwnedFd>, PreloadError>>,
         modules: Vec<String>,
         environment: Option<Vec<u8>>,
-        on_error: OnPreloadError,
+        (on_error, owner): (OnPreloadError, Owner),
     ) -> PoolSpec {
-        let recipe =
-            Recipe { name: name.clone(), executable, modules: modules.clone(), environment };
+        let Owner { client: uid, account } = owner;
+        let recipe = Recipe {
+            name: name.clone(),
+            executable,
+            modules: modules.clone(),
+            environment,
+            account,
+        };
         self.by_key.insert(key.clone(), recipe);
-        PoolSpec { key, name, modules, on_error }
+        PoolSpec { key, name, modules, on_error, uid }
     }
 
     /// The pool that a client wants.
@@ -129,6 +183,7 @@ impl Recipes {
         &mut self,
         spec: TemplateSpec,
         fds: Vec<OwnedFd>,
+        asker: Asker<'_>,
     ) -> Result<PoolSpec, Refusal> {
         let bad = |what: &str| Refusal::BadRequest(what.to_owned());
         if spec.modules.len() > MODULES_MAX {
@@ -139,20 +194,22 @@ impl Recipes {
         }) {
             return Err(bad("a module's name is empty, too long, or has a control character"));
         }
+        for name in &spec.modules {
+            asker.may(name)?;
+            if asker.is_other() && name.contains('/') {
+                check_path(name, asker)?;
+            }
+        }
         match (spec.target, <[OwnedFd; 1]>::try_from(fds)) {
             (Target::Executable { path }, Ok([program])) => {
+                asker.may(OWN_CODE)?;
                 let path = PathBuf::from(OsStr::from_bytes(&path));
-                self.of_client_program(
-                    program,
-                    &path,
-                    spec.modules,
-                    spec.on_error,
-                    spec.environment,
-                )
+                let (modules, environment) = (spec.modules, spec.environment);
+                self.of_client_program(program, &path, modules, (spec.on_error, environment), asker)
             }
             (Target::Executable { .. }, Err(_)) => Err(bad("expected one descriptor")),
             (Target::Modules, Err(fds)) if fds.is_empty() => {
-                Ok(self.of_client_modules(spec.modules, spec.on_error, spec.environment))
+                Ok(self.of_client_modules(spec.modules, spec.on_error, spec.environment, asker))
             }
             (Target::Modules, _) => Err(bad("expected no descriptor")),
         }
@@ -163,8 +220,8 @@ impl Recipes {
         program: OwnedFd,
         path: &Path,
         modules: Vec<String>,
-        on_error: OnPreloadError,
-        environment: Vec<u8>,
+        (on_error, environment): (OnPreloadError, Vec<u8>),
+        asker: Asker<'_>,
     ) -> Result<PoolSpec, Refusal> {
         let file = File::from(program);
         let metadata = file.metadata().map_err(|error| Refusal::System {
@@ -174,13 +231,19 @@ impl Recipes {
         if !metadata.is_file() || metadata.mode() & 0o111 == 0 {
             return Err(Refusal::BadRequest("the descriptor is not an executable file".to_owned()));
         }
-        let key = program_key(&metadata, &modules, on_error);
+        let owner = asker.owner();
+        let asks_kernel = owner.account.is_some() || !asker.is_other();
+        if !asks_kernel && !rights::may_execute(&metadata, asker.client) {
+            return Err(asker.denied(&path.display().to_string(), "execute"));
+        }
+        let key = program_key(&owner, &metadata, &modules, on_error);
         if let Some(known) = self.by_key.get(&key) {
             let (name, modules) = (known.name.clone(), known.modules.clone());
-            return Ok(PoolSpec { key, name, modules, on_error });
+            return Ok(PoolSpec { key, name, modules, on_error, uid: owner.client });
         }
         let executable = Some(Ok(Arc::new(file.into())));
-        Ok(self.add(key, base_name(path), executable, modules, Some(environment), on_error))
+        let how = (on_error, owner);
+        Ok(self.add(key, base_name(path), executable, modules, Some(environment), how))
     }
 
     fn of_client_modules(
@@ -188,21 +251,40 @@ impl Recipes {
         modules: Vec<String>,
         on_error: OnPreloadError,
         environment: Vec<u8>,
+        asker: Asker<'_>,
     ) -> PoolSpec {
-        if let Some(default) = &self.default
-            && modules.iter().all(|name| self.is_default(name))
-        {
-            return default.clone();
+        let owner = asker.owner();
+        let default = self.default.clone();
+        let default = default.filter(|_| modules.iter().all(|name| self.is_default(name, asker)));
+        let Some(default) = default else {
+            return self.of_modules(
+                &names_of(&modules),
+                modules,
+                on_error,
+                Some(environment),
+                owner,
+            );
+        };
+        // Of the operator's making, so never with the environment of whoever came first.
+        let permitted = default.modules.iter().filter(|name| asker.may(name).is_ok());
+        let permitted = permitted.cloned().collect::<Vec<_>>();
+        if permitted.len() < default.modules.len() && !modules.is_empty() {
+            // A template with all of them would show what is withheld.
+            return self.of_modules(&names_of(&modules), modules, default.on_error, None, owner);
         }
-        let name = modules.iter().map(|name| base_name(Path::new(name))).collect::<Vec<_>>();
-        self.of_modules(&name.join("+"), modules, on_error, Some(environment))
+        if permitted.len() < default.modules.len() || owner.account.is_some() {
+            return self.of_modules("default", permitted, default.on_error, None, owner);
+        }
+        default
     }
 
     /// Whether the operator preloads this module, by name or by file.
-    fn is_default(&self, name: &String) -> bool {
+    fn is_default(&self, name: &String, asker: Asker<'_>) -> bool {
         let named = self.default.as_ref().is_some_and(|pool| pool.modules.contains(name));
-        let file = || Path::new(name).canonicalize().is_ok_and(|f| self.default_files.contains(&f));
-        named || (name.contains('/') && file())
+        // What a path of another user leads to is not looked at with this daemon's rights.
+        let path = Path::new(name).to_owned();
+        let path = if asker.is_other() { Ok(path) } else { path.canonicalize() };
+        named || (name.contains('/') && path.is_ok_and(|file| self.default_files.contains(&file)))
     }
 
     /// The pool of a template that an earlier daemon built.
@@ -212,20 +294,41 @@ impl Recipes {
         name: String,
         modules: Vec<String>,
         pid: u32,
+        owner: Owner,
     ) -> PoolSpec {
         let on_error = OnPreloadError::Warn;
         if let Some(known) = self.by_key.get(&key) {
             let (name, modules) = (known.name.clone(), known.modules.clone());
-            return PoolSpec { key, name, modules, on_error };
+            return PoolSpec { key, name, modules, on_error, uid: owner.client };
         }
-        let executable = key.0.starts_with(b"program ").then(|| {
+        let is_program = key.0.split(|byte| *byte == b' ').nth(1) == Some(b"program");
+        let executable = is_program.then(|| {
             let opened = open_program(Path::new(&format!("/proc/{pid}/exe")));
             opened.map(|(file, _)| Arc::new(file.into())).map_err(|error| {
                 find_error(&name, Fault::System { call: "open".into(), message: error.to_string() })
             })
         });
-        self.add(key, name, executable, modules, None, on_error)
+        self.add(key, name, executable, modules, None, (on_error, owner))
     }
+}
+
+/// Names of modules, as a pool's name.
+fn names_of(modules: &[String]) -> String {
+    let names = modules.iter().map(|name| base_name(Path::new(name)));
+    names.collect::<Vec<_>>().join("+")
+}
+
+/// Whether another user may name this module's file: by a path that means the same to both, and
+/// that leads to what the user may read. Where the template becomes the user the kernel decides;
+/// the daemon does not even look.
+fn check_path(name: &str, asker: Asker<'_>) -> Result<(), Refusal> {
+    if !Path::new(name).is_absolute() {
+        return Err(Refusal::BadRequest(format!("`{name}`: name an absolute path")));
+    }
+    if asker.owner().account.is_none() && !rights::may_read(Path::new(name), asker.client) {
+        return Err(asker.denied(name, "read"));
+    }
+    Ok(())
 }
 
 /// Opens a program for execution only.
@@ -235,10 +338,15 @@ fn open_program(path: &Path) -> std::io::Result<(File, Metadata)> {
     Ok((file, metadata))
 }
 
-fn program_key(metadata: &Metadata, modules: &[String], on_error: OnPreloadError) -> PoolKey {
+fn program_key(
+    owner: &Owner,
+    metadata: &Metadata,
+    modules: &[String],
+    on_error: OnPreloadError,
+) -> PoolKey {
     PoolKey(
         format!(
-            "program {}:{} {}.{} {on_error:?} {}",
+            "{owner} program {}:{} {}.{} {on_error:?} {}",
             metadata.dev(),
             metadata.ino(),
             metadata.ctime(),
@@ -262,6 +370,10 @@ pub(super) fn find_modules(
     let wanted = recipe.modules.iter().filter(|name| !without.contains(name));
     wanted
         .map(|name| {
+            if recipe.account.is_some() && name.contains('/') {
+                // The template finds it, or not, with its user's rights.
+                return Ok(ModulePath { name: name.clone(), path: name.clone().into_bytes() });
+            }
             let path =
                 modules::resolve(name, module_path).map_err(|fault| find_error(name, fault))?;
             match elf::kind(&path) {

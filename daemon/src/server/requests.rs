@@ -1,19 +1,23 @@
 //! Clients: accepting them, hearing them, and turning what they ask into events.
 
 use super::Server;
+use super::access::{guard, identify, own_uid};
+use super::logs::Wanted;
+use super::owners::Owner;
 use super::poller::{Readiness, Source};
+use super::recipes::Asker;
 use super::session::{Fault, Session};
 use super::templates::TemplateProcess;
-use crate::core::{Ask, Event, Origin, Peer, PoolKey, SessionId};
+use crate::config::Config;
+use crate::core::{Ask, Event, Origin, PoolKey, PoolSpec, SessionId};
 use mp::sys::board::Board;
-use mpserverd_proto::client::{Call, Pong, Reply, Request};
+use mpserverd_proto::client::{Call, Pong, Reply, Request, TemplateSpec};
 use mpserverd_proto::codec;
 use mpserverd_proto::death::short_task;
 use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::RequestId;
 use mpserverd_proto::template::Attach;
 use nix::errno::Errno;
-use nix::sys::socket::{getsockopt, sockopt};
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
@@ -21,8 +25,20 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
+/// A configuration that is being reloaded.
+#[derive(Debug)]
+pub(super) struct Next {
+    config: Config,
+    /// The generation that it will be.
+    generation: u32,
+    /// What is worth a warning to whoever asked.
+    notes: Vec<String>,
+}
+
 /// Connections accepted at one wake-up at most.
 const ACCEPTS: usize = 256;
+/// Templates that may attach themselves, whatever the limit of those that are built.
+const ATTACHED_MAX: usize = 64;
 /// Clients beyond the limit that are being told so.
 const REFUSED_MAX: usize = 64;
 
@@ -64,9 +80,8 @@ impl Server<'_> {
     }
 
     fn welcome(&mut self, socket: OwnedFd) {
-        let Ok(peer) = getsockopt(&socket, sockopt::PeerCredentials) else { return };
-        let peer = Peer { pid: peer.pid() as u32, uid: peer.uid(), gid: peer.gid() };
-        let session = Session::new(socket, peer, self.config.hello_deadline);
+        let Ok((peer, client)) = identify(&socket) else { return };
+        let session = Session::new(socket, peer, client, self.config.hello_deadline);
         let id = SessionId(self.next_session);
         if self.poller.add(session.fd(), Source::Session(id), false).is_ok() {
             self.next_session += 1;
@@ -88,9 +103,13 @@ impl Server<'_> {
         match session.read(self.config.frame_deadline) {
             Ok(true) => {
                 let limit = self.config.clients_max;
-                if clients > limit {
-                    let limit = limit as u64;
-                    let _ = session.refuse(Refusal::TooManyClients { limit });
+                let room = Refusal::TooManyClients { limit: limit as u64 };
+                let room = if clients > limit { Err(room) } else { Ok(()) };
+                let admitted = self.config.access.admit(&session.client, own_uid());
+                if let Err(refusal) = admitted.and(room) {
+                    self.core.note_refusal(&refusal);
+                    let _ = session.refuse(refusal.clone());
+                    self.audit_stranger(id, &refusal);
                     return;
                 }
                 self.events.push_back(Event::SessionOpened { session: id, peer });
@@ -114,6 +133,7 @@ impl Server<'_> {
                 Ok(None) => return,
                 Err(fault) => {
                     let why = Refusal::BadRequest(fault.to_string());
+                    self.core.note_refusal(&why);
                     let _ = session.refuse(why);
                     return;
                 }
@@ -122,6 +142,7 @@ impl Server<'_> {
                 Ok(call) => self.request(id, call, fds),
                 Err(error) => {
                     let why = Refusal::BadRequest(format!("malformed request: {error}"));
+                    self.core.note_refusal(&why);
                     let _ = session.refuse(why);
                     return;
                 }
@@ -151,6 +172,7 @@ impl Server<'_> {
                 debug!(pid = session.peer.pid, uid = session.peer.uid, "client dropped: {fault}")
             }
         }
+        self.followers.forget(id);
         self.events.push_back(Event::SessionClosed { session: id });
         self.resume_listener();
     }
@@ -169,7 +191,11 @@ impl Server<'_> {
 
     /// Answers, and drops a client that does not take it.
     pub(super) fn answer(&mut self, session: SessionId, id: RequestId, reply: Reply) {
+        self.audit_answer(session, id, &reply);
         let Some(client) = self.sessions.get_mut(&session) else { return };
+        if let Reply::Refused(refusal) = &reply {
+            self.core.note_refusal(refusal);
+        }
         if let Err(fault) = client.answer(id, reply, &[]) {
             self.close_session(session, &fault);
             return;
@@ -181,6 +207,7 @@ impl Server<'_> {
 
     fn request(&mut self, session: SessionId, call: Call, fds: Vec<OwnedFd>) {
         let Call { id, request } = call;
+        self.note(session, id, &request);
         if let Err(refusal) = self.permit(session, &request) {
             self.answer(session, id, Reply::Refused(refusal));
             return;
@@ -209,7 +236,7 @@ impl Server<'_> {
                 let path = binary.map(|path| PathBuf::from(OsString::from_vec(path)));
                 return self.upgrade(Some((session, id)), path);
             }
-            Request::OpenTemplate(spec) => match self.recipes.of_client(spec, fds) {
+            Request::OpenTemplate(spec) => match self.recipe_for(session, spec, fds) {
                 Ok(spec) => Ask::Open(spec),
                 Err(refusal) => return self.answer(session, id, Reply::Refused(refusal)),
             },
@@ -217,51 +244,61 @@ impl Server<'_> {
                 let task = task.map(|task| short_task(&task).to_owned());
                 Ask::Lease { pool, wait: millis(wait_ms), task, trace }
             }
-            Request::Cancel(request) => Ask::Cancel(request),
+            Request::Cancel(request) => {
+                self.stop_following(session, request);
+                Ask::Cancel(request)
+            }
             Request::TemplateModules { pool, wait_ms } => {
                 Ask::PoolModules { pool, wait: millis(wait_ms) }
             }
+            Request::Metrics => {
+                let text = self.metrics_text();
+                return self.answer(session, id, Reply::Metrics(text));
+            }
             Request::Status => Ask::Status,
-            Request::Processes => Ask::Processes,
+            Request::Processes { after, limit, filter } => Ask::Processes { after, limit, filter },
             Request::Modules => Ask::Modules,
             Request::Deaths(query) => Ask::Deaths(query),
             Request::Kill { worker, signal } => Ask::Kill { worker, signal },
+            Request::Explain(subject) => Ask::Explain(subject),
+            Request::Logs { after, limit, level, wait_ms } => {
+                let wanted = Wanted { after, limit, level, wait: millis(wait_ms) };
+                return self.show_log(session, id, wanted);
+            }
         };
         self.events.push_back(Event::Asked { session, id, ask });
     }
 
-    /// Templates belong to one user: only that user gets workers. Root may also look and control.
-    fn permit(&self, session: SessionId, request: &Request) -> Result<(), Refusal> {
-        let own = nix::unistd::geteuid().as_raw();
-        let Some(client) = self.sessions.get(&session) else { return Ok(()) };
-        let uid = client.peer.uid;
-        let why = match request {
-            _ if uid == own => return Ok(()),
-            Request::OpenTemplate(_) | Request::Lease { .. } | Request::Attach(_) => {
-                format!("workers of this daemon run as uid {own}; start a daemon of your own")
-            }
-            _ if uid == 0 => return Ok(()),
-            _ => format!("this daemon belongs to uid {own}"),
-        };
-        Err(Refusal::NotPermitted { uid, why })
+    fn recipe_for(
+        &mut self,
+        session: SessionId,
+        spec: TemplateSpec,
+        fds: Vec<OwnedFd>,
+    ) -> Result<PoolSpec, Refusal> {
+        let Some(session) = self.sessions.get(&session) else { return Err(Refusal::Cancelled) };
+        let asker = Asker { client: &session.client, access: &self.config.access, own: own_uid() };
+        self.recipes.of_client(spec, fds, asker)
     }
 
     /// Reads the configuration again; the core builds beside the old, and switches or refuses.
     pub(super) fn reload(&mut self, origin: Origin) {
-        let why = match self.config.reload() {
-            _ if self.previous.is_some() => "a reload is already in progress".to_owned(),
-            Ok(mut config) => {
+        let why = match self.next_config() {
+            Ok((config, notes)) => {
                 info!("reloading");
-                // It is bound already, and templates come back to it.
-                self.config.socket.clone_into(&mut config.socket);
                 self.supervisor.reloading();
                 let preload = self.recipes.of_configuration(&config);
                 let settings = config.settings.clone();
-                self.previous = Some(std::mem::replace(&mut self.config, config));
+                let generation = self.core.generation() + 1;
+                self.next = Some(Next { config, generation, notes });
                 self.events.push_back(Event::Configured { origin, settings, preload });
                 return;
             }
-            Err(findings) => findings.to_string(),
+            Err(why) => {
+                if self.next.is_none() {
+                    self.reopen_audit();
+                }
+                why
+            }
         };
         warn!("reload refused, everything is as it was: {why}");
         if let Some((session, id)) = origin {
@@ -269,18 +306,50 @@ impl Server<'_> {
         }
     }
 
+    /// What the file says now, with everything found that can be found without loading anything.
+    fn next_config(&mut self) -> Result<(Config, Vec<String>), String> {
+        if self.next.is_some() {
+            return Err("a reload is already in progress".to_owned());
+        }
+        let mut config = self.config.reload().map_err(|findings| findings.to_string())?;
+        config.check_modules().map_err(|findings| findings.to_string())?;
+        self.open_audit(config.audit_log.as_deref())?;
+        self.scrapes.prepare(&config).map_err(|error| error.to_string())?;
+        let kept = self.config.kept_by_reload(&config).into_iter();
+        let notes: Vec<_> =
+            kept.map(|key| format!("`{key}` has changed, which takes a restart")).collect();
+        notes.iter().for_each(|note| warn!("{note}"));
+        // It is bound already, and templates come back to it.
+        self.config.socket.clone_into(&mut config.socket);
+        Ok((config, notes))
+    }
+
+    /// What templates of a generation are built by.
+    pub(super) fn config_of(&self, generation: u32) -> &Config {
+        match &self.next {
+            Some(next) if generation >= next.generation => &next.config,
+            _ => &self.config,
+        }
+    }
+
     /// The reload in progress is over.
     pub(super) fn end_reload(&mut self, switched: bool) {
-        let Some(previous) = self.previous.take() else { return };
+        let Some(next) = self.next.take() else { return };
         self.supervisor.reloaded();
-        if !switched {
-            self.recipes.of_configuration(&previous);
-            self.config = previous;
+        self.scrapes.settle(switched, &self.poller);
+        if switched {
+            self.config = next.config;
+            self.notes = next.notes;
+            guard(&self.config.access);
+        } else {
+            self.recipes.of_configuration(&self.config);
+            self.reopen_audit();
         }
     }
 
     /// The first configuration.
     pub(super) fn configure_first(&mut self) {
+        guard(&self.config.access);
         let preload = self.recipes.of_configuration(&self.config);
         let settings = self.config.settings.clone();
         self.events.push_back(Event::Configured { origin: None, settings, preload });
@@ -288,7 +357,8 @@ impl Server<'_> {
 
     /// A template of an earlier daemon offers itself.
     fn attach(&mut self, session: SessionId, id: RequestId, attach: Attach, fds: Vec<OwnedFd>) {
-        let peer = self.sessions.get(&session).map_or(0, |session| session.peer.pid);
+        let Some(client) = self.sessions.get(&session) else { return };
+        let peer = client.peer.pid;
         let refuse = |why: &str| Reply::Refused(Refusal::BadRequest(why.to_owned()));
         let mut fds = fds.into_iter();
         let (Some(control), board, None) = (fds.next(), fds.next(), fds.next()) else {
@@ -301,13 +371,20 @@ impl Server<'_> {
         if attach.pid != peer {
             return self.answer(session, id, refuse("only a template itself can attach"));
         }
-        let pidfd = match mp::sys::wait::pidfd_open(peer) {
+        let Some(owner) = Owner::of_key(&attach.boot.key, &client.client, own_uid()) else {
+            return self.answer(session, id, refuse("not a template of this user's pools"));
+        };
+        if self.templates.len() >= ATTACHED_MAX.max(2 * self.config.settings.templates_max) {
+            return self.answer(session, id, refuse("too many templates are attached"));
+        }
+        let pidfd = match client.process() {
             Ok(pidfd) => pidfd,
             Err(error) => return self.answer(session, id, refuse(&error.to_string())),
         };
         let key = PoolKey(attach.boot.key);
         let modules = attach.boot.modules.into_iter().map(|module| module.name).collect();
-        let pool = self.recipes.of_attached(key, attach.boot.name.clone(), modules, peer);
+        let name = attach.boot.name.clone();
+        let pool = self.recipes.of_attached(key, name, modules, peer, owner);
         let template = self.core.new_template_id();
         let _ = mp::sys::fd::set_nonblocking(std::os::fd::AsFd::as_fd(&control), true);
         let process = TemplateProcess::new(peer, attach.boot.name, control, pidfd);

@@ -5,6 +5,8 @@
 
 pub(super) mod carry;
 
+use super::audit::Notes;
+use crate::access::Client;
 use crate::core::Peer;
 use mp::sys::scm;
 use mpserverd_proto::client::{Answer, Reply};
@@ -76,12 +78,16 @@ pub(super) struct Session {
     output_bytes: usize,
     deadline: Option<Instant>,
     pub(super) peer: Peer,
+    /// The same for the policy, with all groups.
+    pub(super) client: Client,
+    /// What it has asked and opened, for the audit log.
+    pub(super) notes: Notes,
     /// Whether writing is watched.
     pub(super) watched_writes: bool,
 }
 
 impl Session {
-    pub(super) fn new(socket: OwnedFd, peer: Peer, hello: Duration) -> Self {
+    pub(super) fn new(socket: OwnedFd, peer: Peer, client: Client, hello: Duration) -> Self {
         Self {
             socket,
             stage: Stage::Hello(Vec::with_capacity(HELLO_BYTES)),
@@ -91,12 +97,25 @@ impl Session {
             output_bytes: 0,
             deadline: Some(Instant::now() + hello),
             peer,
+            client,
+            notes: Notes::default(),
             watched_writes: false,
         }
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+
+    /// The peer itself: a pid that was given to somebody else meanwhile is nobody. Kernels before
+    /// 6.5 know it by its number only.
+    pub(super) fn process(&self) -> io::Result<OwnedFd> {
+        match mp::sys::peer::pidfd(self.fd()) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => {
+                mp::sys::wait::pidfd_open(self.peer.pid)
+            }
+            told => told,
+        }
     }
 
     /// When it must have said more.

@@ -102,6 +102,11 @@ impl Workers {
         self.by_id.get(&id).map(|worker| worker.template)
     }
 
+    /// What a worker says about itself, if it is there and has said anything.
+    pub(super) fn words_of(&self, id: WorkerId) -> Option<LastWords> {
+        self.by_id.get(&id)?.words(id)
+    }
+
     /// Takes what a client gets.
     pub(super) fn take_spare(&mut self, id: WorkerId) -> Option<(SpareFds, BorrowedFd<'_>)> {
         let worker = self.by_id.get_mut(&id)?;

@@ -22,10 +22,10 @@ impl World {
         }
         let before = self.ticks;
         loop {
-            // Those who did not even hear that they are killed end at last, too.
-            let let_go = self.workers.iter().filter(|(_, w)| w.owner != Owner::Pool);
-            let let_go: Vec<_> = let_go.map(|(id, _)| *id).collect();
-            for worker in let_go {
+            // Those too that were deaf when they were let go or killed: a probe may wait for one.
+            let ending = self.workers.iter().filter(|(_, w)| w.owner != Owner::Pool);
+            let ending: Vec<_> = ending.map(|(id, _)| *id).collect();
+            for worker in ending {
                 let at = self.some_ms(20);
                 self.end_worker(worker, at, 0);
             }

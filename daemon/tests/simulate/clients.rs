@@ -6,8 +6,9 @@ use mpserverd::core::{Ask, Event, Peer, PoolKey, SessionId};
 use mpserverd_proto::client::{Grant, Reply, WorkerRef};
 use mpserverd_proto::death::DeathsQuery;
 use mpserverd_proto::error::{Refusal, Stage};
+use mpserverd_proto::explain::Subject;
 use mpserverd_proto::ids::{PoolId, RequestId, TemplateId, WorkerId};
-use mpserverd_proto::report::StatusReport;
+use mpserverd_proto::report::{ProcessFilter, ProcessesReport, StatusReport};
 use mpserverd_proto::template::{Lessee, Memory};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,12 +21,17 @@ pub(crate) enum Asked {
     Other,
 }
 
+/// The user that sees everything.
+pub(crate) const OPERATOR: u32 = 1000;
+
 /// A client connection.
 #[derive(Debug, Default)]
 pub(crate) struct Client {
     pub(crate) pools: Vec<PoolId>,
     pub(crate) asked: BTreeMap<RequestId, Asked>,
     pub(crate) last: u64,
+    /// Its user: 1000 is an operator.
+    pub(crate) uid: u32,
 }
 
 /// Some deaths.
@@ -79,8 +85,10 @@ impl World {
         }
         self.last_session += 1;
         let (session, pid) = (SessionId(self.last_session), self.next_pid());
-        self.clients.insert(session, Client::default());
-        self.tell(Event::SessionOpened { session, peer: Peer { pid, uid: 1000, gid: 1000 } });
+        // An operator, or a user who is none.
+        let uid = if self.chance(70) { OPERATOR } else { 2000 };
+        self.clients.insert(session, Client { uid, ..Client::default() });
+        self.tell(Event::SessionOpened { session, peer: Peer { pid, uid, gid: 1000 } });
     }
 
     fn hang_up(&mut self) {
@@ -139,13 +147,33 @@ impl World {
 
     fn ask_for_a_report(&mut self) {
         let Some(session) = self.some_session() else { return };
-        let ask = match self.rng.u8(..4) {
-            0 => Ask::Processes,
-            2 => Ask::Deaths(any_query(&mut self.rng)),
+        let ask = match self.rng.u8(..5) {
+            0 => self.some_processes(),
+            3 => Ask::Deaths(any_query(&mut self.rng)),
             1 => Ask::Modules,
+            2 => Ask::Explain(self.somebody()),
             _ => Ask::Status,
         };
         self.ask(session, Asked::Other, ask);
+    }
+
+    fn some_processes(&mut self) -> Ask {
+        let workers: Vec<_> = self.workers.keys().copied().collect();
+        let after = self.rng.choice(workers).filter(|_| self.rng.bool());
+        let filter = ProcessFilter { spares: self.rng.bool(), ..ProcessFilter::default() };
+        Ask::Processes { after, limit: self.rng.u32(..5), filter }
+    }
+
+    /// Somebody to ask about: a worker, a template, a client, or nobody.
+    fn somebody(&mut self) -> Subject {
+        let workers: Vec<_> = self.workers.keys().copied().collect();
+        let templates: Vec<_> = self.templates.keys().copied().collect();
+        match self.rng.u8(..4) {
+            0 => Subject::Worker(self.rng.choice(workers).unwrap_or(WorkerId(3))),
+            1 => Subject::Template(self.rng.choice(templates).unwrap_or(TemplateId(3))),
+            2 => Subject::Pid(self.rng.u32(..=self.last_pid)),
+            _ => Subject::Pid(1),
+        }
     }
 
     fn kill_something(&mut self) {
@@ -167,6 +195,7 @@ impl World {
             client.asked.insert(RequestId(client.last), Asked::Other);
             (session, RequestId(client.last))
         });
+        self.reloading.get_or_insert(settings.spares_min);
         self.tell(Event::Configured { origin, settings, preload });
     }
 
@@ -177,14 +206,13 @@ impl World {
         let pid = self.next_pid();
         let modules = pool.modules.iter().map(|name| module(name)).collect();
         // Which pool it is for the core does not tell; a fork that comes names it by a lease.
-        let process =
-            Process { pool: PoolId(0), ready: true, retired: false, hangs: false, in_flight: 0 };
+        let process = Process { ready: true, ..Process::new(PoolId(0), 0) };
         self.templates.insert(template, process);
         let known = self.keys.iter().find(|(_, key)| **key == pool.key).map(|(id, _)| *id);
         if let (Some(known), Some(process)) = (known, self.templates.get_mut(&template)) {
             process.pool = known;
         }
-        let memory = Memory::default();
+        let (memory, uid) = (Memory::default(), pool.uid);
         let generation = self.rng.u32(..9);
         self.tell(Event::TemplateAttached { template, pool, generation, pid, modules, memory });
         for _ in 0..self.rng.u32(..4) {
@@ -193,7 +221,7 @@ impl World {
             if self.workers.contains_key(&worker) || !self.templates.contains_key(&template) {
                 continue;
             }
-            let entry = Worker { template, owner: Owner::Client, ending: false };
+            let entry = Worker { template, owner: Owner::Client, uid, ending: false };
             self.workers.insert(worker, entry);
             self.tell(Event::WorkerAdopted { template, worker, pid });
             let lessee = Lessee { worker, pid, client_pid: pid, client_uid: 1000 };
@@ -283,12 +311,40 @@ impl World {
             }
             (Asked::Lease(_) | Asked::Open(_), Reply::Refused(_)) => {}
             (Asked::Lease(_) | Asked::Open(_), other) => panic!("answered by {other:?}"),
-            (Asked::Other, Reply::Status(status)) => self.compare(status),
+            (Asked::Other, Reply::Status(status)) => self.compare(session, status),
             (Asked::Other, _) => {}
         }
     }
 
-    fn compare(&self, status: &StatusReport) {
+    /// A page of `ps`: what it says is so, it goes on where it ends, and users are told of no
+    /// worker that another one has.
+    pub(crate) fn listed(
+        &mut self,
+        session: SessionId,
+        id: RequestId,
+        report: &ProcessesReport,
+        filter: &ProcessFilter,
+    ) {
+        assert!(matches!(self.answered(session, id), Asked::Other));
+        assert!(report.rows.is_sorted_by(|a, b| a.worker < b.worker), "{report:?}");
+        assert!(report.rows.last().is_none_or(|row| report.next.is_none_or(|at| at >= row.worker)));
+        let uid = self.clients[&session].uid;
+        for row in &report.rows {
+            let worker = self.workers.get(&row.worker).expect("a worker that there is");
+            assert_eq!(row.spare, worker.owner != Owner::Client, "{row:?}");
+            assert!(filter.admits(row), "{row:?}");
+            let own = row.spare || worker.uid == Some(uid);
+            assert!(uid == OPERATOR || own, "a user sees another one's worker: {row:?}");
+        }
+    }
+
+    fn compare(&self, session: SessionId, status: &StatusReport) {
+        let uid = self.clients[&session].uid;
+        if uid != OPERATOR {
+            let own = |w: &&Worker| w.owner == Owner::Client && w.uid == Some(uid);
+            assert_eq!(status.workers, self.workers.values().filter(own).count() as u64);
+            return;
+        }
         let asked = self.clients.values().flat_map(|client| client.asked.values());
         let queued = asked.filter(|asked| matches!(asked, Asked::Lease(_))).count() as u64;
         assert_eq!(status.queued, queued);
@@ -306,6 +362,7 @@ impl World {
         assert_eq!(worker.owner, Owner::Pool, "{} has two owners", grant.worker);
         assert_eq!(worker.template, grant.template);
         worker.owner = Owner::Client;
+        worker.uid = self.clients.get(&session).map(|client| client.uid);
         let template = self.templates.get(&grant.template);
         assert!(template.is_none_or(|t| t.pool == pool || t.pool.0 == 0), "a worker of another");
     }

@@ -9,7 +9,9 @@ use mpserverd::core::{
 };
 use mpserverd_proto::client::{StopPolicy, WorkerRef};
 use mpserverd_proto::error::Stage;
+use mpserverd_proto::explain::Subject;
 use mpserverd_proto::ids::{PoolId, RequestId, TemplateId, WorkerId};
+use mpserverd_proto::report::ProcessFilter;
 use mpserverd_proto::template::{Lessee, Memory, OnPreloadError};
 use std::time::Duration;
 
@@ -66,19 +68,25 @@ fn any_spec(rng: &mut Rng) -> PoolSpec {
         name: ["alpha", "p", "q"][usize::from(key) % 3].into(),
         modules: vec!["alpha".into(), "beta".into()],
         on_error: rng.choice(policies).unwrap_or_default(),
+        uid: (key > 2).then_some(2000),
     }
+}
+
+fn any_processes() -> Ask {
+    Ask::Processes { after: None, limit: u32::MAX, filter: ProcessFilter::default() }
 }
 
 fn any_ask(rng: &mut Rng) -> Ask {
     let (pool, wait) = (PoolId(rng.u64(..9)), Duration::from_millis(rng.u64(..500)));
-    match rng.u8(..12) {
+    match rng.u8(..13) {
         0..3 => Ask::Open(any_spec(rng)),
         3..7 => Ask::Lease { pool, wait, task: None, trace: None },
         7 => Ask::Cancel(any_request(rng)),
         8 => Ask::PoolModules { pool, wait: Duration::MAX },
         9 if rng.bool() => Ask::Deaths(any_query(rng)),
-        9 => rng.choice([Ask::Status, Ask::Processes, Ask::Modules]).unwrap_or(Ask::Status),
+        9 => rng.choice([Ask::Status, any_processes(), Ask::Modules]).unwrap_or(Ask::Status),
         10 => Ask::Kill { worker: WorkerRef::Pid(rng.u32(..50)), signal: rng.i32(..) },
+        11 => Ask::Explain(Subject::Pid(rng.u32(..50))),
         _ => Ask::Kill { worker: WorkerRef::Id(WorkerId(rng.u64(..50))), signal: 9 },
     }
 }
@@ -120,7 +128,10 @@ fn any_event(rng: &mut Rng, due: bool) -> Event {
     let (pid, memory, code) = (rng.u32(..50), Memory::default(), rng.i32(-20..3));
     let name = String::from(["alpha", "beta", "p", "?"][rng.usize(..4)]);
     match rng.u32(..1000) {
-        0..60 => Event::SessionOpened { session, peer: Peer { pid, uid: 1000, gid: 1000 } },
+        0..60 => Event::SessionOpened {
+            session,
+            peer: Peer { pid, uid: 1000 + 1000 * (pid % 2), gid: 1000 },
+        },
         60..70 => Event::SessionClosed { session },
         70..400 => Event::Asked { session, id: any_request(rng), ask: any_ask(rng) },
         400..420 => {

@@ -19,6 +19,27 @@ pub(crate) struct Process {
     pub(crate) hangs: bool,
     /// Forks that were asked for and not answered.
     pub(crate) in_flight: u32,
+    /// Generation that it was built for; 0 if it attached itself.
+    pub(crate) generation: u32,
+    /// Spares that it has sent.
+    pub(crate) sent: u32,
+    /// It was told to leave.
+    pub(crate) leaving: bool,
+}
+
+impl Process {
+    pub(crate) fn new(pool: PoolId, generation: u32) -> Self {
+        Self {
+            pool,
+            ready: false,
+            retired: false,
+            hangs: false,
+            in_flight: 0,
+            generation,
+            sent: 0,
+            leaving: false,
+        }
+    }
 }
 
 /// Who has a worker.
@@ -34,6 +55,8 @@ pub(crate) enum Owner {
 pub(crate) struct Worker {
     pub(crate) template: TemplateId,
     pub(crate) owner: Owner,
+    /// Whose it is, once a client has it.
+    pub(crate) uid: Option<u32>,
     /// Its end is scheduled.
     pub(crate) ending: bool,
 }
@@ -58,9 +81,10 @@ impl World {
         id: TemplateId,
         pool: PoolId,
         key: &PoolKey,
+        generation: u32,
         without: &[String],
     ) {
-        let process = Process { pool, ready: false, retired: false, hangs: false, in_flight: 0 };
+        let process = Process::new(pool, generation);
         assert!(self.templates.insert(id, process).is_none(), "a template id came twice");
         let mut at = self.some_ms(2);
         if self.chance(self.odds.load_fails / 4) {
@@ -141,8 +165,14 @@ impl World {
             Event::Spares { template, spares } => {
                 let Some(process) = self.templates.get_mut(template) else { return };
                 process.in_flight -= spares.len() as u32;
+                process.sent += spares.len() as u32;
                 for &(id, _) in spares {
-                    let worker = Worker { template: *template, owner: Owner::Pool, ending: false };
+                    let worker = Worker {
+                        template: *template,
+                        owner: Owner::Pool,
+                        uid: None,
+                        ending: false,
+                    };
                     assert!(self.workers.insert(id, worker).is_none(), "a worker id came twice");
                 }
                 for (id, _) in spares.clone() {
@@ -225,6 +255,7 @@ impl World {
         let Some(process) = self.templates.get_mut(&id) else { return };
         assert!(process.ready, "what loads is stopped, not retired");
         process.retired = true;
+        process.leaving = true;
         process.hangs = hangs;
         self.exit_if_retired(id);
     }
@@ -239,6 +270,7 @@ impl World {
     }
 
     pub(crate) fn stop_template(&mut self, id: TemplateId) {
+        self.templates.entry(id).and_modify(|process| process.leaving = true);
         let own: Vec<_> =
             self.workers.iter().filter(|(_, w)| w.template == id).map(|(id, _)| *id).collect();
         for worker in own {
@@ -251,6 +283,7 @@ impl World {
     }
 
     pub(crate) fn kill_template(&mut self, id: TemplateId) {
+        self.templates.entry(id).and_modify(|process| process.leaving = true);
         // Now and then even that is never reported.
         if !self.chance(self.odds.hangs / 5) {
             let at = self.some_ms(3);

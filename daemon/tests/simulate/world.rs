@@ -27,6 +27,8 @@ pub(crate) const KINDS: &[&str] = &[
     "modules",
     "status",
     "processes",
+    "explained",
+    "nothing known",
     "deaths",
     "done",
     "reloaded",
@@ -73,6 +75,7 @@ pub(crate) fn hand_over(core: &Core) -> Core {
 fn kind(action: &Action) -> &'static str {
     match action {
         Action::Reply { reply, .. } => kind_of_reply(reply),
+        Action::Processes { .. } => "processes",
         Action::Grant { grant, .. } if grant.spare_hit => "hit",
         Action::Grant { .. } => "grant",
         Action::Build { without, .. } if without.is_empty() => "build",
@@ -99,7 +102,8 @@ fn kind_of_reply(reply: &Reply) -> &'static str {
         Reply::Opened(_) => "opened",
         Reply::Modules(_) => "modules",
         Reply::Status(_) => "status",
-        Reply::Processes(_) => "processes",
+        Reply::Explained(_) => "explained",
+        Reply::Refused(Refusal::NothingKnown(_)) => "nothing known",
         Reply::Deaths(_) => "deaths",
         Reply::Done => "done",
         Reply::Reloaded(_) => "reloaded",
@@ -140,6 +144,8 @@ pub(crate) struct World {
     schedule: BTreeMap<(Duration, u64), Event>,
     sequence: u64,
     pub(crate) settings: Settings,
+    /// Spares that each pool keeps once the reload in progress has switched.
+    pub(crate) reloading: Option<u32>,
     /// The highest bound of spares that any settings had.
     pub(crate) spares_max: u32,
     pub(crate) templates: BTreeMap<TemplateId, Process>,
@@ -182,6 +188,7 @@ impl World {
             schedule: BTreeMap::new(),
             sequence: 0,
             settings: Settings::default(),
+            reloading: None,
             spares_max: 0,
             templates: BTreeMap::new(),
             workers: BTreeMap::new(),
@@ -239,6 +246,7 @@ impl World {
         settings.spares_max = rng.u32(1..40);
         settings.workers_max = rng.u64(1..30);
         settings.templates_max = rng.usize(1..8);
+        settings.operators = vec![1000];
         settings.deaths_kept = rng.usize(..30);
         settings
     }
@@ -252,7 +260,8 @@ impl World {
             1 | 2 => OnPreloadError::Ignore,
             _ => OnPreloadError::Warn,
         };
-        PoolSpec { key: PoolKey(vec![key]), name: format!("pool-{key}"), modules, on_error }
+        let (name, uid) = (format!("pool-{key}"), (key > 3).then_some(2000));
+        PoolSpec { key: PoolKey(vec![key]), name, modules, on_error, uid }
     }
 
     pub(crate) fn any_preload(&mut self) -> Vec<PoolSpec> {
@@ -350,11 +359,14 @@ impl World {
         assert!(self.finished_at.is_none() || !action.is_work(), "after the end: {action:?}");
         match action {
             Action::Reply { session, id, reply } => self.replied(session, id, &reply),
+            Action::Processes { session, id, report, filter } => {
+                self.listed(session, id, &report, &filter);
+            }
             Action::Grant { session, id, grant } => self.granted(session, id, grant),
-            Action::Build { template, pool, key, without, .. } => {
+            Action::Build { template, pool, key, generation, without } => {
                 assert!(self.known_keys.contains(&key), "a forgotten pool is built");
                 self.keys.insert(pool, key.clone());
-                self.build(template, pool, &key, &without);
+                self.build(template, pool, &key, generation, &without);
             }
             Action::Fork { template, first, count } => self.fork(template, first, count),
             Action::Retire { template } => self.retire(template),
@@ -367,7 +379,7 @@ impl World {
                 self.settled += 1;
                 assert_eq!(self.settled, 1, "the verdict is told once");
             }
-            Action::ReloadEnded { .. } => {}
+            Action::ReloadEnded { switched } => self.reload_ended(switched),
             Action::Proven => self.proven += 1,
             Action::StopListening => {
                 assert!(std::mem::replace(&mut self.listening, false));
@@ -375,6 +387,22 @@ impl World {
             Action::Finished => {
                 assert!(self.core.is_drained());
                 assert!(self.finished_at.replace(self.now).is_none());
+            }
+        }
+    }
+
+    /// Who is switched to has proven itself, and has spares for who comes first.
+    fn reload_ended(&mut self, switched: bool) {
+        let spares_min = self.reloading.take().expect("a reload was asked for");
+        if !switched {
+            return;
+        }
+        let now = self.core.generation();
+        for (id, process) in &self.templates {
+            let serves = process.generation == now && !process.leaving;
+            // What still loads at the switch begins again, and is no part of it.
+            if serves && process.ready && spares_min > 0 {
+                assert!(process.sent > 0, "{id} is switched to without a spare");
             }
         }
     }
@@ -398,6 +426,7 @@ impl IsWork for Action {
         !matches!(
             self,
             Action::Reply { .. }
+                | Action::Processes { .. }
                 | Action::ForgetPool { .. }
                 | Action::ReleaseSpare { .. }
                 | Action::ReloadEnded { .. }

@@ -1,9 +1,13 @@
 //! One test per rule of the core; what holds whatever happens is the simulator's.
 
 mod builds;
+mod explanations;
 mod leases;
+mod measures;
+mod processes;
 mod reloads;
 mod reports;
+mod sights;
 mod stops;
 
 use super::*;
@@ -26,6 +30,7 @@ fn spec(name: &str, modules: &[&str], on_error: OnPreloadError) -> PoolSpec {
         name: name.into(),
         modules: modules.iter().map(|&name| name.to_owned()).collect(),
         on_error,
+        uid: None,
     }
 }
 
@@ -66,6 +71,7 @@ impl Bench {
     fn new(settings: Settings, preload: Vec<PoolSpec>) -> (Self, Vec<Action>) {
         let core = Core::new(Time::default(), "1.0", 7, "/sock", 100);
         let mut bench = Self { core, now: Duration::ZERO, last_request: 0, last_pid: 0 };
+        let settings = Settings { operators: vec![1000], ..settings };
         let actions = bench.tell(Event::Configured { origin: None, settings, preload });
         bench.connect(S);
         (bench, actions)
@@ -127,6 +133,14 @@ impl Bench {
         self.tell(Event::TemplateHello { template });
         let modules = vec![module("alpha"), module("beta")];
         self.tell(Event::TemplateReady { template, modules, memory: Memory::default() })
+    }
+
+    /// A template is ready, and so are the spares that it is asked for.
+    fn ready_with_spares(&mut self, template: TemplateId) -> Vec<Action> {
+        let mut actions = self.ready(template);
+        let then = self.come_up(&actions);
+        actions.extend(then);
+        actions
     }
 
     fn fail(&mut self, template: TemplateId, module: &str) -> Vec<Action> {

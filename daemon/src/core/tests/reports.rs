@@ -66,26 +66,6 @@ fn a_failed_pool_shows_why() {
 }
 
 #[test]
-fn processes_are_cut_to_a_frame() {
-    let name = "n".repeat(500);
-    let (mut bench, actions) = Bench::new(Settings::default(), vec![warn(&name)]);
-    let template = built(&actions)[0];
-    let mut actions = Vec::new();
-    bench.ready(template);
-    for number in 1_000..21_000 {
-        let (worker, pid) = (WorkerId(number), 100_000 + u32::try_from(number).unwrap_or(0));
-        let event = Event::WorkerAdopted { template, worker, pid };
-        bench.core.handle(Time(bench.now), event, &mut actions);
-    }
-    let (_, actions) = bench.ask(S, Ask::Processes);
-    let Some(reply) = replies(&actions).pop() else { panic!() };
-    let Reply::Processes(report) = &reply else { panic!() };
-    assert_eq!(report.rows.len() as u64 + report.left_out, 20_000);
-    assert!(report.left_out > 0 && report.rows.len() > 5000);
-    assert!(encode(&reply).expect("encodes").len() < FRAME_BYTES_MAX);
-}
-
-#[test]
 fn modules_are_cut_to_a_frame_tasks_first() {
     let (mut bench, actions) = Bench::new(Settings::default(), vec![warn("p")]);
     let template = built(&actions)[0];

@@ -152,7 +152,10 @@ impl Plan {
             return steps;
         }
         if self.system {
-            steps.push("systemd-sysusers && systemd-tmpfiles --create".to_owned());
+            steps.push(
+                "systemd-sysusers mpserverd.conf && systemd-tmpfiles --create mpserverd.conf"
+                    .to_owned(),
+            );
             steps.push("usermod -aG mpserverd NAME    # for each who may use it".to_owned());
         }
         steps.push(format!("systemctl{user} daemon-reload"));

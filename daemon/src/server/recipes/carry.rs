@@ -3,6 +3,7 @@
 
 use super::{Recipe, Recipes};
 use crate::core::{PoolKey, PoolSpec};
+use crate::server::owners::Account;
 use crate::server::upgrade::image::{Carrier, Fd, Luggage};
 use crate::state::StateError;
 use mpserverd_proto::error::PreloadError;
@@ -20,6 +21,7 @@ struct RecipeRow {
     executable: Option<Result<Fd, PreloadError>>,
     modules: Vec<String>,
     environment: Option<ByteBuf>,
+    account: Option<Account>,
 }
 
 /// All recipes.
@@ -42,6 +44,7 @@ impl Recipes {
             }),
             modules: recipe.modules.clone(),
             environment: recipe.environment.clone().map(ByteBuf::from),
+            account: recipe.account.clone(),
         };
         RecipesRow {
             recipes: self.by_key.iter().map(&mut row).collect(),
@@ -51,6 +54,7 @@ impl Recipes {
     }
 
     pub(in crate::server) fn from_row(
+        own: u32,
         row: RecipesRow,
         from: &mut Luggage,
     ) -> Result<Self, StateError> {
@@ -62,9 +66,10 @@ impl Recipes {
             };
             let environment = recipe.environment.map(ByteBuf::into_vec);
             let (name, modules) = (recipe.name, recipe.modules);
-            Ok((recipe.key, Recipe { name, executable, modules, environment }))
+            let account = recipe.account;
+            Ok((recipe.key, Recipe { name, executable, modules, environment, account }))
         });
         let by_key = recipes.collect::<Result<_, StateError>>()?;
-        Ok(Self { by_key, default: row.default, default_files: row.default_files })
+        Ok(Self { own, by_key, default: row.default, default_files: row.default_files })
     }
 }

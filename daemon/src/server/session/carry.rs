@@ -1,7 +1,9 @@
 //! A client's connection, to the next image of the daemon: half a frame, and what it has coming.
 
 use super::{Output, Session, Stage};
+use crate::access::Client;
 use crate::core::{Peer, SessionId};
+use crate::server::audit::Notes;
 use crate::server::upgrade::image::{Carrier, Fd, Luggage};
 use crate::state::StateError;
 use mpserverd_proto::frame::Decoder;
@@ -33,6 +35,8 @@ struct OutputRow {
 pub(in crate::server) struct SessionRow {
     pub(in crate::server) id: SessionId,
     peer: Peer,
+    client: Client,
+    notes: Notes,
     socket: Fd,
     stage: StageRow,
     /// Bytes of a frame that is not complete.
@@ -62,6 +66,8 @@ impl Session {
         SessionRow {
             id,
             peer: self.peer,
+            client: self.client.clone(),
+            notes: self.notes.clone(),
             socket: to.fd(self.socket.as_fd()),
             stage,
             partial: ByteBuf::from(self.decoder.pending()),
@@ -103,6 +109,8 @@ impl Session {
             output_bytes: bytes,
             deadline: row.deadline.map(|at| from.time(at)),
             peer: row.peer,
+            client: row.client,
+            notes: row.notes,
         })
     }
 }

@@ -59,6 +59,7 @@ impl Server<'_> {
             templates,
             workers: self.workers.carry(&mut to),
             recipes: self.recipes.carry(&mut to),
+            metrics: self.scrapes.carry(&mut to),
             command: self.command.as_ref().map(|command| command.carry(&mut to)),
             pid_file,
             ready: self.supervisor.readiness(),
@@ -73,6 +74,11 @@ impl Server<'_> {
     /// Becomes the new program. Comes back only if that cannot be.
     pub(super) fn step(&mut self, upgrade: &Upgrade) -> Result<Infallible, String> {
         upgrade.binary.is_unchanged()?;
+        // Their records are not carried over; who follows asks again.
+        self.release_followers();
+        if !self.events.is_empty() {
+            return Err("a client left at the last moment: ask again".to_owned());
+        }
         self.supervisor.reloading();
         let caught = self.signals.hold();
         let why = self.execute(upgrade, caught.iter().map(|signal| *signal as u64).collect());

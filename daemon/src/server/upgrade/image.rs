@@ -8,6 +8,7 @@ use crate::core::{Core, CoreState, SessionId, Time};
 use crate::server::command::carry::CommandRow;
 use crate::server::listener::carry::ListenerRow;
 use crate::server::recipes::carry::RecipesRow;
+use crate::server::scrape::PlaceRow;
 use crate::server::session::carry::SessionRow;
 use crate::server::templates::carry::TemplateRow;
 use crate::server::workers::carry::WorkerRow;
@@ -54,6 +55,8 @@ pub(in crate::server) struct Image {
     pub(super) templates: Vec<TemplateRow>,
     pub(super) workers: Vec<WorkerRow>,
     pub(super) recipes: RecipesRow,
+    /// Where metrics are read.
+    pub(super) metrics: Option<PlaceRow>,
     pub(super) command: Option<CommandRow>,
     pub(super) pid_file: Option<PidFileRow>,
     /// The service was ready, with so many modules that could not be preloaded.

@@ -7,11 +7,15 @@ use crate::core::{Core, Event, SessionId, Time};
 use crate::launch::Launch;
 use crate::pid_file::PidFile;
 use crate::server::Server;
+use crate::server::access::{guard, own_uid};
+use crate::server::audit::AuditLog;
 use crate::server::command::Command;
 use crate::server::listener::Listener;
+use crate::server::logs::Followers;
 use crate::server::notify::Supervisor;
 use crate::server::poller::{Poller, Source};
 use crate::server::recipes::Recipes;
+use crate::server::scrape::Scrapes;
 use crate::server::session::Session;
 use crate::server::signals::{Caught, Signals};
 use crate::server::store::Store;
@@ -28,6 +32,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::time::Instant;
 use tracing::info;
 
 /// What the image before has left for this one.
@@ -180,7 +185,9 @@ impl<'a> Server<'a> {
         let started = from.base();
         let core = Core::import(image.core, Time(started.elapsed()))
             .map_err(|error| StateError::Senseless(error.to_string()))?;
-        let recipes = Recipes::from_row(image.recipes, &mut from)?;
+        let recipes = Recipes::from_row(own_uid(), image.recipes, &mut from)?;
+        let scrapes = Scrapes::from_row(image.metrics, &mut from, &poller)?;
+        let audit = config.audit_log.as_deref().map(AuditLog::open);
         let command = match (words, image.command) {
             (Some(words), Some(row)) => Some(Command::from_row(words, row, &mut from)?),
             (words, _) => words.map(Command::new),
@@ -191,7 +198,8 @@ impl<'a> Server<'a> {
         });
         let mut server = Self {
             config,
-            previous: None,
+            next: None,
+            notes: Vec::new(),
             core: core.with_version(env!("CARGO_PKG_VERSION")),
             started,
             poller,
@@ -207,6 +215,10 @@ impl<'a> Server<'a> {
             launch,
             supervisor: Supervisor::of_environment(),
             store: Store::of_environment(),
+            scrapes,
+            woke: Instant::now(),
+            followers: Followers::default(),
+            audit: audit.transpose().map_err(StateError::system("audit_log"))?,
             upgrade: None,
             program: image.program,
             pid_file: pid_file.transpose()?,
@@ -241,6 +253,8 @@ impl<'a> Server<'a> {
 
     /// The first things that the daemon does after the step.
     pub(in crate::server) fn arrive(&mut self, arrival: Arrival) {
+        // An exec gives it up.
+        guard(&self.config.access);
         self.supervisor.go_on(arrival.ready);
         // Their signal may have come in between.
         self.reap_strangers();

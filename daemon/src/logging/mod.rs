@@ -1,5 +1,11 @@
 //! Where log lines go and what they look like.
 //!
+//! | file | holds |
+//! |---|---|
+//! | `fields` | an event of `tracing`, with its fields as text |
+//! | `ring` | the last records, for `mpctl logs` |
+//! | `journal` | native entries for systemd's journal (Linux) |
+//!
 //! Called once, after the daemon went into the background and before anything is worth a line.
 //! What is logged where is decided by whoever logs.
 
@@ -10,11 +16,20 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::format::{Format, FormatEvent, FormatFields, Full, Writer};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
-use tracing_subscriber::fmt::{FmtContext, SubscriberBuilder};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{EnvFilter, Registry};
+
+mod fields;
+#[cfg(target_os = "linux")]
+mod journal;
+mod ring;
+
+#[cfg(target_os = "linux")]
+pub(crate) use ring::RING;
 
 /// Why logging could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +52,8 @@ pub enum LogError {
 enum Style {
     /// For people: with the time, and with colours on a terminal.
     Text { colours: bool },
-    /// For the journal: it knows the time, and takes the level from a `<N>` in front.
+    /// For the journal: entries with fields or, where its socket is not to be had, lines with the
+    /// level in a `<N>` in front; it knows the time.
     Journal,
     /// One object a line.
     Json,
@@ -61,8 +77,23 @@ pub fn init(log: &LogConfig) -> Result<(), LogError> {
             (BoxMakeWriter::new(std::io::stderr), style)
         }
     };
-    let subscriber = subscriber(&log.level, style, writer);
+    let lines = native(style).unwrap_or_else(|| lines(style, writer));
+    let subscriber = subscriber(&log.level, lines);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)
+}
+
+/// Something that takes events.
+type Sink = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// The journal's own entrance, if lines are for the journal and it is open.
+fn native(style: Style) -> Option<Sink> {
+    #[cfg(target_os = "linux")]
+    if style == Style::Journal {
+        let journal = journal::Journal::open(std::path::Path::new(journal::SOCKET)).ok()?;
+        return Some(Box::new(journal));
+    }
+    let _ = style;
+    None
 }
 
 fn style(format: LogFormat, journal: bool, terminal: bool) -> Style {
@@ -76,21 +107,35 @@ fn style(format: LogFormat, journal: bool, terminal: bool) -> Style {
     }
 }
 
-fn subscriber(
-    level: &LogLevel,
-    style: Style,
-    writer: BoxMakeWriter,
-) -> Box<dyn Subscriber + Send + Sync> {
-    let builder: SubscriberBuilder<_, _, _, _> = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::builder().parse_lossy(level.directives()))
-        .with_writer(writer);
+fn subscriber(level: &LogLevel, sink: Sink) -> Box<dyn Subscriber + Send + Sync> {
+    let filter = EnvFilter::builder().parse_lossy(level.directives());
+    Box::new(
+        tracing_subscriber::registry().with(sink).with(ring::Recorder(&ring::RING)).with(filter),
+    )
+}
+
+/// Lines of text.
+fn lines(style: Style, writer: BoxMakeWriter) -> Sink {
+    // A log that cannot be written (a full disk, a closed pipe) is no reason to do anything else;
+    // the words about it would go to standard error, and fail in a panic where that is the log.
+    let layer = tracing_subscriber::fmt::layer().log_internal_errors(false).with_writer(writer);
     match style {
-        Style::Text { colours } => Box::new(builder.with_ansi(colours).finish()),
-        Style::Json => Box::new(builder.json().flatten_event(true).finish()),
+        Style::Text { colours } => Box::new(layer.with_ansi(colours)),
+        Style::Json => Box::new(layer.json().flatten_event(true)),
         Style::Journal => {
             let lines = Format::default().without_time().with_level(false).with_ansi(false);
-            Box::new(builder.with_ansi(false).event_format(Journal(lines)).finish())
+            Box::new(layer.with_ansi(false).event_format(Prioritised(lines)))
         }
+    }
+}
+
+/// A level as `syslog(3)` has it.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        Level::DEBUG | Level::TRACE => 7,
     }
 }
 
@@ -112,9 +157,9 @@ fn stderr_is_journal() -> bool {
 }
 
 /// Lines with the level as the journal reads it (`sd-daemon(3)`).
-struct Journal(Format<Full, ()>);
+struct Prioritised(Format<Full, ()>);
 
-impl<S, N> FormatEvent<S, N> for Journal
+impl<S, N> FormatEvent<S, N> for Prioritised
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
@@ -125,13 +170,7 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let priority = match *event.metadata().level() {
-            Level::ERROR => 3,
-            Level::WARN => 4,
-            Level::INFO => 6,
-            Level::DEBUG | Level::TRACE => 7,
-        };
-        write!(writer, "<{priority}>")?;
+        write!(writer, "<{}>", priority(*event.metadata().level()))?;
         self.0.format_event(context, writer, event)
     }
 }
@@ -155,11 +194,11 @@ mod tests {
         }
     }
 
-    fn lines(level: &str, style: Style) -> String {
+    fn written(level: &str, style: Style) -> String {
         let sink = Sink::default();
         let writer = sink.clone();
         let writer = BoxMakeWriter::new(move || writer.clone());
-        let subscriber = subscriber(&level.parse().expect("level"), style, writer);
+        let subscriber = subscriber(&level.parse().expect("level"), lines(style, writer));
         tracing::subscriber::with_default(subscriber, || {
             tracing::warn!(pid = 7, "worker is slow");
             tracing::debug!("details");
@@ -170,16 +209,16 @@ mod tests {
 
     #[test]
     fn text_has_a_time_and_colours_only_on_a_terminal() {
-        let plain = lines("info", Style::Text { colours: false });
+        let plain = written("info", Style::Text { colours: false });
         assert!(plain.starts_with("20") && plain.contains("WARN"), "{plain}");
         assert!(plain.contains("worker is slow pid=7") && !plain.contains('\x1b'), "{plain}");
         assert!(!plain.contains("details"), "{plain}");
-        assert!(lines("info", Style::Text { colours: true }).contains("\x1b["));
+        assert!(written("info", Style::Text { colours: true }).contains("\x1b["));
     }
 
     #[test]
     fn the_journal_gets_a_priority_and_no_time() {
-        let text = lines("debug", Style::Journal);
+        let text = written("debug", Style::Journal);
         let found: Vec<_> = text.lines().collect();
         assert!(found[0].starts_with("<4>mpserverd::logging"), "{text}");
         assert!(found[1].starts_with("<7>") && !text.contains('\x1b'), "{text}");
@@ -187,7 +226,7 @@ mod tests {
 
     #[test]
     fn json_is_one_object_a_line() {
-        let text = lines("info", Style::Json);
+        let text = written("info", Style::Json);
         let object: serde_json::Value = serde_json::from_str(text.trim()).expect("one object");
         assert_eq!(object["message"], "worker is slow");
         assert_eq!(object["pid"], 7);
@@ -196,9 +235,9 @@ mod tests {
 
     #[test]
     fn directives_choose_by_module() {
-        assert_eq!(lines("off", Style::Json), "");
-        assert_eq!(lines("info,mpserverd=error", Style::Json), "");
-        assert_eq!(lines("warn,mpserverd=trace", Style::Json).lines().count(), 2);
+        assert_eq!(written("off", Style::Json), "");
+        assert_eq!(written("info,mpserverd=error", Style::Json), "");
+        assert_eq!(written("warn,mpserverd=trace", Style::Json).lines().count(), 2);
     }
 
     #[test]
