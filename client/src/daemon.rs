@@ -168,6 +168,16 @@ impl Connection {
         Ok(())
     }
 
+    /// Says something that needs no answer, if that costs no wait.
+    ///
+    /// # Errors
+    /// [`DaemonError`]: the connection is of no use any more.
+    pub(crate) fn tell(&mut self, request: &Request) -> Result<(), DaemonError> {
+        let id = self.post(request, &[], Some(Instant::now()))?;
+        self.abandoned.insert(id);
+        Ok(())
+    }
+
     /// Receives at least one answer.
     fn receive(&mut self, deadline: Option<Instant>) -> Result<(), DaemonError> {
         let protocol = |e: &dyn std::fmt::Display| DaemonError::Protocol(e.to_string());

@@ -4,6 +4,7 @@
 //! [`TimeoutError`], [`BufferTooShort`] and [`AuthenticationError`] are types of their own, so
 //! that a function that can only time out says so.
 
+use mpserverd_proto::death::Cause;
 use mpserverd_proto::error::{JobError, PreloadError, Refusal};
 use mpserverd_proto::hello::HelloError;
 use mpserverd_proto::job::Panic;
@@ -218,12 +219,14 @@ pub enum ProcessError {
     #[error("killed: its deadline of {0:?} passed")]
     DeadlineExceeded(Duration),
     /// The process ended before its task did.
-    #[error("process {pid} {ending} before its task returned")]
+    #[error("process {pid} {ending} before its task returned{}", because(.cause))]
     Died {
         /// Its pid.
         pid: u32,
         /// How.
         ending: Ending,
+        /// Who caused it, where that is known.
+        cause: Option<Cause>,
     },
     /// The result does not decode.
     #[error("the result cannot be decoded: {0}")]
@@ -249,6 +252,12 @@ pub enum ProcessError {
     /// The system refused.
     #[error(transparent)]
     System(#[from] io::Error),
+}
+
+/// Who caused an end, to be said after it.
+pub(crate) fn because(cause: &Option<Cause>) -> String {
+    let words = cause.as_ref().and_then(Cause::in_words);
+    words.map(|words| format!(": {words}")).unwrap_or_default()
 }
 
 fn place(panic: &Panic) -> String {

@@ -92,6 +92,51 @@ fn the_socket_says_where_clients_come_also_after_a_reload() {
     assert!(path.exists(), "the socket is the supervisor's");
 }
 
+#[test]
+fn metrics_are_read_where_a_supervisor_wants_it() {
+    use std::io::{Read, Write};
+    let folder = tempfile::tempdir().expect("folder");
+    let clients = folder.path().join("clients");
+    let listener = UnixListener::bind(&clients).expect("socket");
+    let readers = TcpListener::bind("127.0.0.1:0").expect("socket");
+    let address = readers.local_addr().expect("bound");
+    let child = daemon(vec![readers.into(), listener.into()], "2", "metrics:clients")
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("sh runs");
+    let _running = Running(child);
+    // The socket is there before the daemon: nobody comes too early, and a reload leaves it alone.
+    for _ in 0..2 {
+        let mut stream = std::net::TcpStream::connect(address).expect("a listener");
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("sent");
+        let mut page = String::new();
+        stream.read_to_string(&mut page).expect("a page");
+        assert!(page.starts_with("HTTP/1.1 200 OK") && page.ends_with("# EOF\n"), "{page}");
+        assert!(mpctl(&clients, &["reload"]).status.success());
+    }
+}
+
+#[test]
+fn a_socket_for_metrics_that_others_reach_is_refused() {
+    let open = || OwnedFd::from(TcpListener::bind("0.0.0.0:0").expect("socket"));
+    let datagram = || OwnedFd::from(UnixDatagram::unbound().expect("socket"));
+    let local = || OwnedFd::from(TcpListener::bind("127.0.0.1:0").expect("socket"));
+    let folder = tempfile::tempdir().expect("folder");
+    for (sockets, names, words) in [
+        (vec![open()], "metrics", "bound to 0.0.0.0, where others than this machine may read"),
+        (vec![datagram()], "metrics", "is no listening stream socket"),
+        (vec![local(), local()], "metrics:metrics", "passed 2 sockets with the name `metrics`"),
+    ] {
+        let count = sockets.len().to_string();
+        let mut command = daemon(sockets, &count, names);
+        let output = command.env("MPSERVERD_SOCKET", folder.path().join("s")).output();
+        let output = output.expect("sh runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(111), "{names}: {said}");
+        assert!(said.contains(words), "{names}: {said}");
+    }
+}
+
 /// What a supervisor gets: the text, and the descriptor that came along.
 fn hear(supervisor: &UnixDatagram) -> (String, Option<OwnedFd>) {
     use std::os::fd::AsFd;

@@ -127,6 +127,14 @@ pub enum Request {
     Attach(Attach),
     /// Certificates of the workers that have died.
     Deaths(DeathsQuery),
+    /// A client is about to send a signal to a worker that it leased, or that its user did: nobody
+    /// else is to be blamed for what that does.
+    Signals {
+        /// Which.
+        worker: WorkerId,
+        /// Signal number.
+        signal: i32,
+    },
     /// The daemon's numbers as OpenMetrics text.
     Metrics,
     /// Why does it wait, what does it do?

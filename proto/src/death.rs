@@ -65,7 +65,43 @@ pub enum Cause {
     Unknown,
 }
 
+/// Signals that a process sends itself by what it does wrong: `SIGILL`, `SIGTRAP`, `SIGABRT`,
+/// `SIGBUS`, `SIGFPE`, `SIGSEGV`, `SIGSYS`.
+const FAULTS: [i32; 7] = [4, 5, 6, 7, 8, 11, 31];
+const SIGXCPU: i32 = 24;
+const SIGXFSZ: i32 = 25;
+
 impl Cause {
+    /// What the end of a process says by itself, if nobody says anything else.
+    #[must_use]
+    pub fn of_record(record: &ExitRecord) -> Self {
+        match record.signal() {
+            None => Self::Itself,
+            Some(signal) if FAULTS.contains(&signal) => Self::Itself,
+            Some(SIGXCPU) => Self::Limit(LimitKind::CpuTime),
+            Some(SIGXFSZ) => Self::Limit(LimitKind::FileSize),
+            Some(_) => Self::Unknown,
+        }
+    }
+
+    /// What to say of it after how the process ended, if there is anything to say.
+    #[must_use]
+    pub fn in_words(&self) -> Option<String> {
+        Some(match self {
+            Self::Itself => return None,
+            Self::Limit(kind) => format!("it went past its limit ({kind})"),
+            Self::Oom => "the kernel was out of memory and chose it".to_owned(),
+            Self::Operator { uid, pid } => {
+                format!("an operator (uid {uid}, pid {pid}) asked for it")
+            }
+            Self::ClientGone => "its client is gone".to_owned(),
+            Self::DaemonStop => "the daemon was stopped".to_owned(),
+            Self::Deadline => "its deadline had passed".to_owned(),
+            Self::Client => "its client asked for it".to_owned(),
+            Self::Unknown => "nobody says who sent that".to_owned(),
+        })
+    }
+
     /// A word for programs: the label of a metric, the value of a filter.
     #[must_use]
     pub fn key(&self) -> &'static str {
@@ -129,6 +165,8 @@ pub struct LastWords {
     pub foreseen: Option<Foreseen>,
     /// Whether its task was over, and the outcome on its way.
     pub finished: bool,
+    /// How many tasks it has begun since it got its job: a worker of a pool runs one after another.
+    pub round: u32,
     /// The most private memory that was measured, KiB.
     pub peak_private_kib: Option<u64>,
 }

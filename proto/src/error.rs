@@ -230,6 +230,24 @@ pub enum Refusal {
     /// Nobody here has that number.
     #[error("nothing is known about {0}: this daemon has no such worker, template or client")]
     NothingKnown(String),
+    /// Too many workers have died of this task, and nobody knows why.
+    #[error(
+        "task `{task}` is refused: {deaths} workers died of it within {} s; it may be tried again \
+         in {retry_after_ms} ms", .window_ms.div_ceil(1000)
+    )]
+    Poisoned {
+        /// The task.
+        task: String,
+        /// How many died.
+        deaths: u32,
+        /// Within this time, in milliseconds.
+        window_ms: u64,
+        /// When it is tried again, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// Some task of this template is refused for its deaths, so who leases must say for which.
+    #[error("a task of this template is refused for its deaths: say which one the worker is for")]
+    TaskUnnamed,
     /// An upgrade that changed nothing.
     #[error("upgrade refused, everything is as it was: {0}")]
     UpgradeFailed(String),

@@ -1,8 +1,9 @@
 //! What can go wrong with a pool, and with one task of it.
 
 use crate::codec::CodecError;
-use crate::error::{Ending, StartError, TimeoutError};
+use crate::error::{Ending, StartError, TimeoutError, because};
 use crate::shared::ShareError;
+use mpserverd_proto::death::Cause;
 use mpserverd_proto::error::JobError;
 use mpserverd_proto::job::Panic;
 use std::io;
@@ -94,14 +95,16 @@ impl From<CodecError> for PoolError {
 pub enum TaskFailure {
     /// The worker that ran it ended before it returned.
     #[error(
-        "worker {pid} {ending}{} before the task returned (attempt {attempts}){}",
-        if *.oom { " for want of memory" } else { "" }, tail(.stderr)
+        "worker {pid} {ending}{} before the task returned (attempt {attempts}){}{}",
+        if *.oom { " for want of memory" } else { "" }, because(.cause), tail(.stderr)
     )]
     WorkerLost {
         /// The worker's pid.
         pid: u32,
         /// How it ended.
         ending: Ending,
+        /// Who caused it, where that is known.
+        cause: Option<Cause>,
         /// Whether the kernel killed it for want of memory.
         oom: bool,
         /// The last lines that it wrote to its standard error.
@@ -195,12 +198,14 @@ mod tests {
         let lost = TaskFailure::WorkerLost {
             pid: 7,
             ending: Ending::Unknown,
+            cause: Some(Cause::Operator { uid: 0, pid: 4711 }),
             oom: true,
             stderr: vec!["first".into(), "second".into()],
             attempts: 2,
         };
         let text = lost.to_string();
         assert!(text.contains("worker 7") && text.contains("want of memory"), "{text}");
+        assert!(text.contains("an operator (uid 0, pid 4711) asked for it"), "{text}");
         assert!(text.contains("attempt 2") && text.ends_with("first\n  second"), "{text}");
         assert!(lost.is_lost() && !lost.is_timeout());
     }

@@ -7,12 +7,14 @@ use crate::job_types::Outcome;
 use crate::logging::TARGET;
 use crate::parcel::Parcel;
 use crate::runtime::worker::Closure;
+use crate::start::cause::Autopsy;
 use crate::start::child::Child;
 use crate::start::forkserver::Purpose;
 use crate::start::inbox::Received;
 use crate::start::request::{Request, Work as Task};
 use crate::start::{Lease, wait_readable};
 use crate::{codec, start as methods, sys};
+use mpserverd_proto::death::Cause;
 use mpserverd_proto::status::ExitRecord;
 use std::collections::HashSet;
 use std::fmt;
@@ -204,6 +206,18 @@ impl Handle {
         self.inner.child.ending()
     }
 
+    /// How it ended, for who will tell why later.
+    pub(crate) fn autopsy(&self, ending: Ending) -> Autopsy {
+        self.inner.child.autopsy(ending)
+    }
+
+    /// Who caused its end, if it has ended and anybody knows: with a daemon as its certificate
+    /// says, for which the daemon is asked (for a quarter of a second at most).
+    #[must_use]
+    pub fn cause(&self) -> Option<Cause> {
+        self.ending().and_then(|ending| self.autopsy(ending).cause())
+    }
+
     /// The exit record, if it has ended and somebody saw how.
     #[must_use]
     pub fn exit_record(&self) -> Option<ExitRecord> {
@@ -292,7 +306,10 @@ impl Handle {
         }
         let left = timeout.map(|timeout| timeout.saturating_sub(begun.elapsed()));
         match has_ended.then(|| self.inner.child.wait(left)).flatten() {
-            Some(ending) => Err(ProcessError::Died { pid: self.pid(), ending }),
+            Some(ending) => {
+                let cause = self.inner.child.autopsy(ending).cause();
+                Err(ProcessError::Died { pid: self.pid(), ending, cause })
+            }
             None => Err(TimeoutError(begun.elapsed()).into()),
         }
     }

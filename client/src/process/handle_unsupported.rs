@@ -5,6 +5,7 @@ use crate::context::Context;
 use crate::error::{Ending, ProcessError, StartError};
 use crate::job_types::Outcome;
 use crate::parcel::Parcel;
+use mpserverd_proto::death::Cause;
 use mpserverd_proto::status::ExitRecord;
 use std::convert::Infallible;
 use std::io;
@@ -63,6 +64,8 @@ never! {
     fn exitcode(&self) -> Option<i32>;
     /// How it ended.
     fn ending(&self) -> Option<Ending>;
+    /// Who caused its end.
+    fn cause(&self) -> Option<Cause>;
     /// The exit record.
     fn exit_record(&self) -> Option<ExitRecord>;
     /// Waits for its end.

@@ -171,7 +171,7 @@ impl Nursery {
             if let Some(child) = self.children.remove(&pid) {
                 // A pipe nobody reads any more is an error nobody needs.
                 let _ = nix::unistd::write(&child.status, &record.encode());
-                let last = child.place.as_ref().and_then(|(_, place)| place.read(child.worker));
+                let last = child.place.as_ref().and_then(|(_, place)| place.read());
                 self.give_back(child.place.map(|(slot, _)| slot));
                 ended.push(Ended { worker: child.worker, record, last });
             }

@@ -86,6 +86,17 @@ fn shared() -> Option<&'static Shared> {
     shared.filter(|shared| shared.pid == std::process::id())
 }
 
+/// This worker's place on the board, if it has one.
+pub(crate) fn place() -> Option<Place> {
+    shared().and_then(|shared| shared.place.clone())
+}
+
+/// The time of day, as a board has it.
+pub(crate) fn epoch_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    since.as_millis() as u64
+}
+
 /// Threads of the runtime in this process, which do not make a fork unsafe.
 pub(crate) fn runtime_threads() -> usize {
     // The controller sleeps in poll and holds no lock; the one of the log is hushed before a fork.
@@ -327,10 +338,8 @@ fn run(
     ready: Result<(), String>,
 ) -> Completion {
     if let Some(place) = &shared.place {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let began_ms = since.as_millis() as u64;
         let (task, name) = (job.task.as_str(), job.identity.name.as_str());
-        place.write(&Entry { task, name, trace: Some(job.trace), began_ms });
+        place.write(&Entry { task, name, trace: Some(job.trace), began_ms: epoch_ms() });
     }
     let kill = job.on_parent_death == OnParentDeath::Kill;
     shared.kill_on_parent_death.store(kill, Ordering::Release);

@@ -3,6 +3,7 @@
 //! Everything here may be called from any number of threads: waiting holds no lock, and what one
 //! thread received all others find.
 
+use super::cause::{Autopsy, bit};
 use super::inbox::{Inbox, Received};
 use super::{Lease, Origin, Status, wait_readable};
 use crate::daemon::Connection;
@@ -14,6 +15,7 @@ use mpserverd_proto::codec;
 use mpserverd_proto::status::{ExitRecord, RECORD_BYTES_MAX, Reporter};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -40,6 +42,8 @@ pub(crate) struct Child {
     /// The process that started it; in a fork of that process this is nobody's child.
     owner: u32,
     state: Mutex<State>,
+    /// Signals that were sent to it from here.
+    signals: AtomicU64,
 }
 
 /// By what its end shows.
@@ -66,7 +70,12 @@ impl Child {
             ending: None,
             orphaned_since: None,
         };
-        Self { lease, owner: std::process::id(), state: Mutex::new(state) }
+        Self {
+            lease,
+            owner: std::process::id(),
+            state: Mutex::new(state),
+            signals: AtomicU64::new(0),
+        }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -208,6 +217,10 @@ impl Child {
         if self.state().ending.is_some() {
             return Ok(());
         }
+        self.signals.fetch_or(bit(number), Ordering::Relaxed);
+        if let Some(origin) = &self.lease.origin {
+            origin.announce(number);
+        }
         match (wait::signal(self.pidfd(), number), &self.lease.origin) {
             (Err(error), Some(origin)) if error.kind() == io::ErrorKind::PermissionDenied => {
                 self.ask_for_signal(origin, number, error)
@@ -229,6 +242,12 @@ impl Child {
             Err(error) if error.is_absence() => Err(denied),
             Err(error) => Err(io::Error::new(io::ErrorKind::PermissionDenied, error)),
         }
+    }
+
+    /// How it ended, for who will tell why without this child.
+    pub(crate) fn autopsy(&self, ending: Ending) -> Autopsy {
+        let signals = self.signals.load(Ordering::Relaxed);
+        Autopsy::new(ending, signals, self.lease.origin.clone())
     }
 
     /// Takes the outcome, waiting for it. `Nothing` if the time passes first.

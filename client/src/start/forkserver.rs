@@ -53,7 +53,7 @@ pub(crate) struct Purpose<'a> {
 
 /// A connection with what is known on it.
 #[derive(Debug)]
-struct Session {
+pub(super) struct Session {
     connection: Connection,
     pools: Vec<(Wanted, PoolId)>,
     ahead: Option<(PoolId, RequestId, Instant)>,
@@ -74,7 +74,8 @@ struct Known {
 
 static KNOWN: Mutex<Known> = Mutex::new(Known { pid: 0, idle: Vec::new(), seen: Vec::new() });
 
-fn check_out(path: &Path) -> Option<Session> {
+/// Takes a connection to that daemon, if one is idle.
+pub(super) fn check_out(path: &Path) -> Option<Session> {
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let pid = std::process::id();
     if known.pid != pid {
@@ -86,7 +87,8 @@ fn check_out(path: &Path) -> Option<Session> {
     Some(known.idle.remove(at))
 }
 
-fn check_in(session: Session) {
+/// Gives it back.
+pub(super) fn check_in(session: Session) {
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     if known.pid == std::process::id() && known.idle.len() < IDLE_MAX {
         known.idle.push(session);
@@ -179,14 +181,8 @@ fn lease_anew(
     purpose: Purpose<'_>,
     deadline: Instant,
 ) -> Result<Lease, DaemonError> {
-    let session = Session {
-        connection: Connection::open(path, Some(deadline.min(Instant::now() + HELLO)))?,
-        pools: Vec::new(),
-        ahead: None,
-        last_start: None,
-        next: None,
-    };
-    use_session(session, wanted, purpose, deadline)
+    let connection = Connection::open(path, Some(deadline.min(Instant::now() + HELLO)))?;
+    use_session(connection.into(), wanted, purpose, deadline)
 }
 
 /// How long a daemon may take to say hello.
@@ -212,7 +208,26 @@ fn use_session(
     leased
 }
 
+impl From<Connection> for Session {
+    fn from(connection: Connection) -> Self {
+        Self { connection, pools: Vec::new(), ahead: None, last_start: None, next: None }
+    }
+}
+
 impl Session {
+    pub(super) fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    /// Gives back a lease that was asked for in advance.
+    pub(super) fn forget_ahead(&mut self) {
+        self.next = None;
+        if let Some((_, id, _)) = self.ahead.take() {
+            // A connection that broke shows at its next use.
+            let _ = self.connection.abandon(id);
+        }
+    }
+
     fn lease(
         &mut self,
         wanted: &Wanted,

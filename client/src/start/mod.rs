@@ -8,11 +8,13 @@
 //! | [`spawn`] | this program, executed anew |
 //! | [`forkserver`] | a spare of the daemon's template, or what the fallback policy says |
 //! | [`child`] | a started worker: its outcome, its end, its signals |
+//! | [`cause`] | why a worker ended |
 //! | [`inbox`] | the outcome, packet by packet |
 //! | [`request`] | the job that says who the worker is to be |
 //!
 //! What must never be in here: anything that knows the type of a task.
 
+pub(crate) mod cause;
 pub(crate) mod child;
 pub(crate) mod cradle;
 pub(crate) mod fork;
@@ -38,7 +40,7 @@ pub(crate) enum Status {
 }
 
 /// The daemon that handed a worker over, and its name for it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Origin {
     pub(crate) socket: PathBuf,
     pub(crate) worker: WorkerId,

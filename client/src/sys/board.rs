@@ -29,11 +29,12 @@ const TRIES: u32 = 16;
 const TEXT_BYTES: usize = 192;
 const NAME_BYTES_MAX: usize = TEXT_BYTES - TASK_BYTES_MAX;
 
-/// Bits of a slot's flags.
+/// Bits of a slot's flags; above them stands the number of rounds.
 mod flag {
     pub(super) const DEADLINE: u32 = 1;
     pub(super) const CLIENT_GONE: u32 = 2;
     pub(super) const FINISHED: u32 = 4;
+    pub(super) const ROUND: u32 = 1 << 8;
 }
 
 shared_struct! {
@@ -175,7 +176,7 @@ impl Board {
         }
         slot.flags.store(0, Relaxed);
         slot.worker.store(worker.0, Release);
-        Some(Place { slot })
+        Some(Place { slot, worker })
     }
 
     /// What a worker said, if that slot is its: at any time, whatever others do to it meanwhile.
@@ -189,19 +190,28 @@ impl Board {
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     slot: View<Slot>,
+    worker: WorkerId,
 }
 
 impl Place {
-    /// Writes what the worker does now: once, when its job arrives.
+    /// Writes what the worker does now, when its job arrives: whatever another worker has written
+    /// here while this one waited is gone.
     pub(crate) fn write(&self, entry: &Entry<'_>) {
+        self.slot.flags.store(0, Relaxed);
+        self.slot.peak_private_kib.store(0, Relaxed);
+        self.put(entry);
+    }
+
+    fn put(&self, entry: &Entry<'_>) {
         let slot = &*self.slot;
+        slot.worker.store(self.worker.0, Relaxed);
         let words = Words::of(entry);
         let even = slot.sequence.load(Relaxed) & !1;
         slot.sequence.store(even | 1, Relaxed);
         fence(Release);
         slot.began_ms.store(words.began_ms, Relaxed);
         slot.lengths.store(words.lengths, Relaxed);
-        slot.check.store(words.check(slot.worker.load(Relaxed)), Relaxed);
+        slot.check.store(words.check(self.worker.0), Relaxed);
         for (at, word) in slot.trace.iter().zip(words.trace) {
             at.store(word, Relaxed);
         }
@@ -220,14 +230,29 @@ impl Place {
         self.slot.flags.fetch_or(bit, Release);
     }
 
+    /// Says that another task has begun, after the last one was over.
+    #[inline]
+    pub(crate) fn next_round(&self) {
+        // Both at once: nobody else changes these two.
+        let last_is_over = self.slot.flags.load(Relaxed) & flag::FINISHED;
+        self.slot.flags.fetch_add(flag::ROUND - last_is_over, Release);
+    }
+
+    /// Changes the name of the task: the worker runs one after another.
+    pub(crate) fn turn_to(&self, task: &str, began_ms: u64) {
+        let Some(own) = read_entry(&self.slot, self.worker) else { return };
+        self.put(&Entry { task, name: &own.name, trace: own.trace, began_ms });
+    }
+
     /// Says that the task is over.
+    #[inline]
     pub(crate) fn finish(&self) {
         self.slot.flags.fetch_or(flag::FINISHED, Release);
     }
 
-    /// What it said, if it is that worker's.
-    pub(crate) fn read(&self, worker: WorkerId) -> Option<LastWords> {
-        read(&self.slot, worker)
+    /// What it said, if the slot is still its own.
+    pub(crate) fn read(&self) -> Option<LastWords> {
+        read(&self.slot, self.worker)
     }
 }
 
@@ -243,6 +268,7 @@ fn read(slot: &Slot, worker: WorkerId) -> Option<LastWords> {
         (flags & flag::CLIENT_GONE != 0).then_some(Foreseen::ClientGone)
     };
     words.finished = flags & flag::FINISHED != 0;
+    words.round = flags / flag::ROUND;
     let peak = slot.peak_private_kib.load(Relaxed);
     words.peak_private_kib = (peak != 0).then_some(peak);
     Some(words)

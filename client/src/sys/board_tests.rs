@@ -24,7 +24,7 @@ fn what_is_written_is_read() {
     let words = board.read(3, W).expect("words");
     assert_eq!((words.foreseen, words.finished), (Some(Foreseen::ClientGone), true));
     place.foresee(Foreseen::Deadline);
-    assert_eq!(place.read(W).expect("words").foreseen, Some(Foreseen::Deadline));
+    assert_eq!(place.read().expect("words").foreseen, Some(Foreseen::Deadline));
     assert_eq!(board.read(3, WorkerId(8)), None, "the slot of another");
     assert_eq!((board.read(4, W), board.read(u32::MAX, W)), (None, None), "no such slots");
 }
@@ -150,4 +150,39 @@ fn nothing_that_is_read_is_torn() {
         done.store(true, Relaxed);
         assert!(seen > 0, "never read anything");
     });
+}
+
+#[test]
+fn a_worker_of_a_pool_runs_one_task_after_another() {
+    let board = Board::new(1).expect("board");
+    let place = board.assign(0, W).expect("slot");
+    place.turn_to("too early", 0);
+    assert_eq!(board.read(0, W), Some(LastWords::default()));
+    place.write(&entry("mp.pool.worker", "Pool-1"));
+    for round in 1..4 {
+        place.turn_to("thumbs::resize", u64::from(round));
+        place.next_round();
+        let words = board.read(0, W).expect("words");
+        assert_eq!((words.round, words.finished, words.began_ms), (round, false, round.into()));
+        assert_eq!((words.task.as_str(), words.name.as_str()), ("thumbs::resize", "Pool-1"));
+        place.finish();
+        assert!(board.read(0, W).expect("words").finished);
+    }
+    place.foresee(Foreseen::ClientGone);
+    place.next_round();
+    let words = board.read(0, W).expect("words");
+    assert_eq!((words.round, words.foreseen), (4, Some(Foreseen::ClientGone)));
+}
+
+#[test]
+fn a_job_clears_what_others_have_scribbled() {
+    let board = Board::new(1).expect("board");
+    let place = board.assign(0, W).expect("slot");
+    place.slot.worker.store(99, Relaxed);
+    place.slot.flags.store(u32::MAX, Relaxed);
+    place.slot.sequence.store(u32::MAX, Relaxed);
+    place.write(&entry("task", "name"));
+    let words = board.read(0, W).expect("words");
+    assert_eq!((words.task.as_str(), words.foreseen, words.round), ("task", None, 0));
+    assert!(!words.finished && words.peak_private_kib.is_none());
 }

@@ -2,6 +2,7 @@
 
 use super::parsers::{SignalNumber, choice, interval, subject, worker};
 use crate::config::values::duration;
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use mpserverd_proto::client::{StopPolicy, WorkerRef};
@@ -93,6 +94,18 @@ The daemon remembers its last records, at most 1024 of them and 512 KiB. It reco
 log_level admits, so a level beyond that shows nothing more. Who reads too slowly misses records, and
 is told how many. With --json every record is an object on a line of its own.";
 
+const DEATHS_EXAMPLES: &str = "\
+Examples:
+  mpctl deaths --cause oom
+      Workers that the kernel killed for want of memory.
+  mpctl deaths --worker w17
+      All that is known of one end: cause, task, trace, what it used.
+  mpctl --json deaths --follow
+      A line of JSON for each death as it comes.
+
+Causes: itself, limit (or limit-memory, limit-cpu-time, limit-wall-time, limit-file-size,
+limit-pids), oom, operator, client, client-gone, daemon-stop, deadline, unknown.";
+
 const INSTALL_EXAMPLES: &str = "\
 Examples:
   mpctl install-units --user
@@ -115,6 +128,24 @@ Examples:
 The new program first reads the configuration, then a copy of the state, while the daemon serves. Then
 it takes the daemon's place in the same process: workers run on, clients wait a moment. Templates stay
 what they are; `mpctl reload` builds them anew.";
+
+/// Words of causes; `limit` is any of its kinds.
+const CAUSES: [&str; 14] = [
+    "itself",
+    "limit",
+    "limit-memory",
+    "limit-cpu-time",
+    "limit-wall-time",
+    "limit-file-size",
+    "limit-pids",
+    "oom",
+    "operator",
+    "client",
+    "client-gone",
+    "daemon-stop",
+    "deadline",
+    "unknown",
+];
 
 const DOCTOR_EXAMPLES: &str = "\
 Examples:
@@ -150,6 +181,9 @@ pub enum Command {
     Status,
     /// List the workers that run
     Ps(Ps),
+    /// Show why workers ended: who or what caused it
+    #[command(after_help = DEATHS_EXAMPLES)]
+    Deaths(Deaths),
     /// List modules with their tasks, load times and errors
     Modules,
     /// Run one task and print its result
@@ -308,6 +342,26 @@ pub struct Logs {
     /// Only records as important as this, or more
     #[arg(long, value_name = "LEVEL", value_parser = choice::<LogLevel>(), default_value = "trace")]
     pub level: LogLevel,
+}
+
+/// `mpctl deaths`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct Deaths {
+    /// Only this worker, by id (w17) or by the pid it had, with all that is known of it
+    #[arg(long, value_name = "PID|ID", value_parser = worker)]
+    pub worker: Option<WorkerRef>,
+
+    /// Only deaths of this cause
+    #[arg(long, value_name = "CAUSE", value_parser = PossibleValuesParser::new(CAUSES))]
+    pub cause: Option<String>,
+
+    /// So many at most, the latest
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: u32,
+
+    /// Go on, with a line for each death as it comes
+    #[arg(long, short)]
+    pub follow: bool,
 }
 
 /// `mpctl run`.

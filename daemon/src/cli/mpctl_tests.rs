@@ -24,9 +24,11 @@ fn every_example_parses() {
         TOP_EXAMPLES,
         EXPLAIN_EXAMPLES,
         LOGS_EXAMPLES,
+        DEATHS_EXAMPLES,
+        UPGRADE_EXAMPLES,
     ];
     let lines: Vec<_> = texts.into_iter().flat_map(examples).collect();
-    assert!(lines.len() >= 26, "{lines:?}");
+    assert!(lines.len() >= 24, "{lines:?}");
     for line in lines {
         assert!(parse(&line).is_ok(), "{line}: {}", parse(&line).expect_err("failed"));
     }

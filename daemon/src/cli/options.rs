@@ -6,6 +6,7 @@ use crate::config::Environment;
 use crate::config::draft::Draft;
 use crate::config::finding::Origin;
 use crate::config::values::{LogFormat, LogLevel, Spares, address, duration};
+use crate::core::PoisonRule;
 use clap::{Args, ValueHint};
 use mpserverd_proto::client::StopPolicy;
 use mpserverd_proto::template::OnPreloadError;
@@ -101,6 +102,21 @@ pub struct Options {
     #[arg(long, value_name = "TIME", help_heading = "Limits", value_parser = duration,
           hide_short_help = true)]
     pub backoff_reset: Option<Duration>,
+
+    /// Certificates of deaths that are kept, for `mpctl deaths` [default: 1000]
+    #[arg(long, value_name = "N", help_heading = "Deaths", allow_negative_numbers = true)]
+    pub deaths_kept: Option<u64>,
+
+    /// Report a task in the log, once, that still runs after this time
+    #[arg(long, value_name = "TIME", help_heading = "Deaths", value_parser = duration)]
+    pub slow_log: Option<Duration>,
+
+    /// Refuse a task for a while after so many unexplained deaths of its workers, or `off`.
+    ///
+    /// 5/10m/1m: after five deaths within ten minutes, for one minute. Limits, operators, the
+    /// kernel's want of memory and clients that kill their workers do not count.
+    #[arg(long, value_name = "DEATHS/WINDOW/BACKOFF", help_heading = "Deaths")]
+    pub poison: Option<PoisonRule>,
 
     /// Where clients connect.
     ///
@@ -246,6 +262,9 @@ impl Options {
         draft.backoff_min.overlay(self.backoff_min, HERE);
         draft.backoff_max.overlay(self.backoff_max, HERE);
         draft.backoff_reset.overlay(self.backoff_reset, HERE);
+        draft.deaths_kept.overlay(self.deaths_kept, HERE);
+        draft.slow_log.overlay(self.slow_log.map(Some), HERE);
+        draft.poison.overlay(self.poison, HERE);
         draft.socket.overlay(path(&self.socket), HERE);
         draft.hello_timeout.overlay(self.hello_timeout, HERE);
         draft.frame_timeout.overlay(self.frame_timeout, HERE);

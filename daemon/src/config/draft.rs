@@ -7,7 +7,7 @@ use super::finding::{Finding, Origin};
 use super::toml_value::TomlValue;
 use super::values::{LogFormat, LogLevel, Spares};
 use crate::access::Access;
-use crate::core::Settings;
+use crate::core::{PoisonRule, Settings};
 use mpserverd_proto::client::StopPolicy;
 use mpserverd_proto::template::OnPreloadError;
 use std::net::SocketAddr;
@@ -129,6 +129,14 @@ draft! {
         backoff_max: Duration = core().backoff_max,
         /// How long a template must live to reset the delay.
         backoff_reset: Duration = core().backoff_reset,
+    }
+    "Deaths" {
+        /// Certificates of deaths that are kept.
+        deaths_kept: u64 = core().deaths_kept as u64,
+        /// When a task that still runs is reported.
+        slow_log: Option<Duration> = core().slow_log,
+        /// When a task is refused for the deaths of its workers.
+        poison: PoisonRule = core().poison,
     }
     "Socket" {
         /// Where clients connect. Its default depends on the user.

@@ -200,8 +200,10 @@ impl Config {
             refill_delay: of.refill_delay.value,
             decay_after: of.decay_after.value,
             kill_after: of.kill_after.value,
+            deaths_kept: usize::try_from(of.deaths_kept.value).unwrap_or(usize::MAX),
+            slow_log: of.slow_log.value,
+            poison: of.poison.value,
             operators: of.access.value.operator_uids(source.environment.uid),
-            ..Settings::default()
         };
         Self {
             preload: of.preload.value,

@@ -1,6 +1,7 @@
 //! How each type of value stands in the file: read from it, and written by `--check`.
 
 use super::values::{self, Choice, LogFormat, LogLevel, Spares};
+use crate::core::PoisonRule;
 use mpserverd_proto::client::StopPolicy;
 use mpserverd_proto::template::OnPreloadError;
 use std::net::SocketAddr;
@@ -113,6 +114,51 @@ impl TomlValue for Duration {
 
     fn write(&self) -> Option<String> {
         Some(quote(&values::spell(*self)))
+    }
+}
+
+impl TomlValue for Option<Duration> {
+    fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Misfit> {
+        Duration::read(value).map(Some)
+    }
+
+    fn write(&self) -> Option<String> {
+        self.as_ref().and_then(TomlValue::write)
+    }
+}
+
+/// The section `[poison]`.
+impl TomlValue for PoisonRule {
+    fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Misfit> {
+        let found = value.get_ref();
+        let table = found.as_table().ok_or_else(|| {
+            let kind = found.type_str();
+            (value.span(), format!("takes deaths, window and back_off, this is a TOML {kind}"))
+        })?;
+        let mut rule = Self::default();
+        for (key, value) in table {
+            let name = key.get_ref().as_ref();
+            let named = |(span, reason): Misfit| (span, format!("`{name}` {reason}"));
+            match name {
+                "deaths" => {
+                    let deaths = u64::read(value).map_err(named)?;
+                    rule.deaths = u32::try_from(deaths).unwrap_or(u32::MAX);
+                }
+                "window" => rule.window = Duration::read(value).map_err(named)?,
+                "back_off" => rule.back_off = Duration::read(value).map_err(named)?,
+                _ => {
+                    let reason = "unknown key; there are deaths, window, back_off".to_owned();
+                    return Err(named((key.span(), reason)));
+                }
+            }
+        }
+        Ok(rule)
+    }
+
+    fn write(&self) -> Option<String> {
+        let (deaths, window, back_off) =
+            (self.deaths, self.window.write()?, self.back_off.write()?);
+        Some(format!("{{ deaths = {deaths}, window = {window}, back_off = {back_off} }}"))
     }
 }
 

@@ -14,6 +14,10 @@ const WORKERS: RangeInclusive<u64> = 1..=4_194_304;
 const TEMPLATES: RangeInclusive<u64> = 1..=4096;
 /// One descriptor each, and a buffer.
 const CLIENTS: RangeInclusive<u64> = 1..=65_536;
+/// Whoever wants more writes the log to a file.
+const DEATHS_KEPT_MAX: u64 = 100_000;
+/// Times of deaths that are remembered of each task.
+const POISON_DEATHS_MAX: u32 = 1000;
 /// Where zero would mean "never succeeds", and a day means "somebody confused the units".
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(86_400);
 /// Where zero means "at once" and a year means "never".
@@ -30,6 +34,7 @@ pub(super) fn check(draft: &Draft, file: Option<&Path>) -> Vec<Finding> {
     rules.modules(draft);
     rules.numbers(draft);
     rules.times(draft);
+    rules.deaths(draft);
     rules.paths(draft);
     rules.metrics(draft);
     rules.findings
@@ -120,6 +125,33 @@ impl Rules<'_> {
         if draft.backoff_min.value > draft.backoff_max.value {
             let (min, max) = (spell(draft.backoff_min.value), spell(draft.backoff_max.value));
             self.refuse(&draft.backoff_min, format!("{min} is more than `backoff_max`, {max}"));
+        }
+    }
+
+    fn deaths(&mut self, draft: &Draft) {
+        let (kept, poison) = (draft.deaths_kept.value, draft.poison.value);
+        if kept > DEATHS_KEPT_MAX {
+            let reason = format!("{kept} is not within 0 and {DEATHS_KEPT_MAX}");
+            self.refuse(&draft.deaths_kept, reason);
+        }
+        let out_of = |time: Duration| {
+            let (low, high) = TIMEOUT.into_inner();
+            let inside = TIMEOUT.contains(&time);
+            let (low, high) = (spell(low), spell(high));
+            (!inside).then(|| format!("{} is not within {low} and {high}", spell(time)))
+        };
+        if let Some(reason) = draft.slow_log.value.and_then(out_of) {
+            self.refuse(&draft.slow_log, reason);
+        }
+        for (name, time) in [("window", poison.window), ("back_off", poison.back_off)] {
+            if let Some(reason) = out_of(time) {
+                self.refuse(&draft.poison, format!("`{name}`: {reason}"));
+            }
+        }
+        if poison.deaths > POISON_DEATHS_MAX {
+            let deaths = poison.deaths;
+            let reason = format!("`deaths`: {deaths} is not within 0 and {POISON_DEATHS_MAX}");
+            self.refuse(&draft.poison, reason);
         }
     }
 

@@ -1,5 +1,6 @@
 //! What the values of options look like: one parser and one spelling for command line and file.
 
+use crate::core::PoisonRule;
 use mpserverd_proto::client::StopPolicy;
 use mpserverd_proto::template::OnPreloadError;
 use std::fmt;
@@ -95,6 +96,25 @@ impl FromStr for Spares {
 impl fmt::Display for Spares {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}..{}", self.min, self.max)
+    }
+}
+
+/// On the command line: `DEATHS/WINDOW/BACKOFF`, or `off`.
+impl FromStr for PoisonRule {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self::default());
+        }
+        let wrong = || format!("`{text}` is not DEATHS/WINDOW/BACKOFF, for example 5/10m/1m");
+        let parts: Vec<_> = text.split('/').collect();
+        let [deaths, window, back_off] = parts[..] else { return Err(wrong()) };
+        Ok(Self {
+            deaths: deaths.parse().map_err(|_| wrong())?,
+            window: duration(window)?,
+            back_off: duration(back_off)?,
+        })
     }
 }
 

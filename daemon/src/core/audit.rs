@@ -86,6 +86,7 @@ impl Core {
         let named = self.measures.slots.pools().sum::<u32>();
         ensure(named <= count(self.pools.keys()), || "names of pools that are gone".into())?;
         self.deaths.check(self.settings.deaths_kept)?;
+        self.poison.audit()?;
         self.timers.armed().try_for_each(|timer| self.audit_timer(timer))
     }
 
@@ -227,7 +228,7 @@ impl Core {
                 self.sessions.get(&session).is_some_and(|s| s.waiting.contains_key(&id))
             }
             Timer::Template(id) | Timer::Fork(id) => self.templates.contains_key(&id),
-            Timer::Worker(id) => self.workers.contains_key(&id),
+            Timer::Worker(id) | Timer::Slow(id) => self.workers.contains_key(&id),
             Timer::Refill(id) | Timer::ForkRetry(id) => {
                 self.pools.get(&id).is_some_and(|pool| pool.active.is_some())
             }

@@ -105,7 +105,8 @@ impl Core {
                 without: names,
             });
         }
-        self.timers.set(Timer::Template(id), self.now, self.settings.handshake_timeout);
+        let limit = self.settings_of(generation).handshake_timeout;
+        self.timers.set(Timer::Template(id), self.now, limit);
         id
     }
 

@@ -5,10 +5,12 @@
 //! word, then what the signal itself says. What is left is unknown, and is not blamed on anybody.
 
 use super::Core;
-use super::event::Peer;
+use super::event::PoolKey;
+use super::poison::is_unexplained;
+use super::settings::PoisonRule;
 use super::workers::{Owner, Worker};
 use mpserverd_proto::death::{
-    Cause, Certificate, Death, DeathsQuery, DeathsReport, Foreseen, LastWords, LimitKind,
+    Cause, Certificate, Death, DeathsQuery, DeathsReport, Foreseen, LastWords,
 };
 use mpserverd_proto::ids::WorkerId;
 use mpserverd_proto::limits::FRAME_BYTES_MAX;
@@ -29,11 +31,6 @@ pub(super) const CERTIFICATE_BYTES: usize = 400;
 const LINES_MAX: usize = 20;
 const LINE_BYTES_MAX: usize = 256;
 
-/// Signals that a process sends itself, by what it does wrong: `SIGILL`, `SIGTRAP`, `SIGABRT`,
-/// `SIGBUS`, `SIGFPE`, `SIGSEGV`, `SIGSYS`.
-const FAULTS: [i32; 7] = [4, 5, 6, 7, 8, 11, 31];
-const SIGXCPU: i32 = 24;
-const SIGXFSZ: i32 = 25;
 /// Signals that nobody dies of: `SIGCHLD`, `SIGCONT`, `SIGSTOP`, `SIGTSTP`, `SIGTTIN`, `SIGTTOU`,
 /// `SIGURG`, `SIGWINCH`.
 const HARMLESS: [i32; 8] = [17, 18, 19, 20, 21, 22, 23, 28];
@@ -83,13 +80,7 @@ impl Accusations {
             Some(Foreseen::ClientGone) => return Cause::ClientGone,
             None => {}
         }
-        match record.signal() {
-            None => Cause::Itself,
-            Some(signal) if FAULTS.contains(&signal) => Cause::Itself,
-            Some(SIGXCPU) => Cause::Limit(LimitKind::CpuTime),
-            Some(SIGXFSZ) => Cause::Limit(LimitKind::FileSize),
-            Some(_) => Cause::Unknown,
-        }
+        Cause::of_record(record)
     }
 }
 
@@ -99,6 +90,8 @@ pub(super) struct Kept {
     pub(super) number: u64,
     pub(super) client_uid: Option<u32>,
     pub(super) certificate: Certificate,
+    /// What was blamed for it.
+    blamed: Option<(PoolKey, String)>,
 }
 
 /// The last deaths.
@@ -119,12 +112,29 @@ pub(super) fn size(certificate: &Certificate) -> usize {
 }
 
 impl Deaths {
-    fn push(&mut self, certificate: Certificate, client_uid: Option<u32>, kept: usize) {
+    fn push(
+        &mut self,
+        certificate: Certificate,
+        client_uid: Option<u32>,
+        blamed: Option<(PoolKey, String)>,
+        kept: usize,
+    ) {
         self.count += 1;
         *self.by_cause.entry(certificate.cause.key().into()).or_default() += 1;
         self.bytes += size(&certificate);
-        self.ring.push_back(Kept { number: self.count, client_uid, certificate });
+        self.ring.push_back(Kept { number: self.count, client_uid, certificate, blamed });
         self.bound(kept);
+    }
+
+    /// Names the cause of a death that was unknown until now; gives what was blamed for it.
+    fn explain(&mut self, at: usize, cause: Cause) -> Option<(PoolKey, String)> {
+        let kept = self.ring.get_mut(at)?;
+        for (of, change) in [(kept.certificate.cause, -1), (cause, 1)] {
+            let count = self.by_cause.entry(of.key().into()).or_default();
+            *count = count.saturating_add_signed(change);
+        }
+        kept.certificate.cause = cause;
+        kept.blamed.take()
     }
 
     /// Forgets the oldest that are too many.
@@ -179,6 +189,50 @@ impl Core {
         }
     }
 
+    /// A client is about to signal a worker of its user's, or has just done so: its end may have
+    /// been told before this.
+    pub(super) fn client_signals(&mut self, uid: u32, id: WorkerId, signal: i32) {
+        if let Some(worker) = self.workers.get(&id) {
+            if worker.client_uid == Some(uid) {
+                self.accuse_by_signal(id, Cause::Client, signal);
+            }
+            return;
+        }
+        let is_meant = |kept: &Kept| {
+            let Certificate { worker, cause, record, .. } = &kept.certificate;
+            let unknown = *worker == id && *cause == Cause::Unknown;
+            unknown && kept.client_uid == Some(uid) && record.signal() == Some(signal)
+        };
+        let Some(at) = self.deaths.ring.iter().rposition(is_meant) else { return };
+        if let Some((key, task)) = self.deaths.explain(at, Cause::Client) {
+            self.poison.absolve(&key, &task, &self.settings.poison);
+        }
+    }
+
+    /// Blames the task of a worker that died for no known reason; gives what was blamed.
+    fn blame_task(
+        &mut self,
+        worker: &Worker,
+        cause: Cause,
+        record: &ExitRecord,
+        last: &LastWords,
+    ) -> Option<(PoolKey, String)> {
+        if !matches!(worker.owner, Owner::Client { .. }) || !is_unexplained(cause, record, last) {
+            return None;
+        }
+        let key = self.pools.get(&worker.pool)?.spec.key.clone();
+        let (task, rule) = (last.task.as_str(), self.settings.poison);
+        if self.poison.blame(&key, task, self.now, &rule) {
+            let PoisonRule { deaths, window, back_off } = rule;
+            let template = &worker.template_name;
+            tracing::warn!(
+                task, %template, deaths, ?window, ?back_off,
+                "task refused: too many workers died of it"
+            );
+        }
+        Some((key, last.task.clone()))
+    }
+
     /// Tells the time of day, milliseconds since the epoch, before an end is told.
     pub fn set_wall_clock(&mut self, epoch_ms: u64) {
         self.wall_ms = epoch_ms;
@@ -195,13 +249,12 @@ impl Core {
         self.deaths.count
     }
 
-    /// What a peer may see of the deaths that it asks for: the superuser and the daemon's own user
-    /// see all, anybody else those of workers that he leased.
-    pub(super) fn deaths_report(&self, viewer: Peer, query: &DeathsQuery) -> DeathsReport {
-        let sight = self.sight_of(viewer.uid);
+    /// Deaths that are asked for: of all workers, or of those that one user leased.
+    pub(super) fn deaths_report(&self, whose: Option<u32>, query: &DeathsQuery) -> DeathsReport {
         let ring = &self.deaths.ring;
         let wanted = ring.iter().filter(|kept| {
-            sight.has_death(kept.client_uid) && query.wants(kept.number, &kept.certificate)
+            (whose.is_none() || kept.client_uid == whose)
+                && query.wants(kept.number, &kept.certificate)
         });
         let count = wanted.clone().count();
         let left_out = count.saturating_sub(usize::try_from(query.limit).unwrap_or(usize::MAX));
@@ -236,7 +289,13 @@ impl Core {
         }
         stderr.drain(..stderr.len().saturating_sub(LINES_MAX));
         stderr.iter_mut().for_each(cut_line);
-        let last = last.unwrap_or_default();
+        let has_board = last.is_some();
+        let mut last = last.unwrap_or_default();
+        if let (false, Some(task)) = (has_board, &worker.task) {
+            // Nothing better is known than what the client said.
+            last.task.clone_from(task);
+        }
+        let blamed = self.blame_task(worker, cause, &record, &last);
         let certificate = Certificate {
             worker: id,
             pid: worker.pid,
@@ -244,7 +303,7 @@ impl Core {
             template: worker.template,
             template_name: worker.template_name.to_string(),
             generation: worker.generation,
-            task: Some(last.task).filter(|task| !task.is_empty()),
+            task: Some(last.task).filter(|task| !task.is_empty()).or_else(|| worker.task.clone()),
             trace: last.trace.or(worker.trace),
             client_pid,
             ended_ms: self.wall_ms,
@@ -255,7 +314,7 @@ impl Core {
             stderr,
         };
         tell(&certificate);
-        self.deaths.push(certificate, worker.client_uid, self.settings.deaths_kept);
+        self.deaths.push(certificate, worker.client_uid, blamed, self.settings.deaths_kept);
     }
 }
 
@@ -297,6 +356,7 @@ fn tell(certificate: &Certificate) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mpserverd_proto::death::LimitKind;
     use mpserverd_proto::ids::TemplateId;
     use mpserverd_proto::status::{Reporter, Usage};
 
@@ -378,24 +438,26 @@ mod tests {
     fn the_ring_is_bounded_by_number_and_by_bytes() {
         let mut deaths = Deaths::default();
         for _ in 0..50 {
-            deaths.push(certificate(Cause::Oom, 10), None, 20);
+            deaths.push(certificate(Cause::Oom, 10), None, None, 20);
             deaths.check(20).expect("sound");
         }
         assert_eq!((deaths.ring.len(), deaths.count), (20, 50));
         assert_eq!(deaths.ring.front().map(|kept| kept.number), Some(31));
         for _ in 0..50 {
-            deaths.push(certificate(Cause::Itself, 100_000), None, 1000);
+            deaths.push(certificate(Cause::Itself, 100_000), None, None, 1000);
             deaths.check(1000).expect("sound");
         }
         assert!(deaths.ring.len() < 25, "{}", deaths.ring.len());
+        deaths.explain(0, Cause::Client);
+        deaths.check(1000).expect("sound");
         let counted: Vec<_> = deaths.by_cause.into_iter().collect();
-        assert_eq!(counted, [("itself".into(), 50), ("oom".into(), 50)]);
+        assert_eq!(counted, [("client".into(), 1), ("itself".into(), 49), ("oom".into(), 50)]);
     }
 
     #[test]
     fn nothing_is_kept_if_nothing_may_be() {
         let mut deaths = Deaths::default();
-        deaths.push(certificate(Cause::Oom, 10), None, 0);
+        deaths.push(certificate(Cause::Oom, 10), None, None, 0);
         assert_eq!((deaths.ring.len(), deaths.count), (0, 1));
         deaths.check(0).expect("sound");
     }

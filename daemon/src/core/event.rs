@@ -108,7 +108,19 @@ pub enum Ask {
     /// `modules`.
     Modules,
     /// `deaths`.
-    Deaths(DeathsQuery),
+    Deaths {
+        /// Which.
+        query: DeathsQuery,
+        /// Whether the asker sees those of other users, too.
+        all: bool,
+    },
+    /// A client is about to send a signal to a worker by itself.
+    Signals {
+        /// Which.
+        worker: WorkerId,
+        /// Signal number.
+        signal: i32,
+    },
     /// Send a signal to a worker.
     Kill {
         /// Which.
@@ -283,6 +295,13 @@ pub enum Event {
         /// The last lines that it wrote to standard error, where they can be seen.
         stderr: Vec<String>,
     },
+    /// A worker that was to be looked at ([`Action::LookAtSlow`]) is not slow yet.
+    NotSlow {
+        /// Which.
+        worker: WorkerId,
+        /// When to look again.
+        again: Duration,
+    },
     /// A supervisor wants to know whether workers can be had: answered with [`Action::Proven`].
     ProbeDue,
     /// The time that `Core::next_deadline` named has come (or any other time: always harmless).
@@ -370,6 +389,15 @@ pub enum Action {
         worker: WorkerId,
         /// Signal number.
         signal: i32,
+    },
+    /// Look at a worker whose task may run long: report it, or say [`Event::NotSlow`].
+    LookAtSlow {
+        /// Which.
+        worker: WorkerId,
+        /// Its task is slow if it has run so long.
+        after: Duration,
+        /// How long its client has had it.
+        leased: Duration,
     },
     /// Nobody needs this pool any more; forget how it is built.
     ForgetPool {

@@ -7,6 +7,7 @@ use super::sessions::Waiting;
 use super::spares::Stock;
 use super::template::Role;
 use super::timers::Timer;
+use super::workers::Purpose;
 use mpserverd_proto::client::Grant;
 use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::{PoolId, RequestId, TemplateId, WorkerId};
@@ -26,13 +27,14 @@ impl Core {
         id: RequestId,
         pool_id: PoolId,
         wait: Duration,
+        purpose: Purpose,
     ) {
-        if let Err(refusal) = self.may_lease(session, pool_id) {
+        if let Err(refusal) = self.may_lease(session, pool_id, &purpose) {
             return self.refuse(session, id, refusal);
         }
         if let Some(spare) = self.spare_at_once(pool_id) {
             self.note_wait(self.now);
-            self.grant(session, id, spare, true);
+            self.grant(session, id, spare, purpose, true);
             return self.advance_after(pool_id, true);
         }
         if let Err(refusal) = self.may_wait(session) {
@@ -40,7 +42,7 @@ impl Core {
         }
         let Some(pool) = self.pools.get_mut(&pool_id) else { return };
         let ticket = pool.queue.push(session, id);
-        let waiting = Waiting::Lease { pool: pool_id, ticket, since: self.now };
+        let waiting = Waiting::Lease { pool: pool_id, ticket, since: self.now, purpose };
         self.add_waiting(session, id, waiting, Some(wait));
         match self.ensure_template(pool_id) {
             Ok(()) => {
@@ -51,12 +53,21 @@ impl Core {
         }
     }
 
-    fn may_lease(&self, session: SessionId, pool_id: PoolId) -> Result<(), Refusal> {
+    fn may_lease(
+        &self,
+        session: SessionId,
+        pool_id: PoolId,
+        purpose: &Purpose,
+    ) -> Result<(), Refusal> {
         if self.stopping() {
             return Err(Refusal::ShuttingDown);
         }
         if !self.has_opened(session, pool_id) {
             return Err(Refusal::UnknownPool);
+        }
+        if let Some(pool) = self.pools.get(&pool_id) {
+            let (task, rule) = (purpose.task.as_deref(), &self.settings.poison);
+            self.poison.check(&pool.spec.key, task, self.now, rule)?;
         }
         self.current_failure(pool_id).map_or(Ok(()), Err)
     }
@@ -75,11 +86,20 @@ impl Core {
         self.settings.workers_max.saturating_sub(self.totals.leased)
     }
 
-    fn grant(&mut self, session: SessionId, id: RequestId, worker: WorkerId, spare_hit: bool) {
+    fn grant(
+        &mut self,
+        session: SessionId,
+        id: RequestId,
+        worker: WorkerId,
+        purpose: Purpose,
+        spare_hit: bool,
+    ) {
         let client = self.sessions.get(&session).map(|s| s.peer);
-        let Some((pid, template, generation)) = self.hand_over(worker, client, spare_hit) else {
-            return;
-        };
+        let (task, trace) = (purpose.task.clone(), purpose.trace);
+        let handed = self.hand_over(worker, client, purpose, spare_hit);
+        let Some((pid, template, generation)) = handed else { return };
+        let client_pid = client.map(|client| client.pid);
+        tracing::debug!(%worker, pid, %template, client_pid, task, ?trace, "worker leased");
         let grant = Grant { worker, pid, template, generation, spare_hit };
         self.out.push(Action::Grant { session, id, grant });
     }
@@ -121,10 +141,14 @@ impl Core {
             };
             let next = self.pools.get_mut(&pool_id).and_then(|pool| pool.queue.pop());
             let Some((session, id)) = next else { return served > 0 };
-            if let Some(Waiting::Lease { since, .. }) = self.strike(session, id) {
-                self.note_wait(since);
-            }
-            self.grant(session, id, spare, false);
+            let purpose = match self.strike(session, id) {
+                Some(Waiting::Lease { purpose, since, .. }) => {
+                    self.note_wait(since);
+                    purpose
+                }
+                Some(Waiting::Modules { .. } | Waiting::Reload) | None => Purpose::default(),
+            };
+            self.grant(session, id, spare, purpose, false);
         }
         limit > 0
     }
@@ -226,11 +250,13 @@ impl Core {
         }
         template.in_flight += u32::from(count);
         template.forks.asked(self.now, count);
+        let generation = template.generation;
         let first = WorkerId(self.next.worker);
         self.next.worker = self.next.worker.saturating_add(u64::from(count));
         self.out.push(Action::Fork { template: id, first, count });
         if !self.timers.is_set(Timer::Fork(id)) {
-            self.timers.set(Timer::Fork(id), self.now, self.settings.handshake_timeout);
+            let limit = self.settings_of(generation).handshake_timeout;
+            self.timers.set(Timer::Fork(id), self.now, limit);
         }
     }
 

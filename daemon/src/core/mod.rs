@@ -22,6 +22,8 @@
 //! | `stop.rs` | going down |
 //! | [`measures`] | what is counted for metrics |
 //! | `deaths.rs` | who caused a death, and the certificates of the last ones |
+//! | `poison.rs` | tasks that are refused for the deaths of their workers |
+//! | `slow.rs` | when to look at a worker whose task runs long |
 //! | `probe.rs` | the proof that the whole path works |
 //! | `sight.rs` | who sees what of it |
 //! | `report.rs` | `status`, `modules` |
@@ -41,6 +43,7 @@ mod event;
 mod explain;
 mod lease;
 pub mod measures;
+mod poison;
 mod pool;
 mod probe;
 mod processes;
@@ -50,6 +53,7 @@ mod report;
 mod sessions;
 mod settings;
 mod sight;
+mod slow;
 mod spares;
 mod state;
 mod stop;
@@ -62,7 +66,7 @@ mod workers;
 
 pub use event::{Action, Ask, Event, Origin, Peer, PoolKey, PoolSpec, SessionId, Time};
 pub use pool::POOLS_MAX;
-pub use settings::Settings;
+pub use settings::{PoisonRule, Settings};
 pub use state::{CoreState, ImportError, Remains};
 
 use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
@@ -139,6 +143,8 @@ pub struct Core {
     stop: Option<Stop>,
     totals: Totals,
     deaths: deaths::Deaths,
+    #[serde(default)]
+    poison: poison::Poison,
     /// The time of day when the last end was told, milliseconds since the epoch.
     wall_ms: u64,
 }
@@ -176,6 +182,7 @@ impl Core {
             stop: None,
             totals: Totals::default(),
             deaths: deaths::Deaths::default(),
+            poison: poison::Poison::default(),
             wall_ms: 0,
         }
     }
@@ -276,6 +283,7 @@ impl Core {
             Event::WorkerEnded { worker, record, last, stderr } => {
                 self.worker_ended(worker, record, last, stderr);
             }
+            Event::NotSlow { worker, again } => self.not_slow(worker, again),
             Event::ProbeDue => self.probe_due(),
             Event::Tick => self.tick(),
         }
@@ -289,6 +297,7 @@ impl Core {
                 Timer::Template(template) => self.template_expired(template),
                 Timer::Fork(template) => self.fork_expired(template),
                 Timer::Worker(worker) => self.worker_expired(worker),
+                Timer::Slow(worker) => self.slow_due(worker),
                 Timer::Refill(pool) => self.refill_due(pool),
                 Timer::ForkRetry(pool) => self.refill_due(pool),
                 Timer::Decay(pool) => self.decay_due(pool),

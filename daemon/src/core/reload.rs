@@ -159,16 +159,31 @@ impl Core {
         if let Some((session, id)) = origin {
             self.add_waiting(session, id, Waiting::Reload, None);
         }
-        let mut candidates = BTreeMap::new();
-        for (pool_id, spec) in specs {
-            let template = self.start_candidate(pool_id, Vec::new());
-            let excluded = Vec::new();
-            candidates.insert(pool_id, Candidate { template, spec, excluded, ready: false });
-            self.tidy(pool_id);
-        }
-        let joined = false;
+        let (candidates, joined) = (BTreeMap::new(), false);
+        // First, because its settings are those that the new templates are measured by.
         self.reload = Some(Reload { origin, settings, preload, loaded, candidates, joined });
+        for (pool_id, spec) in specs {
+            self.add_candidate(pool_id, spec);
+        }
         self.commit_if_ready();
+    }
+
+    fn add_candidate(&mut self, pool_id: PoolId, spec: PoolSpec) {
+        let template = self.start_candidate(pool_id, Vec::new());
+        let candidate = Candidate { template, spec, excluded: Vec::new(), ready: false };
+        if let Some(reload) = &mut self.reload {
+            reload.candidates.insert(pool_id, candidate);
+        }
+        self.tidy(pool_id);
+    }
+
+    /// What a template of a generation is measured by: one that is loaded by a reload, by what
+    /// that will bring.
+    pub(super) fn settings_of(&self, generation: u32) -> &Settings {
+        match &self.reload {
+            Some(reload) if generation > self.generation => &reload.settings,
+            _ => &self.settings,
+        }
     }
 
     fn start_candidate(&mut self, pool_id: PoolId, without: Vec<PreloadError>) -> TemplateId {
@@ -338,12 +353,7 @@ impl Core {
         let late: Vec<_> =
             self.pools.iter().filter(late).map(|(id, pool)| (*id, pool.spec.clone())).collect();
         for (pool_id, spec) in late {
-            let template = self.start_candidate(pool_id, Vec::new());
-            let candidate = Candidate { template, spec, excluded: Vec::new(), ready: false };
-            if let Some(reload) = &mut self.reload {
-                reload.candidates.insert(pool_id, candidate);
-            }
-            self.tidy(pool_id);
+            self.add_candidate(pool_id, spec);
         }
     }
 

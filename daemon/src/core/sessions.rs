@@ -8,6 +8,7 @@ use super::queue::Ticket;
 use super::sight::Sight;
 use super::timers::Timer;
 use super::workers::Owner;
+use super::workers::Purpose;
 use mpserverd_proto::client::{Reply, WorkerRef};
 use mpserverd_proto::death::Cause;
 use mpserverd_proto::error::Refusal;
@@ -24,7 +25,13 @@ const SIGNAL_MAX: i32 = 64;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Waiting {
     /// A worker.
-    Lease { pool: PoolId, ticket: Ticket, since: Time },
+    Lease {
+        pool: PoolId,
+        ticket: Ticket,
+        since: Time,
+        #[serde(default)]
+        purpose: Purpose,
+    },
     /// The list of a pool's modules.
     Modules { pool: PoolId, since: Time },
     /// The end of a reload.
@@ -72,7 +79,9 @@ impl Core {
         }
         match ask {
             Ask::Open(spec) => self.open(session, id, spec),
-            Ask::Lease { pool, wait, task: _, trace: _ } => self.lease(session, id, pool, wait),
+            Ask::Lease { pool, wait, task, trace } => {
+                self.lease(session, id, pool, wait, Purpose { task, trace });
+            }
             Ask::Cancel(target) => self.cancel(session, id, target),
             Ask::PoolModules { pool, wait } => self.pool_modules(session, id, pool, wait),
             Ask::Status => {
@@ -87,9 +96,14 @@ impl Core {
                 let report = self.modules_report(self.sight(session));
                 self.reply(session, id, Reply::Modules(report));
             }
-            Ask::Deaths(query) => {
-                let viewer = asker.peer;
-                self.reply(session, id, Reply::Deaths(self.deaths_report(viewer, &query)));
+            Ask::Deaths { query, all } => {
+                let whose = (!all).then_some(asker.peer.uid);
+                self.reply(session, id, Reply::Deaths(self.deaths_report(whose, &query)));
+            }
+            Ask::Signals { worker, signal } => {
+                let uid = asker.peer.uid;
+                self.client_signals(uid, worker, signal);
+                self.reply(session, id, Reply::Done);
             }
             Ask::Kill { worker, signal } => self.kill(session, id, worker, signal),
             Ask::Explain(subject) => self.explain(session, id, subject),
@@ -179,7 +193,7 @@ impl Core {
     /// Forgets a waiting request wherever it stands; tells since when it waited.
     fn forget_waiting(&mut self, session: SessionId, id: RequestId) -> Option<Time> {
         match self.strike(session, id)? {
-            Waiting::Lease { pool: pool_id, ticket, since } => {
+            Waiting::Lease { pool: pool_id, ticket, since, .. } => {
                 if let Some(pool) = self.pools.get_mut(&pool_id) {
                     pool.queue.remove(session, ticket);
                 }

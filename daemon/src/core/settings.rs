@@ -37,6 +37,29 @@ pub struct Settings {
     pub operators: Vec<u32>,
     /// Certificates of deaths that are kept.
     pub deaths_kept: usize,
+    /// A worker whose task runs longer is looked at, once; `None`: none is.
+    pub slow_log: Option<Duration>,
+    /// When tasks are refused for their deaths.
+    pub poison: PoisonRule,
+}
+
+/// When a task is refused for the deaths of its workers, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PoisonRule {
+    /// So many unexplained deaths; zero: never.
+    pub deaths: u32,
+    /// Within this time.
+    pub window: Duration,
+    /// Refused so long.
+    pub back_off: Duration,
+}
+
+impl Default for PoisonRule {
+    /// No task is refused, until somebody says after how many deaths.
+    fn default() -> Self {
+        Self { deaths: 0, window: Duration::from_secs(600), back_off: Duration::from_secs(60) }
+    }
 }
 
 impl Default for Settings {
@@ -57,6 +80,8 @@ impl Default for Settings {
             kill_after: Duration::from_secs(2),
             operators: Vec::new(),
             deaths_kept: 1000,
+            slow_log: None,
+            poison: PoisonRule::default(),
         }
     }
 }

@@ -5,6 +5,7 @@ use super::Core;
 use super::event::{Action, Time};
 use super::measures::ForkTimes;
 use super::timers::Timer;
+use mpserverd_proto::death::Cause;
 use mpserverd_proto::error::{Fault, PreloadError, Stage};
 use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
 use mpserverd_proto::template::{Memory, ModuleReport};
@@ -114,7 +115,8 @@ impl Core {
         match template.phase {
             Phase::Starting => {
                 template.phase = Phase::Loading { at: None };
-                let limit = self.settings.preload_timeout;
+                let generation = template.generation;
+                let limit = self.settings_of(generation).preload_timeout;
                 self.timers.set(Timer::Template(id), self.now, limit);
             }
             Phase::Loading { .. } | Phase::Ready { .. } => {
@@ -214,7 +216,8 @@ impl Core {
         let fault = match template.phase {
             Phase::Starting => Fault::NoFreezeSupport,
             Phase::Loading { .. } => {
-                let limit_ms = super::report::millis(self.settings.preload_timeout);
+                let limit = self.settings_of(template.generation).preload_timeout;
+                let limit_ms = super::report::millis(limit);
                 Fault::TimedOut { limit_ms }
             }
             Phase::Ready { .. } | Phase::Killed => return,
@@ -229,15 +232,19 @@ impl Core {
 
     /// A template answered a request to fork: it has the full time for the rest.
     pub(super) fn fork_progress(&mut self, id: TemplateId) {
-        match self.templates.get(&id).map_or(0, |t| t.in_flight) {
+        let Some(template) = self.templates.get(&id) else { return };
+        let limit = self.settings_of(template.generation).handshake_timeout;
+        match template.in_flight {
             0 => self.timers.cancel(Timer::Fork(id)),
-            _ => self.timers.set(Timer::Fork(id), self.now, self.settings.handshake_timeout),
+            _ => self.timers.set(Timer::Fork(id), self.now, limit),
         }
     }
 
     /// A template did not answer a request to fork.
     pub(super) fn fork_expired(&mut self, id: TemplateId) {
-        let limit_ms = super::report::millis(self.settings.handshake_timeout);
+        let generation = self.templates.get(&id).map_or(0, |template| template.generation);
+        let limit = self.settings_of(generation).handshake_timeout;
+        let limit_ms = super::report::millis(limit);
         let text = format!("no answer to a request to fork within {limit_ms} ms");
         let error = self.blame(id, Fault::CanaryFailed(text));
         self.template_down(id, Leave::Kill, error);
@@ -303,6 +310,10 @@ impl Core {
         match leave {
             Leave::Retire => self.leave(id, Phase::Retiring, Some(Action::Retire { template: id })),
             Leave::Stop => {
+                // It kills those that it still has.
+                let of = self.workers.iter().filter(|(_, worker)| worker.template == id);
+                let of: Vec<_> = of.map(|(worker, _)| *worker).collect();
+                of.into_iter().for_each(|worker| self.accuse(worker, Cause::DaemonStop));
                 self.leave(id, Phase::Stopping, Some(Action::StopTemplate { template: id }));
             }
             Leave::Exiting => self.leave(id, Phase::Stopping, None),

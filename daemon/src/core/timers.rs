@@ -23,6 +23,8 @@ pub(super) enum Timer {
     Fork(TemplateId),
     /// A released spare has ended.
     Worker(WorkerId),
+    /// A worker's task runs long.
+    Slow(WorkerId),
     /// Spares that were handed over are replaced.
     Refill(PoolId),
     /// After a failed fork, the next try.

@@ -32,6 +32,13 @@ pub(super) enum Owner {
     Nobody,
 }
 
+/// What a worker is leased for, as far as the client says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Purpose {
+    pub(super) task: Option<String>,
+    pub(super) trace: Option<TraceId>,
+}
+
 /// A worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Worker {
@@ -48,8 +55,9 @@ pub(super) struct Worker {
     pub(super) since: Time,
     /// The user that leased it.
     pub(super) client_uid: Option<u32>,
-    /// The trace that it was leased for.
+    /// The trace that it was leased for, and the task, where the client named them.
     pub(super) trace: Option<TraceId>,
+    pub(super) task: Option<String>,
     /// What it is about to be ended for.
     pub(super) accusations: Accusations,
 }
@@ -117,6 +125,7 @@ impl Core {
             since: self.now,
             client_uid: None,
             trace: None,
+            task: None,
             accusations: Accusations::default(),
         };
         if let Some(pool) = self.pools.get_mut(&template.pool) {
@@ -131,6 +140,7 @@ impl Core {
         &mut self,
         id: WorkerId,
         client: Option<Peer>,
+        purpose: Purpose,
         spare_hit: bool,
     ) -> Option<(u32, TemplateId, u32)> {
         let worker = self.workers.get_mut(&id)?;
@@ -138,6 +148,8 @@ impl Core {
         worker.uid = client.map(|client| client.uid).or(worker.uid);
         worker.client_uid = client.map(|client| client.uid);
         worker.since = self.now;
+        worker.trace = purpose.trace;
+        worker.task = purpose.task;
         let told = (worker.pid, worker.template, worker.generation);
         let pool_id = worker.pool;
         if let Some(template) = self.templates.get_mut(&worker.template) {
@@ -156,6 +168,7 @@ impl Core {
         self.totals.leased += 1;
         self.totals.starts += 1;
         self.totals.spare_hits += u64::from(spare_hit);
+        self.watch_for_slowness(id);
         Some(told)
     }
 
@@ -211,6 +224,7 @@ impl Core {
     pub(super) fn strike_worker(&mut self, id: WorkerId) -> Option<Worker> {
         let worker = self.workers.remove(&id)?;
         self.timers.cancel(Timer::Worker(id));
+        self.timers.cancel(Timer::Slow(id));
         if self.pids.get(&worker.pid) == Some(&id) {
             self.pids.remove(&worker.pid);
         }

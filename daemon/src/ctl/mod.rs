@@ -10,6 +10,7 @@
 //! | `explain` | why somebody waits, what he does |
 //! | `logs` | the daemon's log |
 //! | `top` | the live screen |
+//! | `deaths` | why workers ended |
 //! | `proc` | what the kernel says about a worker |
 //! | `table`, `screen`, `units` | how all that looks |
 //! | `arguments` | arguments of tasks out of words |
@@ -34,6 +35,7 @@ mod arguments;
 mod bench;
 mod connect;
 mod control;
+mod deaths;
 mod doctor;
 pub mod error;
 mod explain;
@@ -67,6 +69,7 @@ pub fn main(parsed: Mpctl) -> ExitCode {
     let done = match &parsed.command {
         Command::Status => status::main(socket, &screen),
         Command::Ps(options) => ps::main(socket, &screen, options),
+        Command::Deaths(options) => deaths::main(socket, &screen, options),
         Command::Modules => modules::main(socket, &screen),
         Command::Run(options) => run::main(socket, &screen, options),
         Command::Map(options) => map::main(socket, &screen, options),

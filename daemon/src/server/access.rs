@@ -49,8 +49,9 @@ impl Server<'_> {
             | Request::Processes { .. }
             | Request::Explain(_)
             | Request::Modules
+            | Request::Kill { .. }
             | Request::Deaths(_)
-            | Request::Kill { .. } => access.admit(client, own),
+            | Request::Signals { .. } => access.admit(client, own),
             // Metrics and the log name what everybody does.
             Request::Reload | Request::Stop { .. } | Request::Metrics | Request::Logs { .. } => {
                 access.admit_to_control(client, own)

@@ -48,6 +48,9 @@ impl Server<'_> {
             }
             Action::ReleaseSpare { worker } => self.workers.release(worker),
             Action::Signal { worker, signal } => self.workers.signal(worker, signal),
+            Action::LookAtSlow { worker, after, leased } => {
+                self.look_at_slow(worker, after, leased);
+            }
             Action::ForgetPool { key } => self.recipes.forget(&key),
             Action::Settled { failed } => self.settled(&failed),
             Action::StartFailed { error } => self.fail(ServeError::Preload(error)),

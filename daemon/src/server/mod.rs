@@ -22,6 +22,7 @@
 //! | [`scrape`] | metrics over HTTP |
 //! | [`notify`] | telling the supervisor |
 //! | [`command`] | the command of `mpserverd run` |
+//! | [`slow`] | what a worker does whose task runs long |
 //! | [`store`] | what the supervisor keeps for the case of a crash |
 //! | [`upgrade`] | going on as another program |
 //! | [`sweep`] | leaving no process behind |
@@ -50,6 +51,7 @@ mod rights;
 mod scrape;
 mod session;
 mod signals;
+mod slow;
 mod store;
 mod sweep;
 mod templates;

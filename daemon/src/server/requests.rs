@@ -258,7 +258,12 @@ impl Server<'_> {
             Request::Status => Ask::Status,
             Request::Processes { after, limit, filter } => Ask::Processes { after, limit, filter },
             Request::Modules => Ask::Modules,
-            Request::Deaths(query) => Ask::Deaths(query),
+            Request::Deaths(query) => {
+                let uid = self.sessions.get(&session).map(|session| session.client.uid);
+                let is_operator = |uid| self.config.access.is_operator(uid, own_uid());
+                Ask::Deaths { query, all: uid.is_some_and(is_operator) }
+            }
+            Request::Signals { worker, signal } => Ask::Signals { worker, signal },
             Request::Kill { worker, signal } => Ask::Kill { worker, signal },
             Request::Explain(subject) => Ask::Explain(subject),
             Request::Logs { after, limit, level, wait_ms } => {

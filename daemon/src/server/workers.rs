@@ -42,6 +42,8 @@ struct Worker {
     spare: Option<SpareFds>,
     /// Its place on its template's board, which outlives the template here.
     place: Option<(Arc<Board>, u32)>,
+    /// The round that it was in when it was last looked at.
+    round: Option<u32>,
 }
 
 impl Worker {
@@ -84,7 +86,8 @@ impl Workers {
         }
         self.by_pid.insert(pid, id);
         let place = board.cloned().zip(slot);
-        self.by_id.insert(id, Worker { template, pid, status_write, pidfd, spare, place });
+        self.by_id
+            .insert(id, Worker { template, pid, status_write, pidfd, spare, place, round: None });
         true
     }
 
@@ -112,6 +115,14 @@ impl Workers {
         let worker = self.by_id.get_mut(&id)?;
         let spare = worker.spare.take()?;
         Some((spare, worker.pidfd.as_fd()))
+    }
+
+    /// Looks at a worker: its pid, what it says, and the round that it was in the last time.
+    pub(super) fn look(&mut self, id: WorkerId) -> Option<(u32, Option<LastWords>, Option<u32>)> {
+        let worker = self.by_id.get_mut(&id)?;
+        let words = worker.words(id);
+        let before = std::mem::replace(&mut worker.round, words.as_ref().map(|words| words.round));
+        Some((worker.pid, words, before))
     }
 
     /// Lets a spare go: it ends when its job socket closes.

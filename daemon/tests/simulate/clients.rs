@@ -34,6 +34,11 @@ pub(crate) struct Client {
     pub(crate) uid: u32,
 }
 
+/// What a worker is leased for, if the client says so.
+pub(crate) fn any_task(rng: &mut fastrand::Rng) -> Option<String> {
+    rng.choice(["", "good", "bad"]).filter(|task| !task.is_empty()).map(str::to_owned)
+}
+
 /// Some deaths.
 pub(crate) fn any_query(rng: &mut fastrand::Rng) -> DeathsQuery {
     DeathsQuery { after: rng.u64(..20), limit: rng.u32(..20), worker: None, cause: None }
@@ -120,11 +125,9 @@ impl World {
             if self.chance(5) {
                 self.ask(session, Asked::Other, Ask::PoolModules { pool, wait });
             } else {
-                self.ask(
-                    session,
-                    Asked::Lease(pool),
-                    Ask::Lease { pool, wait, task: None, trace: None },
-                );
+                let task = any_task(&mut self.rng);
+                let ask = Ask::Lease { pool, wait, task, trace: None };
+                self.ask(session, Asked::Lease(pool), ask);
             }
         }
     }
@@ -147,9 +150,14 @@ impl World {
 
     fn ask_for_a_report(&mut self) {
         let Some(session) = self.some_session() else { return };
-        let ask = match self.rng.u8(..5) {
+        let ask = match self.rng.u8(..6) {
             0 => self.some_processes(),
-            3 => Ask::Deaths(any_query(&mut self.rng)),
+            3 => Ask::Deaths { query: any_query(&mut self.rng), all: self.rng.bool() },
+            4 => {
+                let worker = self.rng.choice(self.workers.keys().copied().collect::<Vec<_>>());
+                let worker = worker.unwrap_or(WorkerId(3));
+                Ask::Signals { worker, signal: self.rng.i32(-2..70) }
+            }
             1 => Ask::Modules,
             2 => Ask::Explain(self.somebody()),
             _ => Ask::Status,

@@ -83,7 +83,7 @@ fn any_ask(rng: &mut Rng) -> Ask {
         3..7 => Ask::Lease { pool, wait, task: None, trace: None },
         7 => Ask::Cancel(any_request(rng)),
         8 => Ask::PoolModules { pool, wait: Duration::MAX },
-        9 if rng.bool() => Ask::Deaths(any_query(rng)),
+        9 if rng.bool() => Ask::Deaths { query: any_query(rng), all: rng.bool() },
         9 => rng.choice([Ask::Status, any_processes(), Ask::Modules]).unwrap_or(Ask::Status),
         10 => Ask::Kill { worker: WorkerRef::Pid(rng.u32(..50)), signal: rng.i32(..) },
         11 => Ask::Explain(Subject::Pid(rng.u32(..50))),
@@ -170,7 +170,8 @@ fn any_event(rng: &mut Rng, due: bool) -> Event {
             Event::Spares { template, spares }
         }
         850..870 => Event::ForkFailed { template, missing: rng.u16(..40), message: name },
-        870..950 => ended(worker, code),
+        870..930 => ended(worker, code),
+        930..950 => Event::NotSlow { worker, again: Duration::from_millis(rng.u64(..99)) },
         _ => Event::Tick,
     }
 }

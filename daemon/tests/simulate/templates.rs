@@ -1,8 +1,10 @@
 //! Template processes and their workers, as the core sees them: they load, fork, fail, hang and
 //! die at random.
 
+use crate::clients::any_task;
 use crate::world::World;
 use mpserverd::core::{Event, PoolKey};
+use mpserverd_proto::death::{Foreseen, LastWords};
 use mpserverd_proto::error::{Fault, PreloadError, Stage};
 use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
 use mpserverd_proto::status::{ExitRecord, Reporter, Usage};
@@ -310,10 +312,24 @@ impl World {
         }
     }
 
+    /// What stands on a board, if there is one.
+    fn any_words(&mut self) -> Option<LastWords> {
+        let task = any_task(&mut self.rng).unwrap_or_default();
+        let foreseen = [None, None, Some(Foreseen::Deadline), Some(Foreseen::ClientGone)];
+        let foreseen = self.rng.choice(foreseen).flatten();
+        let finished = self.rng.bool();
+        let words = LastWords { task, foreseen, finished, ..LastWords::default() };
+        self.rng.bool().then_some(words)
+    }
+
     pub(crate) fn end_worker(&mut self, id: WorkerId, at: Duration, code: i32) {
         let Some(worker) = self.workers.get_mut(&id) else { return };
         if !std::mem::replace(&mut worker.ending, true) {
-            self.schedule(at, ended(id, code));
+            let mut ended = ended(id, code);
+            if let Event::WorkerEnded { last, .. } = &mut ended {
+                *last = self.any_words();
+            }
+            self.schedule(at, ended);
         }
     }
 }

@@ -4,7 +4,9 @@
 use crate::clients::Client;
 use crate::templates::{Process, Worker};
 use fastrand::Rng;
-use mpserverd::core::{Action, Core, Event, PoolKey, PoolSpec, SessionId, Settings, Time};
+use mpserverd::core::{
+    Action, Core, Event, PoisonRule, PoolKey, PoolSpec, SessionId, Settings, Time,
+};
 use mpserverd::state;
 use mpserverd_proto::client::Reply;
 use mpserverd_proto::error::Refusal;
@@ -52,6 +54,9 @@ pub(crate) const KINDS: &[&str] = &[
     "release",
     "signal",
     "forget",
+    "look at slow",
+    "poisoned",
+    "unnamed",
     "settled",
     "start failed",
     "switched",
@@ -86,6 +91,7 @@ fn kind(action: &Action) -> &'static str {
         Action::KillTemplate { .. } => "kill template",
         Action::ReleaseSpare { .. } => "release",
         Action::Signal { .. } => "signal",
+        Action::LookAtSlow { .. } => "look at slow",
         Action::ForgetPool { .. } => "forget",
         Action::Settled { .. } => "settled",
         Action::Proven => "proven",
@@ -115,6 +121,8 @@ fn kind_of_reply(reply: &Reply) -> &'static str {
         Reply::Refused(Refusal::TemplateFailed { .. }) => "template failed",
         Reply::Refused(Refusal::ForkFailed { .. }) => "fork failed",
         Reply::Refused(Refusal::ReloadFailed(_)) => "reload failed",
+        Reply::Refused(Refusal::Poisoned { .. }) => "poisoned",
+        Reply::Refused(Refusal::TaskUnnamed) => "unnamed",
         Reply::Refused(Refusal::System { .. }) => "no room",
         other => panic!("the core does not say {other:?}"),
     }
@@ -248,6 +256,12 @@ impl World {
         settings.templates_max = rng.usize(1..8);
         settings.operators = vec![1000];
         settings.deaths_kept = rng.usize(..30);
+        settings.slow_log = rng.bool().then(|| Duration::from_millis(rng.u64(1..200)));
+        settings.poison = PoisonRule {
+            deaths: rng.u32(..5),
+            window: Duration::from_millis(rng.u64(1..3000)),
+            back_off: Duration::from_millis(rng.u64(1..500)),
+        };
         settings
     }
 
@@ -374,6 +388,15 @@ impl World {
             Action::KillTemplate { template } => self.kill_template(template),
             Action::ReleaseSpare { worker } => self.release(worker),
             Action::Signal { worker, signal } => self.signal(worker, signal),
+            Action::LookAtSlow { worker, after, leased } => {
+                assert!(leased >= after, "{leased:?} is not slow");
+                assert!(self.workers.contains_key(&worker), "a worker that is not there");
+                if self.rng.bool() {
+                    let at = self.some_ms(2);
+                    let again = self.some_ms(50);
+                    self.schedule(at, Event::NotSlow { worker, again });
+                }
+            }
             Action::ForgetPool { key } => self.forget(&key),
             Action::Settled { .. } | Action::StartFailed { .. } => {
                 self.settled += 1;

@@ -163,7 +163,7 @@ fn exit_codes_are_told(ctx: &mp::Context) {
     for code in [0, 1, 8, 100, 255] {
         let process = ctx.process::<exit_with>((code,)).start().unwrap();
         match outcome(&process) {
-            Err(mp::ProcessError::Died { pid, ending: mp::Ending::Known(record) }) => {
+            Err(mp::ProcessError::Died { pid, ending: mp::Ending::Known(record), .. }) => {
                 assert_eq!((pid, record.code), (process.pid(), code));
             }
             other => panic!("{code}: {other:?}"),

@@ -39,7 +39,7 @@ fn a_lease_in_advance_stays_good() {
     let leased = || -> Vec<u32> {
         let output = host.daemon.mpctl(&["--json", "ps"]);
         let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        let rows = rows["rows"].as_array().or_else(|| rows.as_array()).unwrap();
+        let rows = rows["workers"].as_array().unwrap();
         rows.iter().map(|row| u32::try_from(row["pid"].as_u64().unwrap()).unwrap()).collect()
     };
     let mut rounds = 0;

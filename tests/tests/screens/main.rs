@@ -14,6 +14,7 @@ mod top;
 mp::enable_in_tests!();
 
 use mpserverd_tests::daemon::Daemon;
+use mpserverd_tests::eventually;
 use mpserverd_tests::suite::PATIENCE;
 
 /// Waits for ever.
@@ -24,9 +25,18 @@ fn sleep_for_ever() {
     }
 }
 
-/// A worker that sleeps, under this name.
+/// A worker that sleeps, under this name, seen to do so.
 fn sleeper(daemon: &Daemon, name: &str) -> mp::Process<()> {
-    daemon.context().process::<sleep_for_ever>(()).name(name).start().expect("a worker")
+    let process = daemon.context().process::<sleep_for_ever>(()).name(name).start();
+    let process = process.expect("a worker");
+    // It has its name, and says what it runs, a moment after it was started.
+    let seen = eventually(PATIENCE, || {
+        let report = json(daemon, &["ps", "--task", "sleep_for_ever"]);
+        let mut rows = report["workers"].as_array().into_iter().flatten();
+        rows.any(|row| row["process"]["name"] == name)
+    });
+    assert!(seen, "{name} never came up");
+    process
 }
 
 /// What a command prints as JSON.

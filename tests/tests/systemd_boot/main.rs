@@ -28,7 +28,7 @@ use std::time::Instant;
 /// A case, by name.
 type Case = (&'static str, fn(&Machine));
 
-const CASES: [Case; 15] = [
+const CASES: [Case; 16] = [
     ("installed by the book", starting::by_the_book),
     ("started by a connection", starting::by_a_connection),
     ("instances are strangers", starting::instances),
@@ -43,6 +43,7 @@ const CASES: [Case; 15] = [
     ("without pidfds", ending::without_pidfds),
     ("a module that fails", ending::failing_module),
     ("doctor", ending::doctor),
+    ("members of the group", users::throw_away),
     ("strangers", users::strangers),
 ];
 

@@ -19,7 +19,7 @@ mod refused;
 mp::enable_in_tests!();
 
 use mpserverd_proto::client::{Reply, Request};
-use mpserverd_proto::report::{ProcessesReport, StatusReport};
+use mpserverd_proto::report::{ProcessFilter, ProcessesReport, StatusReport};
 use mpserverd_tests::build::artifacts;
 use mpserverd_tests::daemon::Daemon;
 use std::path::{Path, PathBuf};
@@ -82,7 +82,10 @@ fn status(daemon: &Daemon) -> StatusReport {
 }
 
 fn processes(daemon: &Daemon) -> ProcessesReport {
-    match ask(daemon, &Request::Processes) {
+    match ask(
+        daemon,
+        &Request::Processes { after: None, limit: 10_000, filter: ProcessFilter::default() },
+    ) {
         Reply::Processes(processes) => processes,
         other => panic!("{other:?}"),
     }

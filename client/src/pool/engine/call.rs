@@ -6,7 +6,7 @@
 use super::super::channel::Answer;
 use super::super::error::{PoolError, TaskFailure};
 use crate::codec::Codec;
-use crate::error::Ending;
+use crate::start::cause::Autopsy;
 use crate::sync::raw::atomics::Deadline;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -14,10 +14,10 @@ use std::task::Waker;
 use std::time::Duration;
 
 /// How a worker was lost.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Loss {
     pub(crate) pid: u32,
-    pub(crate) ending: Ending,
+    pub(crate) autopsy: Autopsy,
     pub(crate) oom: bool,
     pub(crate) stderr: Vec<String>,
     pub(crate) attempts: u32,
@@ -56,7 +56,9 @@ impl Fate {
         match self {
             Self::Lost(loss) => TaskFailure::WorkerLost {
                 pid: loss.pid,
-                ending: loss.ending,
+                ending: loss.autopsy.ending,
+                // Asked for here, by whoever wants the answer: the pool goes on.
+                cause: loss.autopsy.cause(),
                 oom: loss.oom,
                 stderr: loss.stderr.clone(),
                 attempts: loss.attempts,

@@ -45,7 +45,7 @@ impl Engine {
         let stderr = worker.voice.as_ref().zip(self.stderr.as_ref());
         let loss = Loss {
             pid: worker.process.pid(),
-            ending,
+            autopsy: worker.process.autopsy(ending),
             oom: killed_by_others && state.oom.has_struck(),
             stderr: stderr.map(|(voice, stderr)| stderr.last_lines(voice)).unwrap_or_default(),
             attempts: 0,
@@ -75,7 +75,8 @@ impl State {
             _ if worker.is_killed => self.totals.workers_lost += 1,
             Phase::Starting => {
                 self.totals.workers_lost += 1;
-                let mut reason = format!("worker {} {} while it started", loss.pid, loss.ending);
+                let mut reason =
+                    format!("worker {} {} while it started", loss.pid, loss.autopsy.ending);
                 if let Some(line) = loss.stderr.last() {
                     reason = format!("{reason}: {line}");
                 }
@@ -109,7 +110,7 @@ impl State {
         let running = at.and_then(|at| sent.remove(at)).zip(begun);
         // Nobody knows the bytes of these any more.
         for left in sent {
-            let loss = Loss { attempts: left.attempts + 1, stderr: loss.stderr.clone(), ..loss };
+            let loss = Loss { attempts: left.attempts + 1, ..loss.clone() };
             let first = left.first + u64::from(left.answered);
             self.settle(&left.call, first, left.left(), Fate::Lost(Arc::new(loss)));
         }
@@ -181,7 +182,7 @@ impl State {
             self.totals.retried += u64::from(chunk.count);
             return self.pending.push_front(chunk);
         }
-        let loss = Loss { attempts: chunk.attempts, stderr: loss.stderr.clone(), ..*loss };
+        let loss = Loss { attempts: chunk.attempts, ..loss.clone() };
         self.settle(&chunk.call, chunk.first, chunk.count, Fate::Lost(Arc::new(loss)));
     }
 }

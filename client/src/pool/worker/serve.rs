@@ -10,6 +10,8 @@ use crate::parcel::Parcel;
 use crate::pool::channel::{ChannelMemory, Damaged, Definition, FrameHead};
 use crate::registry::batch::{Batch, Outcomes};
 use crate::registry::{Callable, Completion, Registry};
+use crate::runtime::worker;
+use crate::sys::board::Place;
 use crate::sys::clock;
 use mpserverd_proto::error::JobError;
 use mpserverd_proto::job::Outcome;
@@ -24,6 +26,7 @@ const KEPT_BYTES_MAX: usize = 1 << 20;
 #[derive(Debug)]
 struct Known<'a> {
     number: u32,
+    name: String,
     codec: Codec,
     found: Result<&'a Callable, JobError>,
     /// Items between two looks at the clock.
@@ -41,6 +44,8 @@ pub(super) struct Server<'a> {
     /// The task of the last frame.
     last: usize,
     outcomes: Outcomes,
+    /// Where the daemon sees what runs, and the number of the task that it sees.
+    place: Option<(Place, Option<u32>)>,
 }
 
 /// What a worker ends with that cannot go on.
@@ -57,7 +62,8 @@ impl<'a> Server<'a> {
         running: &'a Running,
     ) -> Self {
         let (tasks, last, outcomes) = (Vec::new(), 0, Outcomes::default());
-        Self { memory, inbox, outbox, registry, running, tasks, last, outcomes }
+        let place = worker::place().map(|place| (place, None));
+        Self { memory, inbox, outbox, registry, running, tasks, last, outcomes, place }
     }
 
     /// Serves until the worker is retired.
@@ -101,10 +107,14 @@ impl<'a> Server<'a> {
     fn define(&mut self, number: u32, definition: Definition) {
         let Definition { name, schema, codec } = definition;
         let found = self.registry.find(&name, schema);
-        let known = Known { number, codec, found, stride: 1 };
+        let known = Known { number, name, codec, found, stride: 1 };
         match self.tasks.iter().position(|known| known.number == number) {
             Some(place) => self.tasks[place] = known,
             None => self.tasks.push(known),
+        }
+        if let Some((_, shown)) = &mut self.place {
+            // The number may be another task's now.
+            *shown = None;
         }
     }
 
@@ -126,6 +136,13 @@ impl<'a> Server<'a> {
         let mut pace = Pace::begin(state, &mut self.outbox, frame, now, &mut known.stride);
         let items = (count, &self.inbox.body[..]);
         self.running.set(frame);
+        if let Some((place, shown)) = &mut self.place {
+            if *shown != Some(task) {
+                place.turn_to(&known.name, worker::epoch_ms());
+                *shown = Some(task);
+            }
+            place.next_round();
+        }
         let (fds, lost) = match fds {
             Ok(fds) => (fds, None),
             Err(error) => (Vec::new(), Some(lost(&error))),
@@ -137,6 +154,9 @@ impl<'a> Server<'a> {
             (Err(error), _) => batch.reject(error),
         }
         self.running.set(0);
+        if let Some((place, _)) = &self.place {
+            place.finish();
+        }
         pace.show(&mut self.outcomes);
         if pace.damaged {
             return Err(Damaged);

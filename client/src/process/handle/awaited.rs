@@ -60,7 +60,8 @@ impl Handle {
             }
             if has_ended {
                 let ending = self.ending_async().await;
-                return Err(ProcessError::Died { pid: self.pid(), ending });
+                let cause = self.autopsy(ending).cause_async().await;
+                return Err(ProcessError::Died { pid: self.pid(), ending, cause });
             }
             self.ready_async(|inner| inner.child.job()).await;
         }

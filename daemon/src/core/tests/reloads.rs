@@ -105,6 +105,18 @@ fn a_template_that_does_not_answer_a_request_to_fork_is_not_switched_to() {
 }
 
 #[test]
+fn new_templates_have_the_time_that_the_new_configuration_gives_them() {
+    let (mut bench, _, _) = Bench::serving(Settings::default());
+    let settings = Settings { preload_timeout: ms(300_000), ..Settings::default() };
+    let (origin, preload) = (Some((S, ASKED)), vec![warn("p")]);
+    let actions = bench.tell(Event::Configured { origin, settings, preload });
+    let template = built(&actions)[0];
+    bench.tell(Event::TemplateHello { template });
+    assert!(bench.wait(ms(299_000)).is_empty(), "longer than before");
+    assert!(reason(&bench.wait(ms(1_000))).contains("did not finish within 300000 ms"));
+}
+
+#[test]
 fn a_template_whose_spares_end_by_themselves_is_not_switched_to() {
     let (mut bench, pool, old) = Bench::serving(Settings::default());
     let templates = built(&reload(&mut bench, vec![warn("p"), warn("new")]));

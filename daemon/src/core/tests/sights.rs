@@ -89,7 +89,7 @@ fn a_reload_waits_for_no_users_template() {
     let settings = Settings { operators: vec![1000], ..Settings::default() };
     let actions = bench.tell(Event::Configured { origin, settings, preload: vec![warn("p")] });
     let [candidate] = built(&actions)[..] else { panic!("one candidate: {actions:?}") };
-    let actions = bench.ready(candidate);
+    let actions = bench.ready_with_spares(candidate);
     assert!(actions.iter().any(|a| matches!(a, Action::ReloadEnded { switched: true })));
     // Anne's is built anew then; that it fails is her own affair.
     let [renewed] = built(&actions)[..] else { panic!("one more: {actions:?}") };

@@ -82,8 +82,10 @@ pub fn judge(error: ProcessError) -> Verdict {
         ProcessError::Panicked(_) => failure(Kind::Panicked, message, EXIT_FAILED, true),
         ProcessError::DeadlineExceeded(limit) => Verdict::Failed(Failure::timeout(limit)),
         // Without the pid, so that equal deaths have equal words.
-        ProcessError::Died { ending, .. } => {
-            let message = format!("its worker {ending} before the task returned");
+        ProcessError::Died { ending, cause, .. } => {
+            let why = cause.and_then(|cause| cause.in_words());
+            let why = why.map(|words| format!(": {words}")).unwrap_or_default();
+            let message = format!("its worker {ending} before the task returned{why}");
             failure(Kind::Died, message, exit_code(ending), true)
         }
         ProcessError::Rejected(JobError::UnknownTask { .. } | JobError::AmbiguousTask { .. }) => {

@@ -7,7 +7,7 @@ use std::io;
 fn died(code: i32) -> ProcessError {
     let usage = Usage::default();
     let record = ExitRecord { code, core: false, usage, reporter: Reporter::Template };
-    ProcessError::Died { pid: 4711, ending: Ending::Known(record) }
+    ProcessError::Died { pid: 4711, ending: Ending::Known(record), cause: None }
 }
 
 fn failure(error: ProcessError) -> Failure {
@@ -30,7 +30,12 @@ fn kinds_codes_and_retries() {
         (died(-9), Kind::Died, 137, true),
         (died(8), Kind::Died, 8, true),
         (died(0), Kind::Died, 1, true),
-        (ProcessError::Died { pid: 1, ending: Ending::Unknown }, Kind::Died, 111, true),
+        (
+            ProcessError::Died { pid: 1, ending: Ending::Unknown, cause: None },
+            Kind::Died,
+            111,
+            true,
+        ),
         (bad.into(), Kind::Rejected, 100, false),
         (setup.into(), Kind::Rejected, 111, false),
         (JobError::AfterFork("no".into()).into(), Kind::Rejected, 111, true),

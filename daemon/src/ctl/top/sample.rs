@@ -163,13 +163,16 @@ impl Sampler {
             }
         }
         let until = now + MEASURING;
+        let mut went_on = false;
         for row in in_turn(rows, &shown, self.measured).take(MEASURED_MAX) {
-            if Instant::now() >= until {
+            // One of the others at least, or they would never have their turn beside a slow screen.
+            if went_on && Instant::now() >= until {
                 return;
             }
             self.known.entry(row.worker).or_default().memory = proc::memory(row.pid);
             if !shown.contains(&row.worker) {
                 self.measured = Some(row.worker);
+                went_on = true;
             }
         }
     }

@@ -26,6 +26,7 @@ pub(in crate::server) struct WorkerRow {
     spare: Option<SpareRow>,
     /// Its template's board, and its place there.
     place: Option<(Fd, u32)>,
+    round: Option<u32>,
 }
 
 impl Workers {
@@ -40,6 +41,7 @@ impl Workers {
                 job: to.fd(spare.job.as_fd()),
                 status: to.fd(spare.status.as_fd()),
             }),
+            round: worker.round,
             place: worker.place.as_ref().map(|(board, slot)| (to.board(board), *slot)),
         };
         self.by_id.iter().map(&mut row).collect()
@@ -65,6 +67,9 @@ impl Workers {
         let newborn = Spare { worker: row.worker, pid: row.pid, slot };
         if !self.add(row.template, newborn, board.as_ref(), write, pidfd, spare) {
             return Err(StateError::Senseless(format!("{} comes twice", row.worker)));
+        }
+        if let Some(worker) = self.by_id.get_mut(&row.worker) {
+            worker.round = row.round;
         }
         Ok((row.worker, row.template))
     }

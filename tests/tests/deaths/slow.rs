@@ -1,0 +1,55 @@
+//! Tasks that run long are reported once.
+
+use super::*;
+
+fn reports(daemon: &Daemon) -> Vec<String> {
+    let log = daemon.log();
+    log.lines().filter(|line| line.contains("slow task")).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_slow_task_is_reported_once_with_what_the_kernel_shows() {
+    let daemon = Daemon::start(&["--slow-log", "300ms"]);
+    let ctx = daemon.context();
+    let trace = mp::TraceId(0x5107);
+    let process = sleeping_with(&ctx, |builder| builder.trace(trace).name("sleeper"));
+    assert_eq!(ctx.process::<fine>(()).start().unwrap().result_timeout(PATIENCE).unwrap(), 17);
+    assert!(eventually(PATIENCE, || !reports(&daemon).is_empty()), "{}", daemon.log());
+    a_while();
+    a_while();
+    let lines = reports(&daemon);
+    let [line] = &lines[..] else { panic!("{lines:#?}") };
+    let pid = format!("pid={}", process.pid());
+    for part in [pid.as_str(), "sleeps", "sleeper", &trace.to_string(), "age_ms=", "sleeper S"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    process.kill().unwrap();
+}
+
+#[mp::task]
+fn naps(ms: u64) {
+    std::thread::sleep(Duration::from_millis(ms));
+}
+
+#[test]
+fn a_worker_of_a_pool_is_slow_by_its_task_not_by_its_age() {
+    let daemon = Daemon::start(&["--slow-log", "500ms"]);
+    let pool = daemon.context().pool().processes(1).build().unwrap();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(1800) {
+        pool.apply::<naps>((5,)).unwrap();
+    }
+    assert_eq!(reports(&daemon), [String::new(); 0], "busy, not slow");
+    pool.apply::<naps>((3000,)).unwrap();
+    let lines = reports(&daemon);
+    assert!(matches!(&lines[..], [line] if line.contains("naps")), "{lines:#?}");
+}
+
+#[test]
+fn nobody_is_looked_at_unless_that_is_asked_for() {
+    let daemon = Daemon::start(&[]);
+    let process = sleeping(&daemon.context());
+    a_while();
+    assert_eq!(reports(&daemon), [String::new(); 0]);
+    process.kill().unwrap();
+}
