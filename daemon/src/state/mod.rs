@@ -75,7 +75,6 @@ pub enum StateError {
 
 impl StateError {
     /// The system refused a call.
-    #[must_use]
     pub fn system(call: &'static str) -> impl Fn(std::io::Error) -> Self {
         move |error| Self::System { call, message: error.to_string() }
     }

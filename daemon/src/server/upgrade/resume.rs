@@ -17,10 +17,13 @@ use crate::server::poller::{Poller, Source};
 use crate::server::recipes::Recipes;
 use crate::server::scrape::Scrapes;
 use crate::server::session::Session;
+use crate::server::session::carry::SessionRow;
 use crate::server::signals::{Caught, Signals};
 use crate::server::store::Store;
 use crate::server::templates::TemplateProcess;
+use crate::server::templates::carry::TemplateRow;
 use crate::server::workers::Workers;
+use crate::server::workers::carry::WorkerRow;
 use crate::state::{self, StateError};
 use mp::sys::fd;
 use mpserverd_proto::client::{Reply, Upgraded};
@@ -224,22 +227,7 @@ impl<'a> Server<'a> {
             pid_file: pid_file.transpose()?,
             end: None,
         };
-        for row in image.sessions {
-            let (id, session) = (row.id, Session::from_row(row, &mut from)?);
-            let writes = session.wants_to_write();
-            server.poller.add(session.fd(), Source::Session(id), writes).map_err(epoll())?;
-            server.sessions.insert(id, session);
-        }
-        for row in image.templates {
-            let (id, process) = (row.template, TemplateProcess::from_row(row, &mut from)?);
-            server.add_template(id, process).map_err(epoll())?;
-        }
-        let workers = image.workers.into_iter().map(|row| server.workers.add_row(row, &mut from));
-        let workers = workers.collect::<Result<Vec<_>, _>>()?;
-        let orphans = workers.iter().filter(|(_, of)| !server.templates.contains_key(of));
-        let orphans: Vec<WorkerId> = orphans.map(|(worker, _)| *worker).collect();
-        orphans.into_iter().for_each(|worker| server.watch_orphan(worker));
-        server.watch_command().map_err(epoll())?;
+        server.take_in(image.sessions, image.templates, image.workers, &mut from)?;
         let arrival = Arrival {
             from: image.version,
             clock_ns: image.clock_ns,
@@ -249,6 +237,34 @@ impl<'a> Server<'a> {
             configured: image.configured,
         };
         Ok((server, arrival))
+    }
+
+    /// Clients, templates and workers.
+    fn take_in(
+        &mut self,
+        sessions: Vec<SessionRow>,
+        templates: Vec<TemplateRow>,
+        workers: Vec<WorkerRow>,
+        from: &mut Luggage,
+    ) -> Result<(), StateError> {
+        let epoll = || StateError::system("epoll");
+        for row in sessions {
+            let (id, session) = (row.id, Session::from_row(row, from)?);
+            let writes = session.wants_to_write();
+            self.poller.add(session.fd(), Source::Session(id), writes).map_err(epoll())?;
+            self.sessions.insert(id, session);
+        }
+        for row in templates {
+            let (id, process) = (row.template, TemplateProcess::from_row(row, from)?);
+            self.add_template(id, process).map_err(epoll())?;
+        }
+        let workers = workers.into_iter().map(|row| self.workers.add_row(row, from));
+        let workers = workers.collect::<Result<Vec<_>, _>>()?;
+        let orphans = workers.iter().filter(|(_, of)| !self.templates.contains_key(of));
+        let orphans: Vec<WorkerId> = orphans.map(|(worker, _)| *worker).collect();
+        orphans.into_iter().for_each(|worker| self.watch_orphan(worker));
+        self.watch_command().map_err(epoll())?;
+        Ok(())
     }
 
     /// The first things that the daemon does after the step.
