@@ -45,6 +45,7 @@
 //! | [`logging`] | what workers log, and who gets it |
 //! | [`manager`] | objects in a server process, and proxies of them |
 //! | [`pool`] | workers that run many tasks, one after the other |
+//! | `bounds` | limits that a program asks for its workers |
 //! | `sys` | everything that needs `unsafe` |
 //! | [`python`] | every name of `multiprocessing`, and what it is here |
 //!
@@ -89,6 +90,7 @@
     allow(dead_code, unreachable_pub, reason = "what nothing can start yet is not called either")
 )]
 
+mod bounds;
 mod codec;
 mod connection;
 mod context;
@@ -140,6 +142,7 @@ pub mod transport;
 use mpserverd_proto::job as job_types;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub use bounds::Limits;
 pub use codec::{Codec, CodecError};
 pub use connection::{
     Address, Client, ClientBuilder, Connection, ConnectionError, Family, Incoming, Listener,

@@ -1,5 +1,6 @@
 //! Processes: how to ask for one, and what to do with it.
 
+use crate::bounds::Limits;
 use crate::codec::{Codec, CodecError};
 use crate::context::Context;
 use crate::error::{ProcessError, StartError};
@@ -89,6 +90,7 @@ pub(crate) struct Options {
     pub(crate) rlimits: Vec<(Resource, u64, u64)>,
     pub(crate) deadline: Option<Duration>,
     pub(crate) grace: Duration,
+    pub(crate) limits: Limits,
     pub(crate) on_parent_death: Option<OnParentDeath>,
     #[cfg(unix)]
     pub(crate) fds: Vec<std::os::fd::OwnedFd>,
@@ -117,6 +119,7 @@ impl Default for Options {
             rlimits: Vec::new(),
             deadline: None,
             grace: Duration::ZERO,
+            limits: Limits::default(),
             on_parent_death: None,
             #[cfg(unix)]
             fds: Vec::new(),
@@ -296,6 +299,21 @@ impl<R> ProcessBuilder<R> {
     /// ```
     pub fn grace(self, grace: Duration) -> Self {
         self.with(|options| options.grace = grace)
+    }
+
+    /// Limits that the daemon holds it to, tighter than those that its configuration has.
+    ///
+    /// ```
+    /// # use mpserverd_client as mp;
+    /// # use std::time::Duration;
+    /// # #[mp::task]
+    /// # fn render(page: u32) {}
+    /// # let ctx = mp::get_context(mp::StartMethod::ForkServer);
+    /// let limits = mp::Limits::new().memory(512 << 20).cpu_time(Duration::from_secs(60));
+    /// let render = ctx.process::<render>((1,)).limits(limits);
+    /// ```
+    pub fn limits(self, limits: Limits) -> Self {
+        self.with(|options| options.limits = limits)
     }
 
     /// What becomes of it when this process dies. By default a daemonic process is killed and any

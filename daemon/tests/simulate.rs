@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `simulate/world.rs` | time, the schedule of events, and the reaction to each action |
 //! | `simulate/templates.rs` | template processes: they load, fork, fail, hang and die |
+//! | `simulate/limits.rs` | limits of all kinds, and workers that run into them |
 //! | `simulate/clients.rs` | sessions that ask, cancel and vanish; operators that reload and stop |
 //! | `simulate/nonsense.rs` | events in no sensible order |
 //! | `simulate/checks.rs` | what a run must come to: rest, or an end |
@@ -13,6 +14,8 @@
 mod checks;
 #[path = "simulate/clients.rs"]
 mod clients;
+#[path = "simulate/limits.rs"]
+mod limits;
 #[path = "simulate/nonsense.rs"]
 mod nonsense;
 #[path = "simulate/templates.rs"]

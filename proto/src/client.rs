@@ -1,5 +1,6 @@
 //! What a client asks of the daemon, and what it answers.
 
+use crate::bounds::Bounds;
 use crate::death::{DeathsQuery, DeathsReport};
 use crate::error::Refusal;
 use crate::explain::{Explanation, Subject};
@@ -127,6 +128,20 @@ pub enum Request {
     Attach(Attach),
     /// Certificates of the workers that have died.
     Deaths(DeathsQuery),
+    /// Hand over a worker that is limited beyond what is configured; refused where it would be
+    /// limited less.
+    LeaseWith {
+        /// From a template of this pool.
+        pool: PoolId,
+        /// Wait for it so long at most, in milliseconds.
+        wait_ms: u32,
+        /// Its limits.
+        bounds: Bounds,
+        /// As for [`Lease`](Request::Lease).
+        task: Option<String>,
+        /// As for [`Lease`](Request::Lease).
+        trace: Option<TraceId>,
+    },
     /// A client is about to send a signal to a worker that it leased, or that its user did: nobody
     /// else is to be blamed for what that does.
     Signals {

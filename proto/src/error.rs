@@ -230,6 +230,39 @@ pub enum Refusal {
     /// Nobody here has that number.
     #[error("nothing is known about {0}: this daemon has no such worker, template or client")]
     NothingKnown(String),
+    /// A limit for many workers together is reached, and the request did not, or may not, wait
+    /// any longer.
+    #[error("the limit `{limit} = {value}`, set in {set_in}, is reached{}", waited_hint(*.waited_ms))]
+    LimitReached {
+        /// Which limit, as the configuration calls it.
+        limit: String,
+        /// Its value.
+        value: String,
+        /// Where it was set.
+        set_in: String,
+        /// How long the request waited, in milliseconds.
+        waited_ms: u64,
+    },
+    /// A client may limit a worker more than is configured, not less.
+    #[error("`{limit} = {asked}` is looser than `{allowed}`, which is set in {set_in}")]
+    LimitLoosened {
+        /// Which limit, as the configuration calls it.
+        limit: String,
+        /// What was asked for.
+        asked: String,
+        /// The configured value.
+        allowed: String,
+        /// Where it was set.
+        set_in: String,
+    },
+    /// Nothing on this machine can hold a limit.
+    #[error("`{limit}` cannot be held: {why}")]
+    LimitUnsupported {
+        /// Which limit, as the configuration calls it.
+        limit: String,
+        /// What is missing.
+        why: String,
+    },
     /// Too many workers have died of this task, and nobody knows why.
     #[error(
         "task `{task}` is refused: {deaths} workers died of it within {} s; it may be tried again \
@@ -251,6 +284,10 @@ pub enum Refusal {
     /// An upgrade that changed nothing.
     #[error("upgrade refused, everything is as it was: {0}")]
     UpgradeFailed(String),
+}
+
+fn waited_hint(ms: u64) -> String {
+    if ms == 0 { String::new() } else { format!("; waited {ms} ms") }
 }
 
 fn retry_hint(after_ms: Option<u64>) -> String {

@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | [`limits`] | every bound of the protocol, with its reason |
+//! | [`bounds`] | limits of workers: which there are, and which of two is tighter |
 //! | [`ids`] | newtypes for workers, templates, requests |
 //! | [`codec`] | the one place that names bincode |
 //! | [`frame`] | length-prefixed frames of the client socket, and their incremental decoder |
@@ -30,6 +31,7 @@
 #![forbid(unsafe_code)]
 
 pub mod abi;
+pub mod bounds;
 pub mod client;
 pub mod codec;
 pub mod death;

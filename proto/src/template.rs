@@ -1,5 +1,6 @@
 //! What daemon and template say to each other, over a socket pair that the template inherits.
 
+use crate::bounds::Birth;
 use crate::death::LastWords;
 use crate::error::PreloadError;
 use crate::ids::{PoolId, TemplateId, WorkerId};
@@ -54,6 +55,8 @@ pub struct TemplateBoot {
     pub orphan_grace_ms: u64,
     /// How long the canary fork may take, in milliseconds.
     pub canary_ms: u64,
+    /// What its workers limit themselves by.
+    pub birth: Birth,
 }
 
 /// Who a template is to become before anything of the user's is loaded.

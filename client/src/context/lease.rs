@@ -1,6 +1,7 @@
 //! How a context gets a worker, on Linux: the daemon, the fallback, the spawned program.
 
 use super::{Context, Fallback, global};
+use crate::bounds::Limits;
 use crate::error::{DaemonError, StartError};
 use crate::logging::TARGET;
 use crate::start::forkserver::{self, Purpose, Wanted};
@@ -43,6 +44,7 @@ impl Context {
         &self,
         purpose: Purpose<'_>,
         timeout: Option<Duration>,
+        limits: &Limits,
     ) -> Result<Lease, StartError> {
         let timeout = timeout.unwrap_or(START_TIMEOUT).min(FOREVER);
         let deadline = Instant::now() + timeout;
@@ -57,6 +59,7 @@ impl Context {
                 Err(StartError::Timeout(timeout))
             }
             (error, Fallback::Spawn) if error.is_absence() => {
+                limits.without_daemon()?;
                 self.say_once(&error);
                 self.spawn_lease()
             }

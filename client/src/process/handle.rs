@@ -1,6 +1,7 @@
 //! A started process, as its starter sees it, on Linux.
 
 use super::{Options, Work};
+use crate::bounds::Limits;
 use crate::context::{Context, StartMethod};
 use crate::error::{Ending, ProcessError, StartError, TimeoutError};
 use crate::job_types::Outcome;
@@ -71,14 +72,23 @@ fn children() -> MutexGuard<'static, Vec<Handle>> {
 }
 
 /// Starts a process: the lease by the context's method, then the job.
-pub(crate) fn start(context: &Context, work: Work, options: Options) -> Result<Handle, StartError> {
+pub(crate) fn start(
+    context: &Context,
+    work: Work,
+    mut options: Options,
+) -> Result<Handle, StartError> {
     let method = context.method();
     if matches!(work, Work::Closure(..)) && method != StartMethod::Fork {
         return Err(StartError::ClosureNeedsFork { method: method.as_str() });
     }
     let (task, closure) = split(work)?;
     let (allow_threads, cradle) = (options.allow_threads, options.cradle.clone());
-    let timeout = options.start_timeout;
+    let (timeout, limits) = (options.start_timeout, options.limits);
+    let (asked, by_daemon) = (Limits::asked(&options), method == StartMethod::ForkServer);
+    if !by_daemon {
+        limits.without_daemon()?;
+    }
+    limits.add_to(&mut options, by_daemon);
     let socket = context.socket();
     let mut request = Request::prepare(task, options, method.as_str(), socket.as_deref())?;
     let lease = match method {
@@ -88,8 +98,8 @@ pub(crate) fn start(context: &Context, work: Work, options: Options) -> Result<H
         },
         StartMethod::Spawn => context.spawn_lease()?,
         StartMethod::ForkServer => {
-            let purpose = Purpose { task: &request.task, trace: request.trace };
-            context.forkserver_lease(purpose, timeout)?
+            let purpose = Purpose { task: &request.task, trace: request.trace, bounds: &asked };
+            context.forkserver_lease(purpose, timeout, &limits)?
         }
     };
     register_exit_handler();

@@ -6,6 +6,7 @@ use super::nursery::Nursery;
 use super::setup::Baseline;
 use super::verdict::Census;
 use crate::sys::{attributes, fd, fork, packet};
+use mpserverd_proto::bounds::Birth;
 use mpserverd_proto::codec;
 use mpserverd_proto::ids::WorkerId;
 use mpserverd_proto::packet::Kind;
@@ -21,7 +22,7 @@ pub(crate) fn serve(control: OwnedFd) -> ! {
     let _ = Baseline::get();
     let base = Census::take().above_descriptors();
     let loaded: &'static Loaded = Box::leak(Box::new(Loaded::program()));
-    let nursery = Nursery::new(loaded, base, Duration::ZERO);
+    let nursery = Nursery::new(loaded, base, Duration::ZERO, Birth::default());
     let ready = fd::raise(control, base)
         .and_then(|control| Ok((control, fd::raise(attributes::child_signals()?, base)?)));
     match ready {

@@ -2,6 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | [`birth`] | the limits that a worker is born with |
 //! | [`boot`] | `freeze_support`: is this process a template or a worker? |
 //! | [`load`] | modules and hooks, in order, with who failed and how |
 //! | [`verdict`] | is it safe to fork from here? |
@@ -22,6 +23,8 @@
 
 #[cfg(target_os = "linux")]
 mod attach;
+#[cfg(target_os = "linux")]
+mod birth;
 #[cfg(target_os = "linux")]
 mod boot;
 #[cfg(target_os = "linux")]

@@ -7,6 +7,7 @@ use super::load::Loaded;
 use super::worker;
 use crate::sys::board::{Board, Place};
 use crate::sys::{attributes, fd, fork, wait};
+use mpserverd_proto::bounds::Birth;
 use mpserverd_proto::ids::WorkerId;
 use mpserverd_proto::status::Reporter;
 use mpserverd_proto::template::{Ended, Lessee, Spare};
@@ -61,6 +62,8 @@ pub(crate) struct Nursery {
     base: RawFd,
     /// Signals that a child sets back.
     signals: Vec<Signal>,
+    /// What a child limits itself by.
+    birth: Birth,
     children: HashMap<u32, Child>,
     /// None where there is no daemon that would read it.
     slots: Option<Slots>,
@@ -68,9 +71,15 @@ pub(crate) struct Nursery {
 }
 
 impl Nursery {
-    pub(crate) fn new(loaded: &'static Loaded, base: RawFd, last_fork: Duration) -> Self {
+    pub(crate) fn new(
+        loaded: &'static Loaded,
+        base: RawFd,
+        last_fork: Duration,
+        birth: Birth,
+    ) -> Self {
         let signals = attributes::changed_signals();
-        Self { loaded, base, signals, children: HashMap::new(), slots: None, last_fork }
+        let (children, slots) = (HashMap::new(), None);
+        Self { loaded, base, signals, birth, children, slots, last_fork }
     }
 
     /// Gives each child from now on a place on this board, as long as there is one.
@@ -160,6 +169,7 @@ impl Nursery {
         // whose owners this process never touches again: `serve` does not return.
         unsafe { worker::close_inherited(self.base, job.as_fd()) };
         attributes::reset_signals(&self.signals);
+        super::birth::limit(&self.birth);
         worker::serve(job, self.loaded, None, place)
     }
 

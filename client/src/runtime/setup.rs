@@ -1,8 +1,10 @@
 //! Becoming what the requester asked for: the fixed order is descriptors, directory, mask,
 //! limits, priority, names, environment.
 
+use super::birth;
 use crate::handles::SharedFd;
 use crate::sys::{attributes, environ, fd};
+use mpserverd_proto::bounds::Birth;
 use mpserverd_proto::error::JobError;
 use mpserverd_proto::job::{Rlimit, Setup, Slots};
 use nix::errno::Errno;
@@ -17,20 +19,29 @@ pub(crate) struct Baseline {
     nice: i32,
     affinity: Option<Vec<u64>>,
     null: Option<OwnedFd>,
+    /// What no job may loosen, whatever this process is privileged to.
+    birth: Birth,
 }
 
 impl Baseline {
     /// What this process was when it first looked. A template looks before it forks, so that its
     /// workers need not.
     pub(crate) fn get() -> &'static Self {
-        static BASELINE: OnceLock<Baseline> = OnceLock::new();
-        BASELINE.get_or_init(Self::take)
+        BASELINE.get_or_init(|| Self::take(&Birth::default()))
     }
 
-    fn take() -> Self {
+    /// The same in a template, for workers that are born with these limits.
+    pub(crate) fn of_template(birth: &Birth) -> &'static Self {
+        BASELINE.get_or_init(|| Self::take(birth))
+    }
+
+    fn take(birth: &Birth) -> Self {
+        let mut rlimits = attributes::rlimits();
+        rlimits.iter_mut().for_each(|limit| birth::clamp(birth, limit));
         Self {
-            rlimits: attributes::rlimits(),
-            nice: attributes::nice(),
+            rlimits,
+            nice: birth::nice(birth, attributes::nice()),
+            birth: *birth,
             affinity: attributes::affinity(),
             null: std::fs::File::options()
                 .read(true)
@@ -41,6 +52,8 @@ impl Baseline {
         }
     }
 }
+
+static BASELINE: OnceLock<Baseline> = OnceLock::new();
 
 /// The descriptors of a job, after the standard ones have been installed.
 #[derive(Debug)]
@@ -98,11 +111,16 @@ pub(crate) fn attributes(setup: Setup, baseline: &Baseline) -> Result<(), JobErr
     if let Some(mask) = setup.umask {
         attributes::set_umask(mask);
     }
+    birth::refuse_looser(&baseline.birth, &setup)?;
     for limit in &setup.rlimits {
+        let mut limit = *limit;
+        birth::clamp(&baseline.birth, &mut limit);
+        let limit = &limit;
         set_limit(limit, baseline)
             .map_err(failed(&format!("limit of resource {}", limit.resource)))?;
     }
-    if let Some(nice) = setup.nice.filter(|nice| *nice != baseline.nice) {
+    let nice = setup.nice.map(|nice| birth::nice(&baseline.birth, nice));
+    if let Some(nice) = nice.filter(|nice| *nice != baseline.nice) {
         let done = attributes::set_nice(nice);
         if setup.nice_strict {
             done.map_err(failed("nice value"))?;

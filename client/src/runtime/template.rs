@@ -107,7 +107,7 @@ fn settle(
     loaded: Loaded,
     fork_took: Duration,
 ) -> io::Result<Template> {
-    let _ = Baseline::get();
+    let _ = Baseline::of_template(&boot.birth);
     let base = Census::take().above_descriptors();
     let control = fd::duplicate_from(control.as_fd(), base)?;
     let signals = fd::raise(attributes::child_signals()?, base)?;
@@ -119,8 +119,8 @@ fn settle(
     Ok(Template {
         daemon: Daemon::Attached(control),
         outbox: VecDeque::new(),
+        nursery: Nursery::new(loaded, base, fork_took, boot.birth).with_board(board),
         offer: Attach { boot, pid: std::process::id(), modules, memory },
-        nursery: Nursery::new(loaded, base, fork_took).with_board(board),
         signals,
         base,
         retiring: false,
@@ -168,10 +168,15 @@ impl Template {
                 sources.push(PollFd::new(control.as_fd(), PollFlags::POLLIN | writes));
             }
             Daemon::Gone(search) => {
-                let next = search.next.min(search.since + self.orphan_grace());
-                let left = next.saturating_duration_since(Instant::now());
-                let left = left.max(Duration::from_millis(1));
-                timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+                // Who retires looks for nobody; who has workers stays, however long that takes.
+                let next = (!self.retiring).then_some(search.next);
+                let grace = || search.since + self.orphan_grace();
+                let over = self.nursery.is_empty().then(grace);
+                if let Some(at) = next.into_iter().chain(over).min() {
+                    let left = at.saturating_duration_since(Instant::now());
+                    let left = left.max(Duration::from_millis(1));
+                    timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+                }
             }
         }
         if poll(&mut sources, timeout).is_err() {

@@ -8,6 +8,7 @@ use super::{Lease, Origin, Status, wait_readable};
 use crate::daemon::Connection;
 use crate::error::DaemonError;
 use crate::sys::environ;
+use mpserverd_proto::bounds::Bounds;
 use mpserverd_proto::client::{Reply, Request, Target, TemplateSpec};
 use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::{PoolId, RequestId};
@@ -49,6 +50,8 @@ pub(crate) struct Wanted {
 pub(crate) struct Purpose<'a> {
     pub(crate) task: &'a str,
     pub(crate) trace: TraceId,
+    /// Limits beyond the configured ones.
+    pub(crate) bounds: &'a Bounds,
 }
 
 /// A connection with what is known on it.
@@ -185,6 +188,8 @@ fn lease_anew(
     use_session(connection.into(), wanted, purpose, deadline)
 }
 
+/// How long a daemon may take to say that a wait was in vain.
+const SAY: Duration = Duration::from_millis(250);
 /// How long a daemon may take to say hello.
 const HELLO: Duration = Duration::from_secs(5);
 
@@ -237,13 +242,18 @@ impl Session {
         let mut reopened = false;
         for _ in 0..ATTEMPTS {
             let pool = self.pool(wanted, deadline)?;
-            let ahead = self.take_ahead(pool)?;
+            // One in advance was asked for without limits.
+            let ahead = if purpose.bounds.is_empty() { self.take_ahead(pool)? } else { None };
             let granted = match ahead {
-                Some(id) => self.connection.wait(id, Some(deadline)),
-                None => {
-                    let request = lease_request(pool, Some(purpose), deadline);
-                    self.connection.call(&request, &[], Some(deadline))
-                }
+                None => self.ask(pool, purpose, deadline),
+                Some(id) => match self.connection.wait(id, Some(deadline)) {
+                    Err(DaemonError::Timeout(_)) => {
+                        // Asked anew, without waiting, it says what this one waited for.
+                        self.connection.abandon(id)?;
+                        self.ask(pool, purpose, Instant::now())
+                    }
+                    other => other,
+                },
             };
             let (reply, fds) = match granted {
                 Err(DaemonError::Refused(Refusal::UnknownPool)) if !reopened => {
@@ -262,6 +272,18 @@ impl Session {
             }
         }
         Err(DaemonError::Protocol(format!("{ATTEMPTS} workers in a row were dead on arrival")))
+    }
+
+    /// Asks for a lease. The daemon keeps the time, because only it knows why it was in vain; one
+    /// that says nothing is given up a little later.
+    fn ask(
+        &mut self,
+        pool: PoolId,
+        purpose: Purpose<'_>,
+        deadline: Instant,
+    ) -> Result<(Reply, Vec<OwnedFd>), DaemonError> {
+        let request = lease_request(pool, Some(purpose), deadline);
+        self.connection.call(&request, &[], Some(deadline + SAY))
     }
 
     /// The id of a lease that was asked for in advance, if it is for this pool and fresh.
@@ -328,11 +350,12 @@ impl Session {
 
 fn lease_request(pool: PoolId, purpose: Option<Purpose<'_>>, deadline: Instant) -> Request {
     let wait = deadline.saturating_duration_since(Instant::now()).as_millis();
-    Request::Lease {
-        pool,
-        wait_ms: u32::try_from(wait).unwrap_or(u32::MAX),
-        task: purpose.map(|purpose| purpose.task.to_owned()),
-        trace: purpose.map(|purpose| purpose.trace),
+    let wait_ms = u32::try_from(wait).unwrap_or(u32::MAX);
+    let task = purpose.map(|purpose| purpose.task.to_owned());
+    let trace = purpose.map(|purpose| purpose.trace);
+    match purpose.map(|purpose| purpose.bounds).filter(|bounds| !bounds.is_empty()) {
+        Some(bounds) => Request::LeaseWith { pool, wait_ms, bounds: *bounds, task, trace },
+        None => Request::Lease { pool, wait_ms, task, trace },
     }
 }
 

@@ -5,6 +5,7 @@ use crate::access::names::{self, Named};
 use crate::config::Environment;
 use crate::config::draft::Draft;
 use crate::config::finding::Origin;
+use crate::config::limits::LimitOption;
 use crate::config::values::{LogFormat, LogLevel, Spares, address, duration};
 use crate::core::PoisonRule;
 use clap::{Args, ValueHint};
@@ -103,6 +104,12 @@ pub struct Options {
           hide_short_help = true)]
     pub backoff_reset: Option<Duration>,
 
+    /// Limit workers; may be given more than once, as a key and value of [limits].
+    ///
+    /// For example memory=512M, wall-time=10m, cpu-time=1m, pids=100, workers=8,
+    /// starts-per-second=50. See the configuration file for all of them.
+    #[arg(long, value_name = "KEY=VALUE", help_heading = "Limits")]
+    pub limits: Vec<LimitOption>,
     /// Certificates of deaths that are kept, for `mpctl deaths` [default: 1000]
     #[arg(long, value_name = "N", help_heading = "Deaths", allow_negative_numbers = true)]
     pub deaths_kept: Option<u64>,
@@ -262,6 +269,10 @@ impl Options {
         draft.backoff_min.overlay(self.backoff_min, HERE);
         draft.backoff_max.overlay(self.backoff_max, HERE);
         draft.backoff_reset.overlay(self.backoff_reset, HERE);
+        for option in &self.limits {
+            draft.limits.value.overlay(option);
+            draft.limits.origin = HERE;
+        }
         draft.deaths_kept.overlay(self.deaths_kept, HERE);
         draft.slow_log.overlay(self.slow_log.map(Some), HERE);
         draft.poison.overlay(self.poison, HERE);

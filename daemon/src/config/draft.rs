@@ -4,6 +4,7 @@
 //! can forget an option.
 
 use super::finding::{Finding, Origin};
+use super::limits::LimitsTable;
 use super::toml_value::TomlValue;
 use super::values::{LogFormat, LogLevel, Spares};
 use crate::access::Access;
@@ -179,6 +180,10 @@ draft! {
         daemonize: bool = false,
         /// Where to write the pid.
         pid_file: Option<PathBuf> = None,
+    }
+    "Limits of workers" {
+        /// Limits of each worker, user, module, and all together.
+        limits: LimitsTable = LimitsTable::default(),
     }
 }
 

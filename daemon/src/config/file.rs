@@ -124,7 +124,7 @@ fn syntax(text: &str, error: &toml::de::Error) -> String {
 }
 
 /// What to say of a key that does not exist.
-fn unknown(name: &str, keys: &[&str]) -> String {
+pub(super) fn unknown(name: &str, keys: &[&str]) -> String {
     let dashes = name.replace('-', "_").to_lowercase();
     // `workers_max` is `max_workers` with its words in another order.
     let sorted = |key: &str| {
@@ -157,9 +157,18 @@ impl Visitor for Reader<'_> {
     fn visit<T: TomlValue>(&mut self, setting: &mut Setting<T>) {
         self.keys.push(setting.key);
         let Some(value) = self.table.get(setting.key) else { return };
-        match T::read(value) {
-            Ok(read) => setting.overlay(Some(read), locate(self.text, value.span().start)),
-            Err((span, reason)) => self.misfits.push((span.start, setting.key, reason)),
+        match T::read_all(value) {
+            Ok(mut read) => {
+                read.place(&|offset| match locate(self.text, offset) {
+                    Origin::File { line, .. } => line,
+                    _ => 0,
+                });
+                setting.overlay(Some(read), locate(self.text, value.span().start));
+            }
+            Err(misfits) => {
+                let found = misfits.into_iter().map(|(span, why)| (span.start, setting.key, why));
+                self.misfits.extend(found);
+            }
         }
     }
 }

@@ -7,6 +7,7 @@
 //! | [`toml_value`] | how each type stands in the file |
 //! | `access` | how the table `[access]` stands in it |
 //! | `file` | reading the file, with every finding and its place |
+//! | [`limits`] | the table `[limits]` and those below it |
 //! | `checks` | what only a check or a reload looks at: modules, and what a reload cannot change |
 //! | `validate` | ranges, and the rules between options |
 //! | [`environment`] | environment variables, directory, default socket |
@@ -24,6 +25,7 @@ pub mod elf;
 pub mod environment;
 mod file;
 pub mod finding;
+pub mod limits;
 pub mod modules;
 mod show;
 #[cfg(test)]
@@ -40,6 +42,7 @@ use crate::cli::options::Options;
 use crate::core::Settings;
 use draft::Draft;
 use finding::Origin;
+use limits::Cgroup;
 use mpserverd_proto::client::StopPolicy;
 use mpserverd_proto::template::OnPreloadError;
 use std::net::SocketAddr;
@@ -99,6 +102,8 @@ pub struct Config {
     pub canary_timeout: Duration,
     /// Whether templates put their heap on huge pages (`GLIBC_TUNABLES`).
     pub hugepages: bool,
+    /// Where control groups for limited workers are made.
+    pub cgroup: Cgroup,
     /// How and where to log.
     pub log: LogConfig,
     /// Where metrics are read over HTTP, if anywhere.
@@ -200,6 +205,7 @@ impl Config {
             refill_delay: of.refill_delay.value,
             decay_after: of.decay_after.value,
             kill_after: of.kill_after.value,
+            limits: of.limits.value.to_core(source.file.as_deref()),
             deaths_kept: usize::try_from(of.deaths_kept.value).unwrap_or(usize::MAX),
             slow_log: of.slow_log.value,
             poison: of.poison.value,
@@ -220,6 +226,7 @@ impl Config {
             orphan_grace: of.orphan_grace.value,
             canary_timeout: of.canary_timeout.value,
             hugepages: of.hugepages.value,
+            cgroup: of.limits.value.cgroup(),
             log: LogConfig {
                 level: of.log_level.value,
                 format: of.log_format.value,

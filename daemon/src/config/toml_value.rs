@@ -23,6 +23,18 @@ pub trait TomlValue: Sized {
     /// Says what would have been right.
     fn read(value: &Spanned<DeValue<'_>>) -> Result<Self, Misfit>;
 
+    /// Reads it, with everything that is wrong; never an empty list of it.
+    ///
+    /// # Errors
+    ///
+    /// Says what would have been right, for each fault.
+    fn read_all(value: &Spanned<DeValue<'_>>) -> Result<Self, Vec<Misfit>> {
+        Self::read(value).map_err(|misfit| vec![misfit])
+    }
+
+    /// Turns places in the file, as bytes, into lines, for values that remember them.
+    fn place(&mut self, _line_of: &dyn Fn(usize) -> usize) {}
+
     /// Writes it; `None` if it is not set.
     fn write(&self) -> Option<String>;
 }

@@ -80,6 +80,7 @@ impl Core {
             pool.leased += 1;
         }
         self.totals.leased += 1;
+        self.limit_adopted(worker);
         match self.stop.as_ref().map(|stop| stop.stage) {
             None | Some(Stage::Grace | Stage::Finished) => {}
             Some(Stage::Term) => self.signal(worker, super::stop::SIGTERM),

@@ -83,6 +83,7 @@ impl Core {
         }
         self.audit_waiting()?;
         self.audit_blocked()?;
+        self.audit_limits()?;
         let named = self.measures.slots.pools().sum::<u32>();
         ensure(named <= count(self.pools.keys()), || "names of pools that are gone".into())?;
         self.deaths.check(self.settings.deaths_kept)?;
@@ -175,7 +176,8 @@ impl Core {
         };
         ensure(pool.watchers.is_empty(), || format!("{id} did not tell its modules"))?;
         let forks = stock.in_flight > 0 || self.timers.is_set(Timer::ForkRetry(id));
-        if stock.waiting == 0 {
+        // By now a rate of starts may allow what it did not when it was asked.
+        if stock.waiting == 0 || (pool.blocked && self.timers.is_set(Timer::Starts)) {
             return ensure(forks || pool.blocked, || format!("{id} waits without a turn"));
         }
         ensure(stock.idle == 0, || format!("{id} has spares and lets requests wait"))?;
@@ -214,6 +216,14 @@ impl Core {
         same(|| "watchers".into(), watching, watchers)
     }
 
+    fn audit_limits(&self) -> Result<(), String> {
+        let (holders, queued) = self.quota.recount()?;
+        same(|| "workers that count".into(), holders as u64, self.totals.leased)?;
+        same(|| "requests that count".into(), queued, self.totals.queued as u64)?;
+        let strange = self.watches.ids().filter(|id| !self.workers.contains_key(id));
+        same(|| "watched strangers".into(), 0, count(strange))
+    }
+
     fn audit_blocked(&self) -> Result<(), String> {
         let flagged = self.pools.values().filter(|pool| pool.blocked);
         same(|| "blocked pools".into(), count(self.blocked.iter()), count(flagged))?;
@@ -235,6 +245,8 @@ impl Core {
             Timer::Decay(id) => self.pools.contains_key(&id),
             Timer::Retry(id) => self.pools.get(&id).is_some_and(|pool| pool.failure.is_some()),
             Timer::Idle(id) => self.pools.contains_key(&id),
+            Timer::Limit(id) => self.watches.contains(id),
+            Timer::Starts => !self.settings.limits.is_empty(),
             Timer::Stop => self.stopping() && !self.is_finished(),
         };
         ensure(is_known, || format!("{timer:?} has nothing to wake"))

@@ -97,12 +97,14 @@ impl Core {
         }
         if let Some(pool) = self.pools.get(&pool_id) {
             let key = pool.spec.key.clone();
+            let birth = self.birth_of(generation, &pool.spec);
             self.out.push(Action::Build {
                 template: id,
                 pool: pool_id,
                 key,
                 generation,
                 without: names,
+                birth,
             });
         }
         let limit = self.settings_of(generation).handshake_timeout;

@@ -1,7 +1,9 @@
 //! What the core is told and what it wants done. No descriptors, no clocks: the loop keeps those.
 
+use super::watch::{Measure, Sample};
+use mpserverd_proto::bounds::{Birth, Bounds};
 use mpserverd_proto::client::{Grant, Reply, StopPolicy, WorkerRef};
-use mpserverd_proto::death::{DeathsQuery, LastWords};
+use mpserverd_proto::death::{Cause, DeathsQuery, LastWords};
 use mpserverd_proto::error::{PreloadError, Stage};
 use mpserverd_proto::explain::Subject;
 use mpserverd_proto::ids::{PoolId, RequestId, TemplateId, WorkerId};
@@ -127,6 +129,19 @@ pub enum Ask {
         worker: WorkerRef,
         /// Signal number.
         signal: i32,
+    },
+    /// Hand over a worker that is limited beyond what is configured.
+    LeaseWith {
+        /// From this pool.
+        pool: PoolId,
+        /// Wait so long at most.
+        wait: Duration,
+        /// Its limits.
+        bounds: Bounds,
+        /// As for [`Ask::Lease`].
+        task: Option<String>,
+        /// As for [`Ask::Lease`].
+        trace: Option<TraceId>,
     },
     /// `explain`.
     Explain(Subject),
@@ -295,6 +310,25 @@ pub enum Event {
         /// The last lines that it wrote to standard error, where they can be seen.
         stderr: Vec<String>,
     },
+    /// What a worker used was measured, as [`Action::Measure`] asked.
+    Measured {
+        /// Which.
+        worker: WorkerId,
+        /// What it used; `None` if that cannot be known, because it ends just now.
+        sample: Option<Sample>,
+    },
+    /// The kernel does not hold the limits of a worker after all.
+    NotHeld {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// The loop saw who causes the end of a worker; told before its end is.
+    Blamed {
+        /// Which.
+        worker: WorkerId,
+        /// Who.
+        cause: Cause,
+    },
     /// A worker that was to be looked at ([`Action::LookAtSlow`]) is not slow yet.
     NotSlow {
         /// Which.
@@ -341,6 +375,8 @@ pub enum Action {
         generation: u32,
         /// Modules to leave out, because they made an earlier attempt fail.
         without: Vec<String>,
+        /// What its workers limit themselves by.
+        birth: Birth,
     },
     /// Answer with these workers, once it is known which tasks they run; the filter decides about
     /// those.
@@ -389,6 +425,40 @@ pub enum Action {
         worker: WorkerId,
         /// Signal number.
         signal: i32,
+    },
+    /// Put a worker into a group of its own, with these limits; one that has a group gets the
+    /// limits.
+    Limit {
+        /// Which.
+        worker: WorkerId,
+        /// Its limits.
+        bounds: Bounds,
+    },
+    /// Measure a worker and its descendants; answered with [`Event::Measured`].
+    Measure {
+        /// Which.
+        worker: WorkerId,
+        /// What.
+        what: Measure,
+    },
+    /// Send a worker a signal that asks it to end for a limit.
+    AskToEnd {
+        /// Which.
+        worker: WorkerId,
+        /// Signal number.
+        signal: i32,
+    },
+    /// Kill a worker and all its descendants.
+    KillTree {
+        /// Which.
+        worker: WorkerId,
+    },
+    /// A worker that was limited has ended: remove its group.
+    Unlimit {
+        /// Which.
+        worker: WorkerId,
+        /// Kill who is left in it.
+        kill: bool,
     },
     /// Look at a worker whose task may run long: report it, or say [`Event::NotSlow`].
     LookAtSlow {

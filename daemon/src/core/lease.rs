@@ -3,14 +3,17 @@
 
 use super::Core;
 use super::event::{Action, SessionId};
+use super::quota::Scopes;
 use super::sessions::Waiting;
 use super::spares::Stock;
 use super::template::Role;
 use super::timers::Timer;
 use super::workers::Purpose;
+use mpserverd_proto::bounds::Bounds;
 use mpserverd_proto::client::Grant;
 use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::{PoolId, RequestId, TemplateId, WorkerId};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Longest pause after a failed fork.
@@ -20,6 +23,14 @@ const FORK_PAUSE_MAX: Duration = Duration::from_secs(1);
 pub(super) const FORK_HINT: &str = "look at the limits of processes and memory: `pids.max` and `memory.max` \
                          of the cgroup, `ulimit -u`, `vm.overcommit_memory`";
 
+/// What a request for a worker is for, what it counts for, and how the worker is to be limited.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Wish {
+    pub(super) purpose: Purpose,
+    pub(super) scopes: Scopes,
+    pub(super) bounds: Bounds,
+}
+
 impl Core {
     pub(super) fn lease(
         &mut self,
@@ -28,21 +39,26 @@ impl Core {
         pool_id: PoolId,
         wait: Duration,
         purpose: Purpose,
+        bounds: Bounds,
     ) {
-        if let Err(refusal) = self.may_lease(session, pool_id, &purpose) {
+        let may = self.may_lease(session, pool_id, &purpose);
+        if let Err(refusal) = may.and_then(|()| self.may_limit(session, pool_id, &bounds)) {
             return self.refuse(session, id, refusal);
         }
-        if let Some(spare) = self.spare_at_once(pool_id) {
+        let scopes = self.scopes(self.uid_of(session), pool_id);
+        if let Some(spare) = self.spare_at_once(pool_id).filter(|_| self.room(&scopes) > 0) {
             self.note_wait(self.now);
-            self.grant(session, id, spare, purpose, true);
+            self.grant(session, id, spare, true, Wish { purpose, scopes, bounds });
             return self.advance_after(pool_id, true);
         }
-        if let Err(refusal) = self.may_wait(session) {
+        if let Err(refusal) = self.may_wait(session).and_then(|()| self.may_queue(&scopes)) {
             return self.refuse(session, id, refusal);
         }
         let Some(pool) = self.pools.get_mut(&pool_id) else { return };
-        let ticket = pool.queue.push(session, id);
-        let waiting = Waiting::Lease { pool: pool_id, ticket, since: self.now, purpose };
+        let uid = self.sessions.get(&session).map_or(0, |session| session.peer.uid);
+        let ticket = pool.queue.push(uid, session, id);
+        let wish = Box::new(Wish { purpose, scopes, bounds });
+        let waiting = Waiting::Lease { pool: pool_id, ticket, since: self.now, wish };
         self.add_waiting(session, id, waiting, Some(wait));
         match self.ensure_template(pool_id) {
             Ok(()) => {
@@ -91,13 +107,15 @@ impl Core {
         session: SessionId,
         id: RequestId,
         worker: WorkerId,
-        purpose: Purpose,
         spare_hit: bool,
+        wish: Wish,
     ) {
+        let Wish { purpose, scopes, bounds } = wish;
         let client = self.sessions.get(&session).map(|s| s.peer);
         let (task, trace) = (purpose.task.clone(), purpose.trace);
         let handed = self.hand_over(worker, client, purpose, spare_hit);
         let Some((pid, template, generation)) = handed else { return };
+        self.limit_started(worker, self.uid_of(session), scopes, &bounds);
         let client_pid = client.map(|client| client.pid);
         tracing::debug!(%worker, pid, %template, client_pid, task, ?trace, "worker leased");
         let grant = Grant { worker, pid, template, generation, spare_hit };
@@ -135,31 +153,39 @@ impl Core {
                 self.block(pool_id);
                 return served > 0;
             }
+            let Some(uid) = self.next_uid(pool_id) else {
+                self.block(pool_id);
+                self.await_starts(pool_id);
+                return served > 0;
+            };
+            let Some(pool) = self.pools.get(&pool_id) else { return served > 0 };
             let active = pool.active.and_then(|active| self.templates.get(&active));
             let Some(spare) = active.and_then(|t| t.idle.first().copied()) else {
                 return served > 0;
             };
-            let next = self.pools.get_mut(&pool_id).and_then(|pool| pool.queue.pop());
+            let next = self.pools.get_mut(&pool_id).and_then(|pool| pool.queue.pop_of(uid));
             let Some((session, id)) = next else { return served > 0 };
-            let purpose = match self.strike(session, id) {
-                Some(Waiting::Lease { purpose, since, .. }) => {
-                    self.note_wait(since);
-                    purpose
-                }
-                Some(Waiting::Modules { .. } | Waiting::Reload) | None => Purpose::default(),
-            };
-            self.grant(session, id, spare, purpose, false);
+            if let Some(Waiting::Lease { since, wish, .. }) = self.strike(session, id) {
+                self.note_wait(since);
+                self.grant(session, id, spare, false, *wish);
+            }
         }
         limit > 0
     }
 
     /// The number of workers has fallen, or may be higher: pools that wait for it get one each.
     pub(super) fn unblock(&mut self) {
-        while self.capacity() > 0 {
+        // Set again below, if somebody still waits for it.
+        self.timers.cancel(Timer::Starts);
+        // Pools in a row that a limit of their own still keeps waiting.
+        let mut kept = 0;
+        while self.capacity() > 0 && kept < self.blocked.len() {
             let Some(pool_id) = self.blocked.pop_front() else { return };
             let Some(pool) = self.pools.get_mut(&pool_id) else { continue };
             pool.blocked = false;
             let granted = self.serve(pool_id, 1);
+            let again = self.pools.get(&pool_id).is_some_and(|pool| pool.blocked);
+            kept = if granted { 0 } else { kept + usize::from(again) };
             if granted && self.has_waiting(pool_id) {
                 self.block(pool_id);
             } else if !granted {
@@ -185,7 +211,7 @@ impl Core {
         let pool = self.pools.get(&pool_id)?;
         let active = pool.active?;
         let template = self.templates.get(&active)?;
-        let waiting = self.capacity().min(pool.queue.len() as u64);
+        let waiting = self.servable(pool_id);
         let stock = Stock {
             idle: u32::try_from(template.idle.len()).unwrap_or(u32::MAX),
             in_flight: template.in_flight,

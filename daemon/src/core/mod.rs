@@ -25,6 +25,9 @@
 //! | `poison.rs` | tasks that are refused for the deaths of their workers |
 //! | `slow.rs` | when to look at a worker whose task runs long |
 //! | `probe.rs` | the proof that the whole path works |
+//! | `limits.rs` | the configured limits, and which one counts |
+//! | `quota.rs` | what many workers may have together |
+//! | `watch.rs` | workers that are looked after as long as they run |
 //! | `sight.rs` | who sees what of it |
 //! | `report.rs` | `status`, `modules` |
 //! | `processes.rs` | `ps`, page by page |
@@ -42,12 +45,14 @@ mod deaths;
 mod event;
 mod explain;
 mod lease;
+mod limits;
 pub mod measures;
 mod poison;
 mod pool;
 mod probe;
 mod processes;
 mod queue;
+mod quota;
 mod reload;
 mod report;
 mod sessions;
@@ -62,12 +67,15 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod watch;
 mod workers;
 
 pub use event::{Action, Ask, Event, Origin, Peer, PoolKey, PoolSpec, SessionId, Time};
+pub use limits::{Held, Limits, Rule, Section};
 pub use pool::POOLS_MAX;
 pub use settings::{PoisonRule, Settings};
 pub use state::{CoreState, ImportError, Remains};
+pub use watch::{Measure, Sample};
 
 use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
 use pool::Pool;
@@ -139,6 +147,12 @@ pub struct Core {
     blocked: VecDeque<PoolId>,
     reload: Option<Reload>,
     probe: probe::Probe,
+    #[serde(default)]
+    quota: quota::Quota,
+    #[serde(default)]
+    watches: watch::Watches,
+    #[serde(default)]
+    held: Held,
     measures: measures::Measures,
     stop: Option<Stop>,
     totals: Totals,
@@ -178,6 +192,9 @@ impl Core {
             blocked: VecDeque::new(),
             reload: None,
             probe: probe::Probe::default(),
+            quota: quota::Quota::default(),
+            watches: watch::Watches::default(),
+            held: Held::default(),
             measures: measures::Measures::default(),
             stop: None,
             totals: Totals::default(),
@@ -199,6 +216,13 @@ impl Core {
     #[must_use]
     pub fn with_uid(mut self, uid: u32) -> Self {
         self.identity.uid = uid;
+        self
+    }
+
+    /// The same, but the kernel holds something for it.
+    #[must_use]
+    pub fn with_held(mut self, held: Held) -> Self {
+        self.held = held;
         self
     }
 
@@ -283,6 +307,9 @@ impl Core {
             Event::WorkerEnded { worker, record, last, stderr } => {
                 self.worker_ended(worker, record, last, stderr);
             }
+            Event::Measured { worker, sample } => self.measured(worker, sample),
+            Event::NotHeld { worker } => self.not_held(worker),
+            Event::Blamed { worker, cause } => self.blamed(worker, cause),
             Event::NotSlow { worker, again } => self.not_slow(worker, again),
             Event::ProbeDue => self.probe_due(),
             Event::Tick => self.tick(),
@@ -303,6 +330,8 @@ impl Core {
                 Timer::Decay(pool) => self.decay_due(pool),
                 Timer::Retry(pool) => self.retry_due(pool),
                 Timer::Idle(pool) => self.idle_due(pool),
+                Timer::Limit(worker) => self.limit_due(worker),
+                Timer::Starts => self.unblock(),
                 Timer::Stop => self.stop_due(),
             }
         }

@@ -3,12 +3,14 @@
 
 use super::Core;
 use super::event::{Action, Ask, Peer, PoolSpec, SessionId, Time};
+use super::lease::Wish;
 use super::pool::POOLS_MAX;
 use super::queue::Ticket;
 use super::sight::Sight;
 use super::timers::Timer;
 use super::workers::Owner;
 use super::workers::Purpose;
+use mpserverd_proto::bounds::Bounds;
 use mpserverd_proto::client::{Reply, WorkerRef};
 use mpserverd_proto::death::Cause;
 use mpserverd_proto::error::Refusal;
@@ -25,13 +27,7 @@ const SIGNAL_MAX: i32 = 64;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Waiting {
     /// A worker.
-    Lease {
-        pool: PoolId,
-        ticket: Ticket,
-        since: Time,
-        #[serde(default)]
-        purpose: Purpose,
-    },
+    Lease { pool: PoolId, ticket: Ticket, since: Time, wish: Box<Wish> },
     /// The list of a pool's modules.
     Modules { pool: PoolId, since: Time },
     /// The end of a reload.
@@ -80,7 +76,10 @@ impl Core {
         match ask {
             Ask::Open(spec) => self.open(session, id, spec),
             Ask::Lease { pool, wait, task, trace } => {
-                self.lease(session, id, pool, wait, Purpose { task, trace });
+                self.lease(session, id, pool, wait, Purpose { task, trace }, Bounds::default());
+            }
+            Ask::LeaseWith { pool, wait, bounds, task, trace } => {
+                self.lease(session, id, pool, wait, Purpose { task, trace }, bounds);
             }
             Ask::Cancel(target) => self.cancel(session, id, target),
             Ask::PoolModules { pool, wait } => self.pool_modules(session, id, pool, wait),
@@ -175,6 +174,9 @@ impl Core {
         let Some(asker) = self.sessions.get_mut(&session) else { return };
         self.totals.waiting += 1;
         self.totals.queued += usize::from(matches!(waiting, Waiting::Lease { .. }));
+        if let Waiting::Lease { wish, .. } = &waiting {
+            self.quota.count_queued(&wish.scopes);
+        }
         asker.waiting.insert(id, waiting);
         if let Some(wait) = wait {
             self.timers.set(Timer::Request(session, id), self.now, wait);
@@ -187,6 +189,9 @@ impl Core {
         self.timers.cancel(Timer::Request(session, id));
         self.totals.waiting -= 1;
         self.totals.queued -= usize::from(matches!(waiting, Waiting::Lease { .. }));
+        if let Waiting::Lease { wish, .. } = &waiting {
+            self.quota.count_unqueued(&wish.scopes, self.now);
+        }
         Some(waiting)
     }
 
@@ -225,9 +230,16 @@ impl Core {
     }
 
     pub(super) fn request_expired(&mut self, session: SessionId, id: RequestId) {
+        let waiting = self.sessions.get(&session).and_then(|s| s.waiting.get(&id));
+        let limit = match waiting {
+            Some(Waiting::Lease { wish, since, .. }) => {
+                self.limit_in_the_way(&wish.scopes, super::report::millis(self.now.since(*since)))
+            }
+            Some(Waiting::Modules { .. } | Waiting::Reload) | None => None,
+        };
         if let Some(since) = self.forget_waiting(session, id) {
             let waited_ms = super::report::millis(self.now.since(since));
-            self.refuse(session, id, Refusal::Deadline { waited_ms });
+            self.refuse(session, id, limit.unwrap_or(Refusal::Deadline { waited_ms }));
         }
     }
 

@@ -1,5 +1,6 @@
 //! The numbers that the core works by; the configuration file sets them.
 
+use super::limits::Limits;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub struct Settings {
     pub decay_after: Duration,
     /// How long after `SIGTERM` a worker is killed when the daemon stops.
     pub kill_after: Duration,
+    /// Limits of workers, and for workers together.
+    pub limits: Limits,
     /// Users who see and control everything, beside root.
     pub operators: Vec<u32>,
     /// Certificates of deaths that are kept.
@@ -78,6 +81,7 @@ impl Default for Settings {
             refill_delay: Duration::from_millis(1),
             decay_after: Duration::from_secs(5),
             kill_after: Duration::from_secs(2),
+            limits: Limits::default(),
             operators: Vec::new(),
             deaths_kept: 1000,
             slow_log: None,

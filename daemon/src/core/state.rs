@@ -78,6 +78,8 @@ impl Core {
         let more = [self.totals.spare_hits, self.totals.ends];
         let sound = more.into_iter().all(fits) && self.measures.are_sound(COUNT_MAX);
         ensure(sound, "a measure is out of range")?;
+        let sound = self.watches.are_sound() && self.quota.is_sound(COUNT_MAX);
+        ensure(sound, "a limit is out of range")?;
         let last = self.timers.last().unwrap_or_default().max(self.now);
         ensure(last.0.as_secs() <= SECONDS_MAX, "a deadline is out of range")?;
         for (id, template) in &self.templates {

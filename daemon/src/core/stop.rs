@@ -87,6 +87,7 @@ impl Core {
             self.timers.cancel(Timer::Retry(pool));
         }
         self.blocked.clear();
+        self.timers.cancel(Timer::Starts);
         self.pools.values_mut().for_each(|pool| pool.blocked = false);
         let templates: Vec<_> = self.templates.keys().copied().collect();
         for id in templates {

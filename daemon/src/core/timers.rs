@@ -35,6 +35,10 @@ pub(super) enum Timer {
     Retry(PoolId),
     /// An unused template is dropped.
     Idle(PoolId),
+    /// A limit of a worker: a deadline, a measurement, or the end of its grace.
+    Limit(WorkerId),
+    /// A rate of starts allows another one.
+    Starts,
     /// The next step of a stop.
     Stop,
 }

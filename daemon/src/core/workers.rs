@@ -100,6 +100,7 @@ impl Core {
         template.idle.insert(worker);
         self.note_fork(id, true);
         self.enter(id, worker, pid, Owner::Pool);
+        self.limit_spare(worker);
         if !welcome {
             self.release(worker);
         }
@@ -201,6 +202,7 @@ impl Core {
         stderr: Vec<String>,
     ) {
         let code = record.code;
+        self.limit_ended(id);
         let Some(worker) = self.strike_worker(id) else {
             return tracing::debug!(worker = %id, code, "end of an unknown worker");
         };
@@ -223,6 +225,7 @@ impl Core {
     /// Takes a worker out of the book and all counters.
     pub(super) fn strike_worker(&mut self, id: WorkerId) -> Option<Worker> {
         let worker = self.workers.remove(&id)?;
+        self.unwatch(id);
         self.timers.cancel(Timer::Worker(id));
         self.timers.cancel(Timer::Slow(id));
         if self.pids.get(&worker.pid) == Some(&id) {

@@ -38,9 +38,10 @@ impl Server<'_> {
         let Some(session) = self.sessions.get(&session) else { return Ok(()) };
         let (access, own, client) = (&self.config.access, own_uid(), &session.client);
         match request {
-            Request::OpenTemplate(_) | Request::Lease { .. } | Request::Attach(_) => {
-                access.admit_to_workers(client, own)
-            }
+            Request::OpenTemplate(_)
+            | Request::Lease { .. }
+            | Request::LeaseWith { .. }
+            | Request::Attach(_) => access.admit_to_workers(client, own),
             // What they show and reach is cut down to what is the client's own.
             Request::Ping
             | Request::Cancel(_)

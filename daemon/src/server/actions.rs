@@ -6,6 +6,7 @@ use super::templates::TemplateProcess;
 use super::{ServeError, Server};
 use crate::core::{Action, Event, Peer, PoolKey, SessionId, Settings};
 use mp::sys::board::{Board, SLOTS_MAX};
+use mpserverd_proto::bounds::Birth;
 use mpserverd_proto::client::{Grant, Reply};
 use mpserverd_proto::codec;
 use mpserverd_proto::error::{Fault, PreloadError, Stage};
@@ -27,8 +28,9 @@ impl Server<'_> {
                 self.list(session, id, report, &filter);
             }
             Action::Grant { session, id, grant } => self.hand_over(session, id, grant),
-            Action::Build { template, pool, key, generation, without } => {
-                if let Err(error) = self.build(template, pool, &key, generation, &without) {
+            Action::Build { template, pool, key, generation, without, birth } => {
+                let started = self.build(template, pool, &key, generation, &without, birth);
+                if let Err(error) = started {
                     self.events.push_back(Event::TemplateNotStarted { template, error });
                 }
             }
@@ -48,6 +50,11 @@ impl Server<'_> {
             }
             Action::ReleaseSpare { worker } => self.workers.release(worker),
             Action::Signal { worker, signal } => self.workers.signal(worker, signal),
+            Action::Limit { worker, bounds } => self.limit(worker, &bounds),
+            Action::Measure { worker, what } => self.measure(worker, what),
+            Action::AskToEnd { worker, signal } => self.ask_to_end(worker, signal),
+            Action::KillTree { worker } => self.kill_tree(worker),
+            Action::Unlimit { worker, kill } => self.unlimit(worker, kill),
             Action::LookAtSlow { worker, after, leased } => {
                 self.look_at_slow(worker, after, leased);
             }
@@ -96,6 +103,7 @@ impl Server<'_> {
         key: &PoolKey,
         generation: u32,
         without: &[String],
+        birth: Birth,
     ) -> Result<(), PreloadError> {
         let Some(recipe) = self.recipes.get(key) else {
             return Err(PreloadError {
@@ -107,7 +115,8 @@ impl Server<'_> {
         let config = self.config_of(generation);
         let modules = recipes::find_modules(recipe, without, &config.module_path)?;
         let Started { pid, control, pidfd } = exec::start(recipe, config.hugepages)?;
-        let boot = self.boot(template, pool, key, generation, recipe, modules);
+        let mut boot = self.boot(template, pool, key, generation, recipe, modules);
+        boot.birth = birth;
         let board = self.new_board();
         let fd = board.as_ref().and_then(|board| board.fd().try_clone_to_owned().ok());
         let process = TemplateProcess::new(pid, recipe.name.clone(), control, pidfd);
@@ -159,6 +168,7 @@ impl Server<'_> {
             socket: config.socket.as_os_str().as_bytes().to_vec(),
             orphan_grace_ms: config.orphan_grace.as_millis() as u64,
             canary_ms: config.canary_timeout.as_millis() as u64,
+            birth: Birth::default(),
         }
     }
 

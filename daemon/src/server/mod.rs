@@ -17,6 +17,10 @@
 //! | [`exec`] | starting a template's process |
 //! | [`templates`] | the templates' control sockets |
 //! | [`workers`] | the descriptors of spares and workers, and how orphans end |
+//! | [`limiter`] | holding workers to their limits |
+//! | [`cgroup`] | control groups, of the daemon and of limited workers |
+//! | [`tree`] | a process and its descendants, where there are no control groups |
+//! | [`sampler`] | the thread that measures them |
 //! | [`actions`] | doing what the core wants done |
 //! | [`signals`] | signals as readable descriptors |
 //! | [`scrape`] | metrics over HTTP |
@@ -37,9 +41,11 @@ mod access;
 mod actions;
 mod activation;
 mod audit;
+mod cgroup;
 mod command;
 mod evidence;
 mod exec;
+mod limiter;
 mod listener;
 mod logs;
 mod notify;
@@ -48,6 +54,7 @@ mod poller;
 mod recipes;
 mod requests;
 mod rights;
+mod sampler;
 mod scrape;
 mod session;
 mod signals;
@@ -55,6 +62,7 @@ mod slow;
 mod store;
 mod sweep;
 mod templates;
+mod tree;
 mod upgrade;
 mod workers;
 
@@ -64,6 +72,7 @@ use crate::core::{Core, Event, SessionId, Time};
 use crate::launch::Launch;
 use crate::pid_file::PidFile;
 use command::Command;
+use limiter::Limiter;
 use listener::Listener;
 use logs::Followers;
 use mpserverd_proto::error::PreloadError;
@@ -157,6 +166,7 @@ struct Server<'a> {
     next_session: u64,
     templates: HashMap<TemplateId, TemplateProcess>,
     workers: Workers,
+    limiter: Limiter,
     recipes: Recipes,
     events: VecDeque<Event>,
     command: Option<Command>,
@@ -257,13 +267,16 @@ impl<'a> Server<'a> {
         poller
             .add(listener.fd(), Source::Listener, false)
             .map_err(ServeError::system("epoll_ctl"))?;
+        // Before templates are started, which are born where the daemon is.
+        let limiter = Limiter::start(&config);
         let scrapes = scrape::Scrapes::open(&config, &poller)?;
         let started = Instant::now();
         let pid = std::process::id();
         let socket = config.socket.to_string_lossy().into_owned();
         let core = Core::new(Time::default(), env!("CARGO_PKG_VERSION"), pid, &socket, 1)
             .with_first_worker(first_worker())
-            .with_uid(nix::unistd::geteuid().as_raw());
+            .with_uid(nix::unistd::geteuid().as_raw())
+            .with_held(limiter.held());
         let audit = config.audit_log.as_deref().map(audit::AuditLog::open).transpose();
         let audit = audit.map_err(ServeError::system("audit_log"))?;
         let core = store::recall(core, passed.kept);
@@ -282,6 +295,7 @@ impl<'a> Server<'a> {
             next_session: 1,
             templates: HashMap::new(),
             workers: Workers::default(),
+            limiter,
             recipes: Recipes::new(access::own_uid()),
             events: VecDeque::new(),
             command,
@@ -381,6 +395,7 @@ impl<'a> Server<'a> {
             Source::TemplateEnd(template) => self.on_template_end(template),
             Source::OrphanEnd(worker) => self.on_orphan_end(worker),
             Source::CommandEnd => self.on_command_end(),
+            Source::Samples => self.take_samples(),
             Source::Signal(caught) => self.on_signal(caught),
             Source::Scrapes => self.accept_readers(),
             Source::Scrape(id) => self.on_reader(id, readiness),
@@ -397,7 +412,7 @@ impl<'a> Server<'a> {
     fn heard(&mut self, caught: Caught) {
         match caught {
             Caught::Upgrade => self.upgrade(None, None),
-            Caught::Child => self.reap_strangers(),
+            Caught::Child => self.on_child(),
             Caught::Hangup => self.reload(None),
             Caught::Interrupt | Caught::Terminate if self.command_runs() => {
                 // The terminal has told the command already; a supervisor has not.
@@ -431,7 +446,7 @@ impl<'a> Server<'a> {
         }
         self.workers.kill_all();
         self.templates.clear();
-        sweep::leave_no_process();
+        self.close_limiter();
         info!("stopped");
     }
 }

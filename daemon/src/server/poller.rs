@@ -21,6 +21,8 @@ pub(super) enum Source {
     TemplateEnd(TemplateId),
     OrphanEnd(WorkerId),
     CommandEnd,
+    /// Measurements came.
+    Samples,
     Signal(Caught),
     /// Where readers of metrics connect.
     Scrapes,
@@ -49,9 +51,10 @@ impl Source {
             Self::OrphanEnd(id) => (4, id.0),
             Self::CommandEnd => (5, 0),
             Self::Signal(caught) => (6, caught as u64),
+            Self::Samples => (7, 0),
             Self::Scrapes => (20, 0),
             Self::Scrape(id) => (21, id),
-            Self::Trial => (7, 0),
+            Self::Trial => (30, 0),
         };
         (kind << SHIFT) | (id & ((1 << SHIFT) - 1))
     }
@@ -66,9 +69,10 @@ impl Source {
             4 => Self::OrphanEnd(WorkerId(id)),
             5 => Self::CommandEnd,
             6 => Self::Signal(Caught::from_number(id)?),
+            7 => Self::Samples,
             20 => Self::Scrapes,
             21 => Self::Scrape(id),
-            7 => Self::Trial,
+            30 => Self::Trial,
             _ => return None,
         })
     }
@@ -157,6 +161,7 @@ mod tests {
             Source::TemplateEnd(TemplateId(7)),
             Source::OrphanEnd(WorkerId(large)),
             Source::CommandEnd,
+            Source::Samples,
             Source::Signal(Caught::Hangup),
             Source::Scrapes,
             Source::Scrape(large),

@@ -244,6 +244,10 @@ impl Server<'_> {
                 let task = task.map(|task| short_task(&task).to_owned());
                 Ask::Lease { pool, wait: millis(wait_ms), task, trace }
             }
+            Request::LeaseWith { pool, wait_ms, bounds, task, trace } => {
+                let task = task.map(|task| short_task(&task).to_owned());
+                Ask::LeaseWith { pool, wait: millis(wait_ms), bounds, task, trace }
+            }
             Request::Cancel(request) => {
                 self.stop_following(session, request);
                 Ask::Cancel(request)
@@ -293,6 +297,7 @@ impl Server<'_> {
                 self.supervisor.reloading();
                 let preload = self.recipes.of_configuration(&config);
                 let settings = config.settings.clone();
+                self.limiter.warn_of_unheld(&config);
                 let generation = self.core.generation() + 1;
                 self.next = Some(Next { config, generation, notes });
                 self.events.push_back(Event::Configured { origin, settings, preload });

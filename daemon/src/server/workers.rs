@@ -132,6 +132,12 @@ impl Workers {
         }
     }
 
+    /// The process of a worker that has not been reported ended.
+    pub(super) fn process(&self, id: WorkerId) -> Option<(u32, BorrowedFd<'_>)> {
+        let worker = self.by_id.get(&id)?;
+        Some((worker.pid, worker.pidfd.as_fd()))
+    }
+
     pub(super) fn signal(&self, id: WorkerId, number: i32) {
         if let Some(worker) = self.by_id.get(&id)
             && let Err(error) = wait::signal(worker.pidfd.as_fd(), number)
@@ -212,6 +218,7 @@ impl Server<'_> {
         let Some(found) = self.workers.end(worker) else { return };
         // Who reaped it read the board before the place was given away.
         let last = told.map(shortened).or(found);
+        self.examine(worker, record.code, last.as_ref());
         self.events.push_back(Event::WorkerEnded { worker, record, last, stderr: Vec::new() });
     }
 

@@ -90,8 +90,8 @@ impl World {
         }
         self.last_session += 1;
         let (session, pid) = (SessionId(self.last_session), self.next_pid());
-        // An operator, or a user who is none.
-        let uid = if self.chance(70) { OPERATOR } else { 2000 };
+        // An operator, or one of two users who are none.
+        let uid = if self.chance(70) { OPERATOR } else { self.rng.u32(2000..2002) };
         self.clients.insert(session, Client { uid, ..Client::default() });
         self.tell(Event::SessionOpened { session, peer: Peer { pid, uid, gid: 1000 } });
     }
@@ -124,6 +124,10 @@ impl World {
             let wait = self.some_ms(400);
             if self.chance(5) {
                 self.ask(session, Asked::Other, Ask::PoolModules { pool, wait });
+            } else if self.chance(20) {
+                let bounds = crate::limits::any_bounds(&mut self.rng);
+                let ask = Ask::LeaseWith { pool, wait, bounds, task: None, trace: None };
+                self.ask(session, Asked::Lease(pool), ask);
             } else {
                 let task = any_task(&mut self.rng);
                 let ask = Ask::Lease { pool, wait, task, trace: None };

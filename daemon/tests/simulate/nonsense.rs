@@ -5,9 +5,10 @@ use crate::clients::any_query;
 use crate::templates::{broken, ended, module};
 use fastrand::Rng;
 use mpserverd::core::{
-    Action, Ask, Core, Event, Origin, Peer, PoolKey, PoolSpec, SessionId, Settings, Time,
+    Action, Ask, Core, Event, Held, Origin, Peer, PoolKey, PoolSpec, SessionId, Settings, Time,
 };
 use mpserverd_proto::client::{StopPolicy, WorkerRef};
+use mpserverd_proto::death::Cause;
 use mpserverd_proto::error::Stage;
 use mpserverd_proto::explain::Subject;
 use mpserverd_proto::ids::{PoolId, RequestId, TemplateId, WorkerId};
@@ -18,7 +19,8 @@ use std::time::Duration;
 /// Feeds a core so many events.
 pub(crate) fn feed(seed: u64, events: u32) {
     let mut rng = Rng::with_seed(seed);
-    let mut core = Core::new(Time::default(), "1", 1, "/s", 1);
+    let held = Held { groups: rng.bool(), ..Held::default() };
+    let mut core = Core::new(Time::default(), "1", 1, "/s", 1).with_held(held);
     let mut now = Duration::ZERO;
     let mut actions: Vec<Action> = Vec::new();
     for _ in 0..events {
@@ -80,7 +82,11 @@ fn any_ask(rng: &mut Rng) -> Ask {
     let (pool, wait) = (PoolId(rng.u64(..9)), Duration::from_millis(rng.u64(..500)));
     match rng.u8(..13) {
         0..3 => Ask::Open(any_spec(rng)),
-        3..7 => Ask::Lease { pool, wait, task: None, trace: None },
+        3 => {
+            let bounds = crate::limits::any_bounds(rng);
+            Ask::LeaseWith { pool, wait, bounds, task: None, trace: None }
+        }
+        4..7 => Ask::Lease { pool, wait, task: None, trace: None },
         7 => Ask::Cancel(any_request(rng)),
         8 => Ask::PoolModules { pool, wait: Duration::MAX },
         9 if rng.bool() => Ask::Deaths { query: any_query(rng), all: rng.bool() },
@@ -112,6 +118,7 @@ fn any_settings(rng: &mut Rng) -> Settings {
     settings.spares_max = rng.choice([0, 1, 8, u32::MAX]).unwrap_or(0);
     settings.workers_max = rng.choice([0, 1, 9, u64::MAX]).unwrap_or(0);
     settings.templates_max = rng.usize(..6);
+    settings.limits = crate::limits::any_limits(rng);
     settings
 }
 
@@ -171,7 +178,10 @@ fn any_event(rng: &mut Rng, due: bool) -> Event {
         }
         850..870 => Event::ForkFailed { template, missing: rng.u16(..40), message: name },
         870..930 => ended(worker, code),
-        930..950 => Event::NotSlow { worker, again: Duration::from_millis(rng.u64(..99)) },
+        930..940 => Event::NotSlow { worker, again: Duration::from_millis(rng.u64(..99)) },
+        940..945 => Event::NotHeld { worker },
+        945..960 => Event::Measured { worker, sample: crate::limits::any_sample(rng) },
+        960..965 => Event::Blamed { worker, cause: Cause::Oom },
         _ => Event::Tick,
     }
 }

@@ -306,7 +306,7 @@ impl World {
     pub(crate) fn signal(&mut self, id: WorkerId, signal: i32) {
         assert!(self.workers.contains_key(&id), "a signal to a worker that is not there");
         let deaf = if signal == 9 { self.odds.hangs / 5 } else { self.odds.hangs * 3 };
-        if matches!(signal, 9 | 15) && !self.chance(deaf) {
+        if matches!(signal, 9 | 15 | 24) && !self.chance(deaf) {
             let at = self.some_ms(5);
             self.end_worker(id, at, -signal);
         }

@@ -5,7 +5,7 @@ use crate::clients::Client;
 use crate::templates::{Process, Worker};
 use fastrand::Rng;
 use mpserverd::core::{
-    Action, Core, Event, PoisonRule, PoolKey, PoolSpec, SessionId, Settings, Time,
+    Action, Core, Event, Held, PoisonRule, PoolKey, PoolSpec, SessionId, Settings, Time,
 };
 use mpserverd::state;
 use mpserverd_proto::client::Reply;
@@ -62,6 +62,14 @@ pub(crate) const KINDS: &[&str] = &[
     "switched",
     "rolled back",
     "proven",
+    "limit reached",
+    "limit loosened",
+    "limit unsupported",
+    "limit",
+    "measure",
+    "ask to end",
+    "kill tree",
+    "unlimit",
     "stop listening",
     "finished",
     "handed over",
@@ -91,6 +99,11 @@ fn kind(action: &Action) -> &'static str {
         Action::KillTemplate { .. } => "kill template",
         Action::ReleaseSpare { .. } => "release",
         Action::Signal { .. } => "signal",
+        Action::Limit { .. } => "limit",
+        Action::Measure { .. } => "measure",
+        Action::AskToEnd { .. } => "ask to end",
+        Action::KillTree { .. } => "kill tree",
+        Action::Unlimit { .. } => "unlimit",
         Action::LookAtSlow { .. } => "look at slow",
         Action::ForgetPool { .. } => "forget",
         Action::Settled { .. } => "settled",
@@ -124,6 +137,9 @@ fn kind_of_reply(reply: &Reply) -> &'static str {
         Reply::Refused(Refusal::Poisoned { .. }) => "poisoned",
         Reply::Refused(Refusal::TaskUnnamed) => "unnamed",
         Reply::Refused(Refusal::System { .. }) => "no room",
+        Reply::Refused(Refusal::LimitReached { .. }) => "limit reached",
+        Reply::Refused(Refusal::LimitLoosened { .. }) => "limit loosened",
+        Reply::Refused(Refusal::LimitUnsupported { .. }) => "limit unsupported",
         other => panic!("the core does not say {other:?}"),
     }
 }
@@ -158,6 +174,8 @@ pub(crate) struct World {
     pub(crate) spares_max: u32,
     pub(crate) templates: BTreeMap<TemplateId, Process>,
     pub(crate) workers: BTreeMap<WorkerId, Worker>,
+    /// Workers that have a group.
+    pub(crate) groups: BTreeSet<WorkerId>,
     pub(crate) clients: BTreeMap<SessionId, Client>,
     pub(crate) keys: BTreeMap<PoolId, PoolKey>,
     pub(crate) known_keys: BTreeSet<PoolKey>,
@@ -187,7 +205,10 @@ impl World {
             spare_dies: odd(10),
             chaos: odd(20),
         };
+        let groups = rng.bool();
+        let held = Held { groups, memory: groups, cpu: true, pids: groups && rng.bool(), cpus: 2 };
         let core = Core::new(Time::default(), "1.2.3", 42, "/run/sock", FIRST_ID);
+        let core = core.with_uid(1000).with_held(held);
         let mut world = Self {
             rng,
             core,
@@ -200,6 +221,7 @@ impl World {
             spares_max: 0,
             templates: BTreeMap::new(),
             workers: BTreeMap::new(),
+            groups: BTreeSet::new(),
             clients: BTreeMap::new(),
             keys: BTreeMap::new(),
             known_keys: BTreeSet::new(),
@@ -254,6 +276,7 @@ impl World {
         settings.spares_max = rng.u32(1..40);
         settings.workers_max = rng.u64(1..30);
         settings.templates_max = rng.usize(1..8);
+        settings.limits = crate::limits::any_limits(rng);
         settings.operators = vec![1000];
         settings.deaths_kept = rng.usize(..30);
         settings.slow_log = rng.bool().then(|| Duration::from_millis(rng.u64(1..200)));
@@ -377,7 +400,7 @@ impl World {
                 self.listed(session, id, &report, &filter);
             }
             Action::Grant { session, id, grant } => self.granted(session, id, grant),
-            Action::Build { template, pool, key, generation, without } => {
+            Action::Build { template, pool, key, generation, without, .. } => {
                 assert!(self.known_keys.contains(&key), "a forgotten pool is built");
                 self.keys.insert(pool, key.clone());
                 self.build(template, pool, &key, generation, &without);
@@ -388,6 +411,11 @@ impl World {
             Action::KillTemplate { template } => self.kill_template(template),
             Action::ReleaseSpare { worker } => self.release(worker),
             Action::Signal { worker, signal } => self.signal(worker, signal),
+            Action::Limit { worker, .. } => self.limit(worker),
+            Action::Measure { worker, .. } => self.measure(worker),
+            Action::AskToEnd { worker, signal } => self.signal(worker, signal),
+            Action::KillTree { worker } => self.kill_tree(worker),
+            Action::Unlimit { worker, .. } => self.unlimit(worker),
             Action::LookAtSlow { worker, after, leased } => {
                 assert!(leased >= after, "{leased:?} is not slow");
                 assert!(self.workers.contains_key(&worker), "a worker that is not there");

@@ -35,7 +35,7 @@ fn scribbles(seed: u64) -> bool {
         memory.seek(SeekFrom::Start(from)).unwrap();
         memory.write_all(&bytes).unwrap();
     }
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         std::process::abort();
     }
     found
@@ -51,7 +51,7 @@ fn a_hostile_board_costs_words_and_nothing_else() {
         let result = process.result_timeout(PATIENCE);
         process.join();
         let found = certificate(&daemon, process.pid());
-        if seed % 2 == 0 {
+        if seed.is_multiple_of(2) {
             assert_eq!(found.record.code, -6, "{found:?}");
         } else {
             assert!(result.unwrap(), "it did not find the board");

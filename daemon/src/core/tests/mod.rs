@@ -3,6 +3,7 @@
 mod builds;
 mod explanations;
 mod leases;
+mod limits;
 mod measures;
 mod processes;
 mod reloads;

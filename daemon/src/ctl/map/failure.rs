@@ -138,6 +138,7 @@ pub fn trouble(error: &StartError) -> Trouble {
             Refusal::QueueFull { .. }
             | Refusal::TooManyClients { .. }
             | Refusal::Deadline { .. }
+            | Refusal::LimitReached { .. }
             | Refusal::ForkFailed { .. }
             | Refusal::TemplateFailed { retry_after_ms: Some(_), .. },
         )) => Trouble::Busy,

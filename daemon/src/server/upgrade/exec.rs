@@ -59,6 +59,7 @@ impl Server<'_> {
             templates,
             workers: self.workers.carry(&mut to),
             recipes: self.recipes.carry(&mut to),
+            groups: self.limiter.carry(),
             metrics: self.scrapes.carry(&mut to),
             command: self.command.as_ref().map(|command| command.carry(&mut to)),
             pid_file,

@@ -6,6 +6,7 @@
 use crate::config::{Config, Environment};
 use crate::core::{Core, CoreState, SessionId, Time};
 use crate::server::command::carry::CommandRow;
+use crate::server::limiter::GroupsRow;
 use crate::server::listener::carry::ListenerRow;
 use crate::server::recipes::carry::RecipesRow;
 use crate::server::scrape::PlaceRow;
@@ -55,6 +56,8 @@ pub(in crate::server) struct Image {
     pub(super) templates: Vec<TemplateRow>,
     pub(super) workers: Vec<WorkerRow>,
     pub(super) recipes: RecipesRow,
+    /// Control groups.
+    pub(super) groups: Option<GroupsRow>,
     /// Where metrics are read.
     pub(super) metrics: Option<PlaceRow>,
     pub(super) command: Option<CommandRow>,

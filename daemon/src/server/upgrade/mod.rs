@@ -144,7 +144,11 @@ impl Server<'_> {
     /// Takes the step if it is time: between two events, with nothing half done.
     pub(super) fn upgrade_if_due(&mut self) {
         let is_proven = |upgrade: &mut Upgrade| matches!(upgrade.stage, Stage::Proven);
-        if self.next.is_some() || !self.events.is_empty() || self.end.is_some() {
+        if self.next.is_some()
+            || !self.limiter.is_quiet()
+            || !self.events.is_empty()
+            || self.end.is_some()
+        {
             return;
         }
         let Some(upgrade) = self.upgrade.take_if(is_proven) else { return };

@@ -10,6 +10,7 @@ use crate::server::Server;
 use crate::server::access::{guard, own_uid};
 use crate::server::audit::AuditLog;
 use crate::server::command::Command;
+use crate::server::limiter::Limiter;
 use crate::server::listener::Listener;
 use crate::server::logs::Followers;
 use crate::server::notify::Supervisor;
@@ -189,6 +190,7 @@ impl<'a> Server<'a> {
         let core = Core::import(image.core, Time(started.elapsed()))
             .map_err(|error| StateError::Senseless(error.to_string()))?;
         let recipes = Recipes::from_row(own_uid(), image.recipes, &mut from)?;
+        let limiter = Limiter::go_on(image.groups);
         let scrapes = Scrapes::from_row(image.metrics, &mut from, &poller)?;
         let audit = config.audit_log.as_deref().map(AuditLog::open);
         let command = match (words, image.command) {
@@ -203,7 +205,7 @@ impl<'a> Server<'a> {
             config,
             next: None,
             notes: Vec::new(),
-            core: core.with_version(env!("CARGO_PKG_VERSION")),
+            core: core.with_version(env!("CARGO_PKG_VERSION")).with_held(limiter.held()),
             started,
             poller,
             signals,
@@ -219,6 +221,7 @@ impl<'a> Server<'a> {
             supervisor: Supervisor::of_environment(),
             store: Store::of_environment(),
             scrapes,
+            limiter,
             woke: Instant::now(),
             followers: Followers::default(),
             audit: audit.transpose().map_err(StateError::system("audit_log"))?,
@@ -273,7 +276,11 @@ impl<'a> Server<'a> {
         guard(&self.config.access);
         self.supervisor.go_on(arrival.ready);
         // Their signal may have come in between.
-        self.reap_strangers();
+        self.on_child();
+        // Nobody measures any more what was being measured.
+        for worker in self.core.measuring() {
+            self.events.push_back(Event::Measured { worker, sample: None });
+        }
         self.events.push_back(Event::Tick);
         for caught in arrival.caught.into_iter().filter_map(Caught::from_number) {
             self.heard(caught);

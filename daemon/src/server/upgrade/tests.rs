@@ -25,7 +25,7 @@ const HEADER_BYTES: usize = 32;
 fn the_first_version_is_still_read() {
     assert_eq!(FIRST.get(8..12), Some(&1u32.to_le_bytes()[..]));
     let image = image_of(FIRST).expect("a state of version 1");
-    assert_eq!((image.version.as_str(), image.pid), ("0.1.0", 2814));
+    assert_eq!((image.version.as_str(), image.pid), ("0.1.0", 10326));
     assert_eq!((image.sessions.len(), image.templates.len()), (3, 2));
     assert_eq!((image.workers.len(), image.ready), (4, Some(0)));
     assert_eq!(image.environment.directory.as_os_str(), "/");
@@ -78,7 +78,7 @@ fn drive(core: &mut Core, from: Duration) {
         core.handle(Time(now), event, &mut actions);
         actions.clear();
     };
-    let ids = (0..8).map(|n| WorkerId(30_824_612_864 + n));
+    let ids = (0..8).map(|n| WorkerId(32_542_574_592 + n));
     for worker in ids {
         let record = mpserverd_proto::status::ExitRecord {
             code: 0,
