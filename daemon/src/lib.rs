@@ -10,6 +10,7 @@
 //! | `daemonize` | going into the background (Unix) |
 //! | [`launch`] | telling whoever started the daemon that it is ready |
 //! | [`pid_file`] | the locked pid file |
+//! | [`state`] | the form of the state that one image of the daemon hands to the next |
 //! | [`serve`] | from a configuration to a daemon that serves |
 //! | `server` | the loop and its I/O (Linux) |
 //! | [`core`] | the daemon's book, without I/O |
@@ -37,5 +38,6 @@ pub mod pid_file;
 pub mod serve;
 #[cfg(target_os = "linux")]
 mod server;
+pub mod state;
 #[cfg(unix)]
 pub mod tasks;

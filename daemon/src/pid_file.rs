@@ -42,7 +42,8 @@ impl PidFileError {
 #[derive(Debug)]
 pub struct PidFile {
     path: PathBuf,
-    _held: lock::Held,
+    #[cfg_attr(not(unix), allow(dead_code, reason = "held until it is dropped"))]
+    held: lock::Held,
 }
 
 impl PidFile {
@@ -67,7 +68,26 @@ impl PidFile {
         if taken.is_err() {
             let _ = std::fs::remove_file(&fresh);
         }
-        Ok(Self { path: path.to_owned(), _held: taken? })
+        Ok(Self { path: path.to_owned(), held: taken? })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file that is locked, for the next image of this process.
+    #[cfg(unix)]
+    pub(crate) fn fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        std::os::fd::AsFd::as_fd(&*self.held)
+    }
+
+    /// Holds on to the file that the image before has locked, with this pid in it.
+    #[cfg(unix)]
+    pub(crate) fn go_on(path: &Path, file: File) -> Result<Self, PidFileError> {
+        let system = |error| PidFileError::System { path: path.to_owned(), error };
+        Ok(Self { path: path.to_owned(), held: lock::hold(file).map_err(system)? })
     }
 }
 

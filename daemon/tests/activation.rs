@@ -136,3 +136,57 @@ fn a_socket_for_metrics_that_others_reach_is_refused() {
         assert!(said.contains(words), "{names}: {said}");
     }
 }
+
+/// What a supervisor gets: the text, and the descriptor that came along.
+fn hear(supervisor: &UnixDatagram) -> (String, Option<OwnedFd>) {
+    use std::os::fd::AsFd;
+    let (mut bytes, mut fds) = ([0; 4096], Vec::new());
+    let got = mp::sys::scm::receive(supervisor.as_fd(), &mut bytes, &mut fds, false);
+    let got = got.expect("a message");
+    (String::from_utf8_lossy(&bytes[..got]).into_owned(), fds.pop())
+}
+
+/// Waits for what the supervisor is to keep, after the daemon has counted something.
+fn kept(supervisor: &UnixDatagram) -> OwnedFd {
+    loop {
+        let (said, fd) = hear(supervisor);
+        if said.contains("FDSTORE=1") && said.contains("FDNAME=mpserverd-state-") {
+            return fd.expect("a descriptor to keep");
+        }
+    }
+}
+
+#[test]
+fn what_the_supervisor_kept_comes_back_after_a_crash() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (path, notify) = (folder.path().join("sock"), folder.path().join("notify"));
+    let supervisor = UnixDatagram::bind(&notify).expect("socket");
+    supervisor.set_read_timeout(Some(Duration::from_secs(60))).expect("a time limit");
+    let listener = UnixListener::bind(&path).expect("socket");
+    let again = listener.try_clone().expect("a copy");
+    let start = |fds: Vec<OwnedFd>, count: &str, names: &str| {
+        let mut command = daemon(fds, count, names);
+        Running(command.env("NOTIFY_SOCKET", &notify).stderr(Stdio::null()).spawn().expect("sh"))
+    };
+    let generation = || {
+        let output = mpctl(&path, &["--json", "status"]);
+        let status: serde_json::Value = serde_json::from_slice(&output.stdout).expect("json");
+        status["generation"].as_u64().expect("a number")
+    };
+    let mut first = start(vec![listener.into()], "1", "mpserverd");
+    drop(kept(&supervisor));
+    assert!(mpctl(&path, &["reload"]).status.success());
+    assert!(mpctl(&path, &["reload"]).status.success());
+    let before = generation();
+    // Told when the pause is over, although nothing else happens.
+    let last = kept(&supervisor);
+    first.0.kill().expect("it runs");
+    first.0.wait().expect("a child");
+    let _second = start(vec![last, again.into()], "2", "mpserverd-state-b:mpserverd");
+    assert_eq!(generation(), before + 1, "the configuration is read anew");
+    assert!(mpctl(&path, &["stop"]).status.success());
+    let until = Instant::now() + Duration::from_secs(60);
+    while !hear(&supervisor).0.contains("FDSTOREREMOVE=1\nFDNAME=mpserverd-state-b") {
+        assert!(Instant::now() < until, "it is kept for nobody");
+    }
+}

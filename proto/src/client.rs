@@ -165,6 +165,12 @@ pub enum Request {
         /// If there is none yet, wait for one so long at most, in milliseconds.
         wait_ms: u32,
     },
+    /// Go on as another program, with everything that there is.
+    Upgrade {
+        /// Its absolute path, as bytes; `None`: the path that the daemon was started from.
+        #[serde(with = "serde_bytes")]
+        binary: Option<Vec<u8>>,
+    },
 }
 
 /// A request with its number.
@@ -217,6 +223,24 @@ pub struct Reloaded {
     pub warnings: Vec<String>,
 }
 
+/// What an upgrade did; the answer comes from the new program.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(arbitrary::Arbitrary))]
+pub struct Upgraded {
+    /// The version that served before.
+    pub from: String,
+    /// The version that serves now.
+    pub to: String,
+    /// The file of the program that serves now.
+    pub binary: String,
+    /// The daemon's pid, which is the same.
+    pub pid: u32,
+    /// How long nobody listened, in microseconds.
+    pub pause_us: u64,
+    /// How many workers were carried over, spares not counted.
+    pub workers: u64,
+}
+
 /// What the daemon answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(arbitrary::Arbitrary))]
@@ -247,6 +271,8 @@ pub enum Reply {
     Explained(Explanation),
     /// Records.
     Logs(LogReport),
+    /// Another program serves now.
+    Upgraded(Upgraded),
 }
 
 /// A reply with the number of its request.

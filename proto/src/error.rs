@@ -304,6 +304,9 @@ pub enum Refusal {
     /// Some task of this template is refused for its deaths, so who leases must say for which.
     #[error("a task of this template is refused for its deaths: say which one the worker is for")]
     TaskUnnamed,
+    /// An upgrade that changed nothing.
+    #[error("upgrade refused, everything is as it was: {0}")]
+    UpgradeFailed(String),
 }
 
 impl Refusal {

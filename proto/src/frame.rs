@@ -86,6 +86,12 @@ impl Decoder {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// Bytes that are not part of a frame that was taken, so that another decoder can go on.
+    #[must_use]
+    pub fn pending(&self) -> &[u8] {
+        &self.buffer[self.taken..]
+    }
+
     /// True in the middle of a frame: some of its bytes are here and others are missing.
     #[must_use]
     pub fn is_partial(&self) -> bool {

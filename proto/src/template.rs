@@ -96,6 +96,23 @@ pub enum ToTemplate {
     Stop,
     /// Report memory now.
     Measure,
+    /// Remember who has these workers, for the next daemon. It is told along with other orders, so
+    /// that it wakes nobody by itself.
+    Leased(Vec<Lessee>),
+}
+
+/// Who has a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(arbitrary::Arbitrary))]
+pub struct Lessee {
+    /// The worker.
+    pub worker: WorkerId,
+    /// Its pid.
+    pub pid: u32,
+    /// Pid of the client.
+    pub client_pid: u32,
+    /// User of the client.
+    pub client_uid: u32,
 }
 
 /// Memory of a template.
@@ -203,6 +220,8 @@ pub enum FromTemplate {
     /// Workers that it has, told to a daemon that it attaches to; each comes with a pidfd and the
     /// write end of its status pipe.
     Adopt(Vec<Spare>),
+    /// Who has them, as far as the earlier daemon has said so.
+    Leases(Vec<Lessee>),
 }
 
 /// What a template says to the next daemon, in place of a client's first request.

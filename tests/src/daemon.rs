@@ -168,6 +168,14 @@ impl Daemon {
     pub fn stop(&mut self) -> ExitStatus {
         self.look();
         self.signal(Signal::SIGTERM);
+        self.wait()
+    }
+
+    /// Waits for the end of a daemon that was asked to end.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    pub fn wait(&mut self) -> ExitStatus {
         let mut ended = None;
         let in_time = eventually(STOP_TIMEOUT, || {
             ended = self.child.try_wait().expect("the daemon is a child of this process");

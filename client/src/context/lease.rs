@@ -69,7 +69,8 @@ impl Context {
             }
             (error, Fallback::Autostart) if error.is_absence() => {
                 let path = self.autostart()?;
-                forkserver::lease(&path, &wanted, purpose, deadline).map_err(StartError::from)
+                forkserver::lease(&path, &wanted, purpose, deadline, false)
+                    .map_err(StartError::from)
             }
             (error, _) => Err(error.into()),
         }
@@ -129,9 +130,11 @@ impl Context {
         deadline: Instant,
     ) -> Result<Lease, DaemonError> {
         let chosen = self.socket();
+        // Who can spawn instead need not wait for the next daemon.
+        let patient = self.fallback != Fallback::Spawn;
         let mut first_error = None;
         for path in transport::candidates(chosen.as_deref()) {
-            match forkserver::lease(&path, wanted, purpose, deadline) {
+            match forkserver::lease(&path, wanted, purpose, deadline, patient) {
                 Err(error) if error.is_absence() => {
                     first_error.get_or_insert(error);
                 }

@@ -10,7 +10,7 @@ use crate::sys::{attributes, fd, fork, wait};
 use mpserverd_proto::bounds::Birth;
 use mpserverd_proto::ids::WorkerId;
 use mpserverd_proto::status::Reporter;
-use mpserverd_proto::template::{Ended, Spare};
+use mpserverd_proto::template::{Ended, Lessee, Spare};
 use nix::sys::signal::Signal;
 use std::collections::HashMap;
 use std::io;
@@ -33,6 +33,7 @@ struct Child {
     worker: WorkerId,
     status: OwnedFd,
     place: Option<(u32, Place)>,
+    lessee: Option<Lessee>,
 }
 
 /// The board with the slots that nobody has.
@@ -110,6 +111,19 @@ impl Nursery {
             .collect()
     }
 
+    /// Notes who has a worker.
+    pub(crate) fn note_lessee(&mut self, lessee: Lessee) {
+        let child = self.children.get_mut(&lessee.pid);
+        if let Some(child) = child.filter(|child| child.worker == lessee.worker) {
+            child.lessee = Some(lessee);
+        }
+    }
+
+    /// Who has the workers, as far as it is known.
+    pub(crate) fn lessees(&self) -> Vec<Lessee> {
+        self.children.values().filter_map(|child| child.lessee).collect()
+    }
+
     /// Forks one spare. In the child this never returns.
     pub(crate) fn fork(&mut self, worker: WorkerId) -> io::Result<Newborn> {
         let (ours, theirs) = fd::seqpacket_pair()?;
@@ -132,7 +146,7 @@ impl Nursery {
         self.last_fork = before.elapsed();
         drop(theirs);
         // Registered first: should anything fail below, the child is still reaped.
-        self.children.insert(pid, Child { worker, status, place });
+        self.children.insert(pid, Child { worker, status, place, lessee: None });
         let pidfd = fd::raise(wait::pidfd_open(pid)?, self.base)?;
         Ok(Newborn {
             spare: Spare { worker, pid, slot },

@@ -23,6 +23,9 @@ use std::time::{Duration, Instant};
 /// Spares that go to the daemon in one message: the first at once, then by so many.
 const SPARES_PER_MESSAGE: usize = 8;
 
+/// Lessees that go to the next daemon in one message.
+const LESSEES_PER_MESSAGE: usize = 1024;
+
 /// What became of the daemon.
 enum Daemon {
     /// It listens here.
@@ -247,6 +250,9 @@ impl Template {
                 self.offer.memory = memory(self.nursery.last_fork);
                 self.post(&FromTemplate::Memory(self.offer.memory), Vec::new());
             }
+            Some(ToTemplate::Leased(lessees)) => {
+                lessees.into_iter().for_each(|lessee| self.nursery.note_lessee(lessee));
+            }
             None => self.lose_daemon(),
         }
     }
@@ -298,6 +304,9 @@ impl Template {
                 fds.extend(pair);
             }
             self.post(&FromTemplate::Adopt(workers), fds);
+        }
+        for lessees in self.nursery.lessees().chunks(LESSEES_PER_MESSAGE) {
+            self.post(&FromTemplate::Leases(lessees.to_vec()), Vec::new());
         }
     }
 }

@@ -27,6 +27,12 @@ use std::time::{Duration, Instant};
 const AHEAD: Duration = Duration::from_secs(1);
 /// Connections that are kept when nobody uses them.
 const IDLE_MAX: usize = 16;
+/// How long a daemon that had answered may be gone before that is an error: its supervisor starts the
+/// next one.
+const RESTART: Duration = Duration::from_secs(3);
+/// Between two looks for the next daemon: at first, and later.
+const PAUSE_FIRST: Duration = Duration::from_millis(2);
+const PAUSE_LONGEST: Duration = Duration::from_millis(50);
 /// Spares that were dead when they arrived, before that is an error.
 const ATTEMPTS: usize = 4;
 
@@ -59,50 +65,78 @@ pub(super) struct Session {
     next: Option<PoolId>,
 }
 
-/// Sessions nobody uses just now, of the process with this pid.
-static IDLE: Mutex<(u32, Vec<Session>)> = Mutex::new((0, Vec::new()));
+/// What a process knows of its daemons.
+struct Known {
+    /// The process.
+    pid: u32,
+    /// Sessions nobody uses just now.
+    idle: Vec<Session>,
+    /// Daemons that have answered once, and since when each has not.
+    seen: Vec<(PathBuf, Option<Instant>)>,
+}
+
+static KNOWN: Mutex<Known> = Mutex::new(Known { pid: 0, idle: Vec::new(), seen: Vec::new() });
 
 /// Takes a connection to that daemon, if one is idle.
 pub(super) fn check_out(path: &Path) -> Option<Session> {
-    let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let pid = std::process::id();
-    if idle.0 != pid {
+    if known.pid != pid {
         // A fork has the parent's connections: closing our copies does not disturb them.
-        *idle = (pid, Vec::new());
+        known.pid = pid;
+        known.idle.clear();
     }
-    let at = idle.1.iter().rposition(|session| session.connection.path() == path)?;
-    Some(idle.1.remove(at))
+    let at = known.idle.iter().rposition(|session| session.connection.path() == path)?;
+    Some(known.idle.remove(at))
 }
 
 /// Gives it back.
 pub(super) fn check_in(session: Session) {
-    let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
-    if idle.0 == std::process::id() && idle.1.len() < IDLE_MAX {
-        idle.1.push(session);
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if known.pid == std::process::id() && known.idle.len() < IDLE_MAX {
+        known.idle.push(session);
     }
+}
+
+/// Notes that the daemon at `path` answers.
+fn note_presence(path: &Path) {
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    match known.seen.iter_mut().find(|(of, _)| of == path) {
+        Some((_, gone)) => *gone = None,
+        None => known.seen.push((path.to_owned(), None)),
+    }
+}
+
+/// Until when the next daemon at `path` is to be waited for: for a while after one that had answered
+/// this process was found gone, and not again before one answers.
+fn note_absence(path: &Path) -> Option<Instant> {
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let (_, gone) = known.seen.iter_mut().find(|(of, _)| of == path)?;
+    Some(*gone.get_or_insert_with(Instant::now) + RESTART)
 }
 
 /// Keeps the idle connections as they are for as long as the guard lives: a fork amid a change by
 /// another thread would find them locked for ever.
 pub(super) fn hold_connections() -> impl Sized {
-    IDLE.lock().unwrap_or_else(PoisonError::into_inner)
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Drops all idle connections, in a fork.
 pub(crate) fn forget_connections() {
-    if let Ok(mut idle) = IDLE.try_lock() {
-        *idle = (std::process::id(), Vec::new());
+    if let Ok(mut known) = KNOWN.try_lock() {
+        known.pid = std::process::id();
+        known.idle.clear();
     }
 }
 
 /// Asks for leases in advance where that is worth it; called once a job has been sent, so that the
 /// daemon's work for the next start does not compete with this one.
 pub(crate) fn look_ahead() {
-    let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
-    if idle.0 != std::process::id() {
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if known.pid != std::process::id() {
         return;
     }
-    for session in &mut idle.1 {
+    for session in &mut known.idle {
         if let Some(pool) = session.next.take() {
             session.look_ahead(pool);
         }
@@ -111,12 +145,14 @@ pub(crate) fn look_ahead() {
 
 /// Leases a worker from the daemon at `path`.
 ///
-/// A connection that broke is replaced once: the daemon may have been restarted in between.
+/// A connection that broke is replaced: the daemon may have been restarted in between. Who is
+/// `patient` waits a while for the next daemon where one has answered before.
 pub(crate) fn lease(
     path: &Path,
     wanted: &Wanted,
     purpose: Purpose<'_>,
     deadline: Instant,
+    patient: bool,
 ) -> Result<Lease, DaemonError> {
     if let Some(session) = check_out(path) {
         match use_session(session, wanted, purpose, deadline) {
@@ -124,6 +160,30 @@ pub(crate) fn lease(
             other => return other,
         }
     }
+    let mut pause = PAUSE_FIRST;
+    loop {
+        let error = match lease_anew(path, wanted, purpose, deadline) {
+            Err(error) if error.is_absence() => error,
+            other => {
+                note_presence(path);
+                return other;
+            }
+        };
+        let until = note_absence(path).filter(|_| patient).map(|until| until.min(deadline));
+        if until.is_none_or(|until| Instant::now() + pause >= until) {
+            return Err(error);
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(PAUSE_LONGEST);
+    }
+}
+
+fn lease_anew(
+    path: &Path,
+    wanted: &Wanted,
+    purpose: Purpose<'_>,
+    deadline: Instant,
+) -> Result<Lease, DaemonError> {
     let connection = Connection::open(path, Some(deadline.min(Instant::now() + HELLO)))?;
     use_session(connection.into(), wanted, purpose, deadline)
 }

@@ -116,6 +116,28 @@ pub(crate) unsafe fn close_survivors() {
     }
 }
 
+/// Lets no descriptor from this number on survive an exec.
+///
+/// # Errors
+/// As `close_range(2)`; a kernel without it (before 5.11) is asked for each descriptor by itself.
+pub fn close_on_exec_from(first: RawFd) -> io::Result<()> {
+    // SAFETY: with CLOSE_RANGE_CLOEXEC nothing is closed; only flags are set.
+    let done = unsafe {
+        libc::syscall(libc::SYS_close_range, first as u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
+    };
+    if done == 0 {
+        return Ok(());
+    }
+    let numbers = std::fs::read_dir("/proc/self/fd")?.flatten();
+    let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<RawFd>().ok());
+    for number in numbers.filter(|number| *number >= first) {
+        // SAFETY: F_SETFD closes nothing. A number that was closed meanwhile is an error that
+        // changes nothing.
+        unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+    Ok(())
+}
+
 /// Whether a descriptor of that number is open.
 #[must_use]
 pub fn is_open(number: RawFd) -> bool {

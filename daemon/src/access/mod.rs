@@ -15,6 +15,7 @@ pub mod names;
 
 use mpserverd_proto::error::Refusal;
 use names::{Named, Party};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The word for programs and modules that clients bring along: code that the operator has not
@@ -24,7 +25,7 @@ pub const OWN_CODE: &str = "own executables";
 pub const ANY_MODULE: &str = "*";
 
 /// Who is at the other end of a connection, as the kernel says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Client {
     /// Effective user.
     pub uid: u32,

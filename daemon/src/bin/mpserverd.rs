@@ -6,6 +6,7 @@ use mpserverd::cli::{self, EXIT_SYSTEM, EXIT_USAGE, pages};
 use mpserverd::config::{Config, Environment, Purpose};
 use mpserverd::launch::Launch;
 use mpserverd::pid_file::PidFile;
+use mpserverd::serve::Handed;
 use mpserverd::{logging, serve};
 use std::ffi::OsString;
 use std::io::Write;
@@ -30,8 +31,16 @@ fn main() -> ExitCode {
 }
 
 fn start(options: Options, purpose: Purpose, command: Option<Vec<OsString>>) -> ExitCode {
+    if options.check_state {
+        return match serve::check_state() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => complain(EXIT_SYSTEM, &error.to_string()),
+        };
+    }
     let check = options.check;
-    let config = match Config::load(options, Environment::current(), purpose) {
+    let handed = Handed::of_environment();
+    let environment = handed.as_ref().map_or_else(Environment::current, Handed::environment);
+    let config = match Config::load(options, environment, purpose) {
         Ok(config) => config,
         Err(findings) => return complain(EXIT_USAGE, &findings.to_string()),
     };
@@ -40,7 +49,7 @@ fn start(options: Options, purpose: Purpose, command: Option<Vec<OsString>>) -> 
     }
     let mut launch = Launch::foreground();
     #[cfg(unix)]
-    if config.daemonize {
+    if config.daemonize && handed.is_none() {
         use mpserverd::daemonize::{Side, detach};
         match detach(config.log.file.as_deref()) {
             Ok(Side::Parent { code: 0, .. }) => return ExitCode::SUCCESS,
@@ -49,7 +58,7 @@ fn start(options: Options, purpose: Purpose, command: Option<Vec<OsString>>) -> 
             Err(error) => return complain(EXIT_SYSTEM, &error.to_string()),
         }
     }
-    match serve(config, command, &mut launch) {
+    match serve(config, command, &mut launch, handed) {
         Ok(code) => code,
         Err((code, reason)) if launch.is_awaited() => {
             launch.failed(code, &reason);
@@ -76,9 +85,12 @@ fn serve(
     config: Config,
     command: Option<Vec<OsString>>,
     launch: &mut Launch,
+    handed: Option<Handed>,
 ) -> Result<ExitCode, (u8, String)> {
-    let pid_file = config.pid_file.as_deref().map(PidFile::create).transpose();
-    let (_pid_file, missing) = match pid_file {
+    // An earlier image of this process has one already.
+    let wanted = config.pid_file.as_deref().filter(|_| handed.is_none());
+    let pid_file = wanted.map(PidFile::create).transpose();
+    let (pid_file, missing) = match pid_file {
         Ok(pid_file) => (pid_file, None),
         // Work is worth more than the note of who does it.
         Err(error) if error.is_for_want_of_room() => (None, Some(error)),
@@ -88,7 +100,8 @@ fn serve(
     if let Some(error) = missing {
         tracing::warn!("serving without a pid file: {error}");
     }
-    serve::run(config, command, launch).map_err(|error| (error.exit_code(), error.to_string()))
+    serve::run(config, command, launch, pid_file, handed)
+        .map_err(|error| (error.exit_code(), error.to_string()))
 }
 
 /// Says what is wrong, every line of it as an error of its own.

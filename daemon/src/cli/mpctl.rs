@@ -118,6 +118,17 @@ Examples:
 Files that somebody changed are not overwritten without --force; a configuration never is. What to run
 next is printed, and nothing is started.";
 
+const UPGRADE_EXAMPLES: &str = "\
+Examples:
+  mpctl upgrade
+      The file that the daemon was started from was replaced: go on as what it is now.
+  mpctl upgrade --binary /opt/mpserverd/2.1/mpserverd
+      Go on as that program.
+
+The new program first reads the configuration, then a copy of the state, while the daemon serves. Then
+it takes the daemon's place in the same process: workers run on, clients wait a moment. Templates stay
+what they are; `mpctl reload` builds them anew.";
+
 /// Words of causes; `limit` is any of its kinds.
 const CAUSES: [&str; 14] = [
     "itself",
@@ -187,6 +198,9 @@ pub enum Command {
     Kill(Kill),
     /// Read the configuration again and switch to new templates; on any fault nothing changes
     Reload,
+    /// Let another program go on in the daemon's place, with all workers; on any fault nothing changes
+    #[command(after_help = UPGRADE_EXAMPLES)]
+    Upgrade(Upgrade),
     /// Stop the daemon
     Stop(Stop),
     /// Ask the daemon whether it is there
@@ -436,6 +450,14 @@ pub struct Kill {
     /// The signal, by name or number
     #[arg(long, short, value_name = "NAME|NUM", default_value = "TERM")]
     pub signal: SignalNumber,
+}
+
+/// `mpctl upgrade`.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Upgrade {
+    /// The new program [default: the file that the daemon was started from, as it is now]
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::ExecutablePath)]
+    pub binary: Option<PathBuf>,
 }
 
 /// `mpctl stop`.

@@ -25,6 +25,7 @@ fn every_example_parses() {
         EXPLAIN_EXAMPLES,
         LOGS_EXAMPLES,
         DEATHS_EXAMPLES,
+        UPGRADE_EXAMPLES,
     ];
     let lines: Vec<_> = texts.into_iter().flat_map(examples).collect();
     assert!(lines.len() >= 24, "{lines:?}");

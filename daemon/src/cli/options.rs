@@ -214,6 +214,11 @@ pub struct Options {
     #[arg(long, help_heading = "Configuration")]
     pub check: bool,
 
+    /// Read the state of a daemon from standard input and say whether this program could go on
+    /// from it; what `mpctl upgrade` asks a new program.
+    #[arg(long, hide = true)]
+    pub check_state: bool,
+
     /// Options that only a service has.
     #[arg(skip)]
     pub background: Background,

@@ -1,5 +1,6 @@
 //! What surroundings a configuration is read in, and where the socket is if nobody says so.
 
+use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -14,15 +15,17 @@ pub const SOCKET_VARIABLE: &str = "MPSERVERD_SOCKET";
 
 /// What the process found when it started. A reload uses the same, so that relative paths keep
 /// their meaning after the daemon has left its directory.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Environment {
     /// The directory that relative paths of the command line start from.
+    #[serde(with = "crate::state::path")]
     pub directory: PathBuf,
     /// `MPSERVERD_SOCKET`.
     pub socket: Option<OsString>,
     /// `MPSERVERD_MODULE_PATH`.
     pub module_path: Option<OsString>,
     /// Where the socket is if nobody says so.
+    #[serde(with = "crate::state::path")]
     pub default_socket: PathBuf,
     /// The user that the daemon runs as.
     pub uid: u32,

@@ -160,6 +160,11 @@ impl Config {
         Self::from_source(self.source.clone())
     }
 
+    /// The surroundings that it was made in.
+    pub fn environment(&self) -> &Environment {
+        &self.source.environment
+    }
+
     /// The file that it was read from.
     pub fn file(&self) -> Option<&std::path::Path> {
         self.source.file.as_deref()

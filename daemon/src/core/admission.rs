@@ -19,6 +19,7 @@ use super::story;
 use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::PoolId;
 use mpserverd_proto::report::PenaltyRow;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 
 /// When requests are refused early: from the first mark on this part of them (in percent), growing
 /// to all of them at the second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EarlyRefusal {
     /// Requests of a user that may wait before any is refused.
     pub begin: u32,
@@ -59,7 +60,7 @@ impl EarlyRefusal {
 }
 
 /// The rules.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Admission {
     /// When requests are refused early; `None`: never.
     pub early_refusal: Option<EarlyRefusal>,
@@ -95,7 +96,7 @@ impl Admission {
 }
 
 /// What a user has done wrong.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Record {
     times: u64,
     why: String,
@@ -123,7 +124,7 @@ impl Record {
 }
 
 /// The book of users.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Users {
     records: BTreeMap<u32, Record>,
     /// Requests for workers that wait, by user.

@@ -7,16 +7,19 @@ use super::stop::Stage;
 use super::template::{Leave, Phase};
 use super::workers::Owner;
 use mpserverd_proto::ids::{TemplateId, WorkerId};
-use mpserverd_proto::template::{Memory, ModuleReport};
+use mpserverd_proto::template::{Lessee, Memory, ModuleReport};
 
 /// Ids of workers above this are not believed: the next ones would not fit any more.
 const ID_MAX: u64 = u64::MAX / 2;
+/// Nor generations above this: there is room for as many reloads as anybody asks for.
+const GENERATION_MAX: u32 = u32::MAX / 4;
 
 impl Core {
     pub(super) fn template_attached(
         &mut self,
         id: TemplateId,
         spec: PoolSpec,
+        generation: u32,
         pid: u32,
         modules: Vec<ModuleReport>,
         memory: Memory,
@@ -25,7 +28,10 @@ impl Core {
             return tracing::debug!(template = %id, "template cannot be attached");
         }
         let pool_id = self.pool_for(spec);
-        self.enter_template_as(id, pool_id, self.generation, Phase::Ready { since: self.now });
+        // Generations go on where the earlier daemon was.
+        let generation = generation.min(GENERATION_MAX);
+        self.generation = self.generation.max(generation);
+        self.enter_template_as(id, pool_id, generation, Phase::Ready { since: self.now });
         let errors: Vec<_> = modules.iter().filter_map(|module| module.error.clone()).collect();
         if let Some(template) = self.templates.get_mut(&id) {
             template.pid = Some(pid);
@@ -46,7 +52,21 @@ impl Core {
         self.tidy(pool_id);
     }
 
-    /// A worker of an attached template: some client has it, nobody knows which.
+    /// Who has the workers of an attached template. What the book knows already it knows better.
+    pub(super) fn lessees_known(&mut self, template: TemplateId, lessees: &[Lessee]) {
+        for lessee in lessees {
+            let worker = self.workers.get_mut(&lessee.worker);
+            let Some(worker) = worker.filter(|worker| worker.template == template) else {
+                continue;
+            };
+            if worker.pid == lessee.pid && worker.owner == (Owner::Client { pid: None }) {
+                worker.owner = Owner::Client { pid: Some(lessee.client_pid) };
+                worker.client_uid = Some(lessee.client_uid);
+            }
+        }
+    }
+
+    /// A worker of an attached template: some client has it; which, is told later if at all.
     pub(super) fn worker_adopted(&mut self, template: TemplateId, worker: WorkerId, pid: u32) {
         let known = self.workers.contains_key(&worker) || worker.0 > ID_MAX;
         let Some(entry) = self.templates.get_mut(&template).filter(|_| !known) else {

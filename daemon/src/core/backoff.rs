@@ -1,9 +1,10 @@
 //! A delay that doubles with every failure, between two bounds. Knows nothing of what failed.
 
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// The delay.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Backoff {
     last: Option<Duration>,
 }

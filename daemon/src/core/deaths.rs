@@ -15,6 +15,8 @@ use mpserverd_proto::death::{
 use mpserverd_proto::ids::WorkerId;
 use mpserverd_proto::limits::FRAME_BYTES_MAX;
 use mpserverd_proto::status::ExitRecord;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Accusations of one worker that are kept: who repeats himself says nothing new.
@@ -37,7 +39,7 @@ const HARMLESS: [i32; 8] = [17, 18, 19, 20, 21, 22, 23, 28];
 const ANY: u64 = u64::MAX;
 
 /// What a worker is about to be ended for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Accusation {
     cause: Cause,
     signals: u64,
@@ -55,7 +57,7 @@ fn bit(signal: i32) -> u64 {
 }
 
 /// All that a worker was accused of.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Accusations(Vec<Accusation>);
 
 impl Accusations {
@@ -83,7 +85,7 @@ impl Accusations {
 }
 
 /// A certificate with its number, and who may read it.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Kept {
     pub(super) number: u64,
     pub(super) client_uid: Option<u32>,
@@ -93,13 +95,13 @@ pub(super) struct Kept {
 }
 
 /// The last deaths.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Deaths {
     pub(super) ring: VecDeque<Kept>,
     bytes: usize,
     /// How many there have been.
     pub(super) count: u64,
-    by_cause: BTreeMap<&'static str, u64>,
+    by_cause: BTreeMap<Cow<'static, str>, u64>,
 }
 
 /// Bytes that a certificate takes at most.
@@ -118,7 +120,7 @@ impl Deaths {
         kept: usize,
     ) {
         self.count += 1;
-        *self.by_cause.entry(certificate.cause.key()).or_default() += 1;
+        *self.by_cause.entry(certificate.cause.key().into()).or_default() += 1;
         self.bytes += size(&certificate);
         self.ring.push_back(Kept { number: self.count, client_uid, certificate, blamed });
         self.bound(kept);
@@ -128,7 +130,7 @@ impl Deaths {
     fn explain(&mut self, at: usize, cause: Cause) -> Option<(PoolKey, String)> {
         let kept = self.ring.get_mut(at)?;
         for (of, change) in [(kept.certificate.cause, -1), (cause, 1)] {
-            let count = self.by_cause.entry(of.key()).or_default();
+            let count = self.by_cause.entry(of.key().into()).or_default();
             *count = count.saturating_add_signed(change);
         }
         kept.certificate.cause = cause;
@@ -141,6 +143,13 @@ impl Deaths {
             let Some(oldest) = self.ring.pop_front() else { return };
             self.bytes -= size(&oldest.certificate);
         }
+    }
+
+    /// Whether its numbers can be counted with, for the check of a book from elsewhere.
+    pub(super) fn are_sound(&self, most: u64) -> bool {
+        let mut counts = self.by_cause.values();
+        let sum = counts.try_fold(0u64, |sum, count| sum.checked_add(*count));
+        sum.is_some() && self.count <= most && self.ring.len() as u64 <= self.count
     }
 
     /// What the audit must find true.
@@ -230,8 +239,8 @@ impl Core {
     }
 
     /// How many workers have died, by the [key](Cause::key) of the cause.
-    pub fn deaths_by_cause(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        self.deaths.by_cause.iter().map(|(cause, count)| (*cause, *count))
+    pub fn deaths_by_cause(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.deaths.by_cause.iter().map(|(cause, count)| (cause.as_ref(), *count))
     }
 
     /// Certificates written so far, those that are forgotten included.
@@ -447,7 +456,7 @@ mod tests {
         deaths.explain(0, Cause::Client);
         deaths.check(1000).expect("sound");
         let counted: Vec<_> = deaths.by_cause.into_iter().collect();
-        assert_eq!(counted, [("client", 1), ("itself", 49), ("oom", 50)]);
+        assert_eq!(counted, [("client".into(), 1), ("itself".into(), 49), ("oom".into(), 50)]);
     }
 
     #[test]

@@ -9,12 +9,15 @@ use mpserverd_proto::explain::Subject;
 use mpserverd_proto::ids::{PoolId, RequestId, TemplateId, WorkerId};
 use mpserverd_proto::report::{ProcessFilter, ProcessesReport};
 use mpserverd_proto::status::ExitRecord;
-use mpserverd_proto::template::{Memory, ModuleReport, OnPreloadError};
+use mpserverd_proto::template::{Lessee, Memory, ModuleReport, OnPreloadError};
 use mpserverd_proto::trace::TraceId;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Time since the daemon started. The only clock the core knows is the one it is told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Time(pub Duration);
 
 impl Time {
@@ -32,11 +35,11 @@ impl Time {
 }
 
 /// A client connection, numbered by the loop; never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SessionId(pub u64);
 
 /// Who is at the other end of a connection, as the kernel says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
     /// Its pid when it connected.
     pub pid: u32,
@@ -48,11 +51,11 @@ pub struct Peer {
 
 /// What a pool of equal templates is built from, as the loop names it: uid, executable (device,
 /// inode, change time) and modules. Equal keys share templates.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PoolKey(pub Vec<u8>);
 
 /// A pool that shall exist.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolSpec {
     /// Identity.
     pub key: PoolKey,
@@ -255,6 +258,8 @@ pub enum Event {
         template: TemplateId,
         /// What it was built from.
         pool: PoolSpec,
+        /// Generation of the configuration that it was built under.
+        generation: u32,
         /// Its pid.
         pid: u32,
         /// Its modules.
@@ -270,6 +275,13 @@ pub enum Event {
         worker: WorkerId,
         /// Its pid.
         pid: u32,
+    },
+    /// An attached template tells who has its workers.
+    LesseesKnown {
+        /// Which.
+        template: TemplateId,
+        /// Who.
+        lessees: Vec<Lessee>,
     },
     /// Spares came up.
     Spares {

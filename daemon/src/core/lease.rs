@@ -13,6 +13,7 @@ use mpserverd_proto::bounds::Bounds;
 use mpserverd_proto::client::Grant;
 use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::{PoolId, RequestId, TemplateId, WorkerId};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Longest pause after a failed fork.
@@ -23,7 +24,7 @@ pub(super) const FORK_HINT: &str = "look at the limits of processes and memory: 
                          of the cgroup, `ulimit -u`, `vm.overcommit_memory`";
 
 /// What a request for a worker is for, what it counts for, and how the worker is to be limited.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Wish {
     pub(super) purpose: Purpose,
     pub(super) scopes: Scopes,

@@ -7,16 +7,18 @@
 use super::event::PoolSpec;
 use mpserverd_proto::bounds::{Birth, Bound, Bounds};
 use mpserverd_proto::error::Refusal;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// A configured limit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
     /// Its value, in the unit of its bound.
     pub value: i64,
     /// Where it was set, for people.
+    #[serde(with = "super::state::shared_text")]
     pub set_in: Arc<str>,
 }
 
@@ -24,7 +26,8 @@ pub struct Rule {
 pub type Section = BTreeMap<Bound, Rule>;
 
 /// All configured limits.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Limits {
     /// For each worker and for all together.
     pub host: Section,
@@ -48,7 +51,8 @@ impl Default for Limits {
 }
 
 /// What the kernel holds for the daemon, by control groups.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Held {
     /// A group for each limited worker, whose processes can be found and killed together.
     pub groups: bool,

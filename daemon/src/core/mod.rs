@@ -33,6 +33,7 @@
 //! | `report.rs` | `status`, `modules` |
 //! | `processes.rs` | `ps`, page by page |
 //! | `explain.rs`, `story.rs` | why somebody waits, and how that is said |
+//! | `state.rs` | the whole book, to and from the next image of the daemon |
 //! | `audit.rs` | what must be true after every event |
 
 #![forbid(unsafe_code)]
@@ -61,6 +62,7 @@ mod settings;
 mod sight;
 mod slow;
 mod spares;
+mod state;
 mod stop;
 mod story;
 mod template;
@@ -75,11 +77,13 @@ pub use event::{Action, Ask, Event, Origin, Peer, PoolKey, PoolSpec, SessionId, 
 pub use limits::{Held, Limits, Rule, Section};
 pub use pool::POOLS_MAX;
 pub use settings::{PoisonRule, Settings};
+pub use state::{CoreState, ImportError, Remains};
 pub use watch::{Measure, Sample};
 
 use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
 use pool::Pool;
 use reload::{Reload, Startup};
+use serde::{Deserialize, Serialize};
 use sessions::Session;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use stop::Stop;
@@ -88,7 +92,7 @@ use timers::{Timer, Timers};
 use workers::Worker;
 
 /// Who the daemon is, for reports.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Identity {
     version: String,
     pid: u32,
@@ -98,7 +102,7 @@ struct Identity {
 }
 
 /// The next number of each kind.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct NextIds {
     worker: u64,
     template: u64,
@@ -106,7 +110,7 @@ struct NextIds {
 }
 
 /// Counters, so that no report has to walk a queue.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Totals {
     /// Requests of any kind that wait.
     waiting: usize,
@@ -121,9 +125,10 @@ struct Totals {
 }
 
 /// The state machine; see the module's documentation.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Core {
     now: Time,
+    #[serde(skip)]
     out: Vec<Action>,
     identity: Identity,
     settings: Settings,
@@ -132,25 +137,32 @@ pub struct Core {
     next: NextIds,
     sessions: BTreeMap<SessionId, Session>,
     pools: BTreeMap<PoolId, Pool>,
+    #[serde(skip)]
     keys: BTreeMap<PoolKey, PoolId>,
     templates: BTreeMap<TemplateId, Template>,
     /// Ids given to templates that have not attached themselves yet.
     promised: BTreeSet<TemplateId>,
     workers: BTreeMap<WorkerId, Worker>,
+    #[serde(skip)]
     pids: BTreeMap<u32, WorkerId>,
     timers: Timers,
     /// Pools whose requests wait for the number of workers to fall, in turn.
     blocked: VecDeque<PoolId>,
     reload: Option<Reload>,
     probe: probe::Probe,
+    #[serde(default)]
     quota: quota::Quota,
+    #[serde(default)]
     watches: watch::Watches,
+    #[serde(default)]
     held: Held,
     measures: measures::Measures,
     stop: Option<Stop>,
     totals: Totals,
+    #[serde(default)]
     users: admission::Users,
     deaths: deaths::Deaths,
+    #[serde(default)]
     poison: poison::Poison,
     /// The time of day when the last end was told, milliseconds since the epoch.
     wall_ms: u64,
@@ -287,9 +299,10 @@ impl Core {
             Event::TemplateFailed { template, error } => self.template_failed(template, error),
             Event::TemplateMemory { template, memory } => self.template_memory(template, memory),
             Event::TemplateGone { template, code } => self.template_gone(template, code),
-            Event::TemplateAttached { template, pool, pid, modules, memory } => {
-                self.template_attached(template, pool, pid, modules, memory);
+            Event::TemplateAttached { template, pool, generation, pid, modules, memory } => {
+                self.template_attached(template, pool, generation, pid, modules, memory);
             }
+            Event::LesseesKnown { template, lessees } => self.lessees_known(template, &lessees),
             Event::WorkerAdopted { template, worker, pid } => {
                 self.worker_adopted(template, worker, pid);
             }
@@ -329,6 +342,12 @@ impl Core {
                 Timer::Stop => self.stop_due(),
             }
         }
+    }
+
+    /// Whether a stop was asked for.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping()
     }
 
     fn stopping(&self) -> bool {

@@ -12,6 +12,7 @@ use super::settings::PoisonRule;
 use mpserverd_proto::death::{Cause, LastWords};
 use mpserverd_proto::error::Refusal;
 use mpserverd_proto::status::ExitRecord;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Tasks that may be under suspicion at once; beyond, the one that has been quiet longest is let go.
@@ -21,7 +22,7 @@ pub(super) const SUSPECTS_MAX: usize = 1024;
 const OWN: &str = "mp.";
 
 /// A task that workers died of.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Suspect {
     /// When the last ones died: as many as the rule counts.
     deaths: VecDeque<Time>,
@@ -29,7 +30,7 @@ struct Suspect {
 }
 
 /// All of them, by what they belong to.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Poison {
     suspects: BTreeMap<PoolKey, BTreeMap<String, Suspect>>,
     count: usize,

@@ -11,13 +11,14 @@ use super::timers::Timer;
 use super::{Core, Settings};
 use mpserverd_proto::error::PreloadError;
 use mpserverd_proto::ids::{PoolId, RequestId, TemplateId};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// Pools that may be known at once: each holds an executable open and has a row in the reports.
 pub const POOLS_MAX: usize = 1024;
 
 /// Why a pool has no template, and until when.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Failure {
     pub(super) error: PreloadError,
     /// The template that failed last.
@@ -29,7 +30,7 @@ pub(super) struct Failure {
 }
 
 /// A pool.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Pool {
     pub(super) spec: PoolSpec,
     /// Named by the configuration: always there.

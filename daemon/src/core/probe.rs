@@ -10,10 +10,11 @@
 use super::Core;
 use super::event::Action;
 use mpserverd_proto::ids::{PoolId, WorkerId};
+use serde::{Deserialize, Serialize};
 use std::ops::Bound::{Excluded, Unbounded};
 
 /// What a probe waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Awaited {
     /// The end of a spare that was let go.
     End(WorkerId),
@@ -22,7 +23,7 @@ enum Awaited {
 }
 
 /// Probes: the one that runs, and where the last one was.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Probe {
     running: Option<(PoolId, Awaited)>,
     last: Option<PoolId>,

@@ -4,14 +4,20 @@
 
 use super::event::SessionId;
 use mpserverd_proto::ids::RequestId;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// Numbers of places above this are not believed: the next ones would not fit any more.
+const NUMBER_MAX: u64 = u64::MAX / 2;
+/// What is wrong with a queue that none of ours has written.
+const CONTRADICTION: &str = "a queue whose turns contradict each other";
+
 /// Place of a request in its session's lane; grows, never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Ticket(u64);
 
 /// Requests of one session.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Lane {
     uid: u32,
     /// When it is this session's turn among those of its user: the lowest is next.
@@ -20,7 +26,7 @@ struct Lane {
 }
 
 /// Sessions of one user.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct User {
     /// When it is this user's turn: the lowest is next.
     turn: u64,
@@ -28,14 +34,60 @@ struct User {
     len: usize,
 }
 
+/// What of a queue is written down; the rest follows from it.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    lanes: BTreeMap<SessionId, Lane>,
+    /// The turn of each user.
+    #[serde(default)]
+    turns_of: BTreeMap<u32, u64>,
+    next: u64,
+}
+
 /// The queue.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
 pub(super) struct FairQueue {
     lanes: BTreeMap<SessionId, Lane>,
     users: BTreeMap<u32, User>,
     turns: BTreeMap<u64, u32>,
     len: usize,
     next: u64,
+}
+
+impl From<FairQueue> for Written {
+    fn from(queue: FairQueue) -> Self {
+        let turns_of = queue.turns.into_iter().map(|(turn, uid)| (uid, turn)).collect();
+        Self { lanes: queue.lanes, turns_of, next: queue.next }
+    }
+}
+
+impl TryFrom<Written> for FairQueue {
+    type Error = &'static str;
+
+    fn try_from(Written { lanes, turns_of, next }: Written) -> Result<Self, Self::Error> {
+        let mut users: BTreeMap<u32, User> = BTreeMap::new();
+        for (uid, turn) in turns_of {
+            users.insert(uid, User { turn, turns: BTreeMap::new(), len: 0 });
+        }
+        let later = |number: u64| number >= next || next > NUMBER_MAX;
+        for (id, lane) in &lanes {
+            let last = lane.waiting.last_key_value();
+            let user = users.get_mut(&lane.uid).ok_or(CONTRADICTION)?;
+            let twice = user.turns.insert(lane.turn, *id).is_some();
+            user.len += lane.waiting.len();
+            if twice || later(lane.turn) || last.is_none_or(|(ticket, _)| later(ticket.0)) {
+                return Err(CONTRADICTION);
+            }
+        }
+        let turns: BTreeMap<_, _> = users.iter().map(|(uid, user)| (user.turn, *uid)).collect();
+        let is_wrong = |user: &User| later(user.turn) || user.len == 0;
+        if turns.len() != users.len() || users.values().any(is_wrong) {
+            return Err(CONTRADICTION);
+        }
+        let len = users.values().map(|user| user.len).sum();
+        Ok(Self { lanes, users, turns, len, next })
+    }
 }
 
 impl FairQueue {

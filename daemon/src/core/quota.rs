@@ -11,6 +11,7 @@ use super::timers::Timer;
 use mpserverd_proto::bounds::Bound;
 use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::{PoolId, WorkerId};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,18 +23,18 @@ const IDLE_MAX: usize = 1024;
 const BURST: Duration = Duration::from_secs(1);
 
 /// Whom workers are counted for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum Scope {
     Host,
     Uid(u32),
-    Module(Arc<str>),
+    Module(#[serde(with = "super::state::shared_text")] Arc<str>),
 }
 
 /// All that one worker or request counts for.
 pub(super) type Scopes = Box<[Scope]>;
 
 /// What a scope has.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Use {
     workers: u64,
     queued: u64,
@@ -42,7 +43,7 @@ struct Use {
 }
 
 /// All counts.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Quota {
     uses: BTreeMap<Scope, Use>,
     holders: BTreeMap<WorkerId, Scopes>,
@@ -85,6 +86,11 @@ impl Quota {
             held.queued = held.queued.saturating_sub(1);
         }
         self.prune(now);
+    }
+
+    /// Whether it can be counted on, for the check of a book from elsewhere.
+    pub(super) fn is_sound(&self, most: u64) -> bool {
+        self.uses.values().all(|held| held.workers.max(held.queued) <= most)
     }
 
     /// Counts again: workers and waiting requests of all scopes, for the audit.

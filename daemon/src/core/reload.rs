@@ -18,10 +18,11 @@ use mpserverd_proto::error::{PreloadError, Refusal};
 use mpserverd_proto::ids::{PoolId, TemplateId};
 use mpserverd_proto::limits::SPARES_PER_ROUND_MAX;
 use mpserverd_proto::template::OnPreloadError;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How far the start of the service is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Startup {
     /// Not configured yet.
     Fresh,
@@ -32,7 +33,7 @@ pub(super) enum Startup {
 }
 
 /// A pool's part of a reload.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Candidate {
     template: TemplateId,
     spec: PoolSpec,
@@ -41,7 +42,7 @@ struct Candidate {
 }
 
 /// A pending reload.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Reload {
     origin: Origin,
     settings: Settings,

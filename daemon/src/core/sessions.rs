@@ -16,6 +16,7 @@ use mpserverd_proto::death::Cause;
 use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::{PoolId, RequestId, WorkerId};
 use mpserverd_proto::limits::{QUEUE_PER_SESSION_MAX, QUEUE_TOTAL_MAX};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use std::time::Duration;
 const SIGNAL_MAX: i32 = 64;
 
 /// What a request waits for.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Waiting {
     /// A worker.
     Lease { pool: PoolId, ticket: Ticket, since: Time, wish: Box<Wish> },
@@ -34,7 +35,7 @@ pub(super) enum Waiting {
 }
 
 /// A client.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Session {
     pub(super) peer: Peer,
     /// Only from these may it lease: the loop let it open them.

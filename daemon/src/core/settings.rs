@@ -1,10 +1,12 @@
 //! The numbers that the core works by; the configuration file sets them.
 
 use super::limits::Limits;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Settings of the core.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Settings {
     /// Spares that every template keeps, whatever the demand.
     pub spares_min: u32,
@@ -47,7 +49,8 @@ pub struct Settings {
 }
 
 /// When a task is refused for the deaths of its workers, and for how long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PoisonRule {
     /// So many unexplained deaths; zero: never.
     pub deaths: u32,

@@ -4,6 +4,7 @@
 use super::event::Time;
 use super::settings::Settings;
 use mpserverd_proto::limits::SPARES_PER_ROUND_MAX;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// A refill waits at most this many times the refill delay, however steady the load.
@@ -34,7 +35,7 @@ impl Stock {
 }
 
 /// The marks of one pool.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Marks {
     /// Spares to keep: doubles with shortages, decays without.
     target: u32,
@@ -123,6 +124,12 @@ impl Marks {
     /// There has been no shortage for a while.
     pub(super) fn decay(&mut self, settings: &Settings) {
         self.target = (self.target / 2).max(settings.spares_min);
+    }
+
+    /// Whether they can have come about with these settings, for the check of a book from elsewhere.
+    pub(super) fn are_sound(&self, settings: &Settings) -> bool {
+        self.quantum <= ROUND_MAX
+            && self.target <= settings.spares_max.max(settings.spares_min).max(1)
     }
 
     /// The bounds have changed.

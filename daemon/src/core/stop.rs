@@ -11,6 +11,7 @@ use mpserverd_proto::death::Cause;
 use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::WorkerId;
 use mpserverd_proto::job::END_IF_IDLE;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// The signal that asks a worker to end.
@@ -20,7 +21,7 @@ pub(super) const SIGTERM: i32 = 15;
 const ABANDON_AFTER: Duration = Duration::from_secs(5);
 
 /// How far the stop is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Stage {
     /// Workers may end by themselves.
     Grace,
@@ -37,7 +38,7 @@ pub(super) enum Stage {
 }
 
 /// A stop that was asked for.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Stop {
     pub(super) stage: Stage,
     /// From `SIGTERM` to `SIGKILL`.

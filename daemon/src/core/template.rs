@@ -9,12 +9,13 @@ use mpserverd_proto::death::Cause;
 use mpserverd_proto::error::{Fault, PreloadError, Stage};
 use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
 use mpserverd_proto::template::{Memory, ModuleReport};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Where a template is in its life.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Phase {
     /// Started (or about to be), has not said hello.
     Starting,
@@ -56,9 +57,10 @@ pub(super) enum Role {
 }
 
 /// A template process.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Template {
     pub(super) pool: PoolId,
+    #[serde(with = "super::state::shared_text")]
     pub(super) name: Arc<str>,
     pub(super) generation: u32,
     pub(super) pid: Option<u32>,

@@ -4,6 +4,7 @@
 
 use super::event::{SessionId, Time};
 use mpserverd_proto::ids::{PoolId, RequestId, TemplateId, WorkerId};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use std::time::Duration;
 const DELAY_MIN: Duration = Duration::from_micros(100);
 
 /// What a deadline is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum Timer {
     /// A waiting request gives up.
     Request(SessionId, RequestId),
@@ -43,10 +44,23 @@ pub(super) enum Timer {
 }
 
 /// All armed timers.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(from = "BTreeMap<Timer, Time>", into = "BTreeMap<Timer, Time>")]
 pub(super) struct Timers {
     order: BTreeSet<(Time, Timer)>,
     at: BTreeMap<Timer, Time>,
+}
+
+impl From<BTreeMap<Timer, Time>> for Timers {
+    fn from(at: BTreeMap<Timer, Time>) -> Self {
+        Self { order: at.iter().map(|(timer, at)| (*at, *timer)).collect(), at }
+    }
+}
+
+impl From<Timers> for BTreeMap<Timer, Time> {
+    fn from(timers: Timers) -> Self {
+        timers.at
+    }
 }
 
 impl Timers {
@@ -89,6 +103,11 @@ impl Timers {
         }
         self.cancel(timer);
         Some(timer)
+    }
+
+    /// When the last one is due, for the check of a book from elsewhere.
+    pub(super) fn last(&self) -> Option<Time> {
+        self.order.last().map(|(at, _)| *at)
     }
 
     /// All armed timers, for the audit.

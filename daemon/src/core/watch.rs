@@ -12,6 +12,7 @@ use mpserverd_proto::bounds::{Birth, Bound, Bounds};
 use mpserverd_proto::death::{Cause, LimitKind};
 use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::{PoolId, WorkerId};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -49,7 +50,7 @@ pub struct Measure {
     pub tasks: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Stage {
     /// Within its limits.
     Running,
@@ -60,7 +61,7 @@ enum Stage {
 }
 
 /// A worker that is looked after.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Watch {
     bounds: Bounds,
     /// When its time on the wall is over.
@@ -75,7 +76,7 @@ struct Watch {
 }
 
 /// All of them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Watches {
     by_id: BTreeMap<WorkerId, Watch>,
     /// Workers that were given a group of their own, spares included.
@@ -85,6 +86,15 @@ pub(super) struct Watches {
 impl Watches {
     pub(super) fn contains(&self, worker: WorkerId) -> bool {
         self.by_id.contains_key(&worker)
+    }
+
+    /// Whether they can have come about, for the check of a book from elsewhere.
+    pub(super) fn are_sound(&self) -> bool {
+        let sound = |watch: &Watch| match watch.stage {
+            Stage::Running | Stage::Asked => true,
+            Stage::Killed(times) => times <= AGAIN_DOUBLINGS_MAX,
+        };
+        self.by_id.values().all(sound)
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = WorkerId> + '_ {
@@ -239,6 +249,13 @@ impl Core {
             watch.held = (false, false);
             self.measured(id, Some(Sample::default()));
         }
+    }
+
+    /// Workers of which a measurement is under way.
+    #[must_use]
+    pub fn measuring(&self) -> Vec<WorkerId> {
+        let watches = self.watches.by_id.iter();
+        watches.filter(|(_, watch)| watch.measuring).map(|(id, _)| *id).collect()
     }
 
     /// What a worker used was measured, or it could not be.

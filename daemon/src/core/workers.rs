@@ -11,6 +11,7 @@ use mpserverd_proto::error::{Fault, PreloadError, Stage};
 use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
 use mpserverd_proto::status::ExitRecord;
 use mpserverd_proto::trace::TraceId;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ const CRASHES_MAX: u32 = 5;
 pub(super) const SIGKILL: i32 = 9;
 
 /// Who owns a worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Owner {
     /// The pool: it waits for a job.
     Pool,
@@ -32,18 +33,19 @@ pub(super) enum Owner {
 }
 
 /// What a worker is leased for, as far as the client says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Purpose {
     pub(super) task: Option<String>,
     pub(super) trace: Option<TraceId>,
 }
 
 /// A worker.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Worker {
     pub(super) pid: u32,
     pub(super) pool: PoolId,
     pub(super) template: TemplateId,
+    #[serde(with = "super::state::shared_text")]
     pub(super) template_name: Arc<str>,
     pub(super) generation: u32,
     pub(super) owner: Owner,

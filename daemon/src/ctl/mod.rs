@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`error`] | why a command failed, and its exit code |
 //! | `connect` | finding the daemon |
+//! | `upgrade` | `upgrade` |
 //! | `control` | `ping`, `metrics`, `kill`, `reload`, `stop` |
 //! | `status`, `ps`, `modules` | the reports |
 //! | `explain` | why somebody waits, what he does |
@@ -52,6 +53,7 @@ mod status;
 mod table;
 mod top;
 mod units;
+mod upgrade;
 
 use crate::cli::mpctl::{Command, Mpctl};
 use crate::cli::pages;
@@ -74,6 +76,7 @@ pub fn main(parsed: Mpctl) -> ExitCode {
         Command::Metrics => control::metrics(socket, &screen),
         Command::Kill(options) => control::kill(socket, &screen, options),
         Command::Reload => control::reload(socket, &screen),
+        Command::Upgrade(options) => upgrade::main(socket, &screen, options),
         Command::Stop(options) => control::stop(socket, &screen, options),
         Command::Ping => control::ping(socket, &screen),
         Command::Top(options) => top::main(socket, &screen, options),

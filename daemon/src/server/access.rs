@@ -57,6 +57,12 @@ impl Server<'_> {
             Request::Reload | Request::Stop { .. } | Request::Metrics | Request::Logs { .. } => {
                 access.admit_to_control(client, own)
             }
+            // Who says what program it is to be is the daemon's user from then on.
+            Request::Upgrade { binary: Some(_) } if client.uid != 0 && client.uid != own => {
+                let why = "only root and the daemon's user may name its next program".to_owned();
+                Err(Refusal::NotPermitted { uid: client.uid, why })
+            }
+            Request::Upgrade { .. } => access.admit_to_control(client, own),
         }
     }
 }

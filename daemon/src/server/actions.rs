@@ -5,7 +5,7 @@ use super::exec::{self, Started};
 use super::recipes::{self, Recipe};
 use super::templates::TemplateProcess;
 use super::{ServeError, Server};
-use crate::core::{Action, Event, PoolKey, SessionId, Settings};
+use crate::core::{Action, Event, Peer, PoolKey, SessionId, Settings};
 use mp::sys::board::{Board, SLOTS_MAX};
 use mpserverd_proto::bounds::Birth;
 use mpserverd_proto::client::{Grant, Reply};
@@ -13,7 +13,7 @@ use mpserverd_proto::codec;
 use mpserverd_proto::error::{Fault, PreloadError, Stage};
 use mpserverd_proto::ids::{PoolId, RequestId, TemplateId};
 use mpserverd_proto::packet::Kind;
-use mpserverd_proto::template::{ModulePath, TemplateBoot, ToTemplate};
+use mpserverd_proto::template::{Lessee, ModulePath, TemplateBoot, ToTemplate};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use tracing::{info, warn};
@@ -36,9 +36,13 @@ impl Server<'_> {
                 }
             }
             Action::Fork { template, first, count } => {
+                self.tell_leases(template);
                 self.tell(template, &ToTemplate::Fork { first, count });
             }
-            Action::Retire { template } => self.tell(template, &ToTemplate::Retire),
+            Action::Retire { template } => {
+                self.tell_leases(template);
+                self.tell(template, &ToTemplate::Retire);
+            }
             Action::StopTemplate { template } => self.tell(template, &ToTemplate::Stop),
             Action::KillTemplate { template } => {
                 if let Some(process) = self.templates.get(&template) {
@@ -62,7 +66,9 @@ impl Server<'_> {
             Action::Proven => self.supervisor.proven(),
             Action::StopListening => {
                 // Dropping it removes the socket file.
+                self.cancel_upgrade();
                 drop(self.listener.take());
+                self.store.empty();
                 self.supervisor.stopping();
                 self.workers.end_idle();
             }
@@ -75,13 +81,19 @@ impl Server<'_> {
     /// Gives a spare to a client. If the client is gone by now, the spare ends with its socket.
     fn hand_over(&mut self, session: SessionId, id: RequestId, grant: Grant) {
         self.audit_grant(session, id, grant);
+        let template = self.workers.template_of(grant.worker);
         let Some((spare, pidfd)) = self.workers.take_spare(grant.worker) else { return };
         let Some(client) = self.sessions.get_mut(&session) else { return };
+        let Grant { worker, pid, .. } = grant;
+        let Peer { pid: client_pid, uid: client_uid, .. } = client.peer;
         let fds = [spare.job.as_fd(), spare.status.as_fd(), pidfd];
         match client.answer(id, Reply::Lease(grant), &fds) {
             Ok(()) if client.wants_to_write() => self.write_session(session),
             Ok(()) => {}
             Err(fault) => warn!(pid = client.peer.pid, "cannot hand a worker over: {fault}"),
+        }
+        if let Some(template) = template {
+            self.note_lease(template, Lessee { worker, pid, client_pid, client_uid });
         }
     }
 

@@ -2,6 +2,7 @@
 //! what it must be. A wrong one is an error with its number, never ignored: the operator meant it.
 
 use super::scrape::Socket;
+use super::store;
 use mp::sys::fd;
 use nix::sys::socket::{
     AddressFamily, SockType, SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt,
@@ -112,18 +113,30 @@ impl Announced {
     }
 }
 
-/// The socket for clients that was passed in, and where it is bound.
+/// What was passed in.
+#[derive(Debug, Default)]
+pub(super) struct Passed {
+    /// The socket for clients, and where it is bound.
+    pub(super) socket: Option<(OwnedFd, Option<PathBuf>)>,
+    /// What earlier daemons have left with the supervisor.
+    pub(super) kept: Vec<OwnedFd>,
+}
+
+/// Takes what was passed in.
 ///
 /// # Errors
-/// [`ActivationError`] when something was passed in that cannot be it.
-pub(super) fn socket() -> Result<Option<(OwnedFd, Option<PathBuf>)>, ActivationError> {
-    let mut descriptors = Announced::here().descriptors(std::process::id())?;
-    descriptors.retain(|(_, name)| name != METRICS);
-    let Some((number, name)) = choose(descriptors)? else { return Ok(None) };
+/// [`ActivationError`] when there is something that should be the socket for clients and cannot be.
+pub(super) fn passed() -> Result<Passed, ActivationError> {
+    let descriptors = Announced::here().descriptors(std::process::id())?;
+    let (kept, sockets): (Vec<_>, Vec<_>) =
+        descriptors.into_iter().partition(|(_, name)| store::is_ours(name));
+    let sockets = sockets.into_iter().filter(|(_, name)| name != METRICS).collect();
+    let kept = kept.into_iter().map(|(number, _)| take(number)).collect::<Result<_, _>>()?;
+    let Some((number, name)) = choose(sockets)? else { return Ok(Passed { socket: None, kept }) };
     let socket = take(number)?;
     check(&socket).map_err(|what| ActivationError::Kind { number, name, what })?;
     let path = bound_to(&socket);
-    Ok(Some((socket, path)))
+    Ok(Passed { socket: Some((socket, path)), kept })
 }
 
 /// The socket for readers of metrics that was passed in, if one has that name.

@@ -13,7 +13,8 @@ use mpserverd_proto::client::{Grant, Reply, Request, Target, WorkerRef};
 use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::{PoolId, RequestId};
 use nix::fcntl::OFlag;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Write};
@@ -32,9 +33,9 @@ const NOTES_MAX: usize = 1024;
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// What a request was about, until its answer is known; and of each pool that a session opened.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Note {
-    action: &'static str,
+    action: Cow<'static, str>,
     executable: Option<String>,
     modules: Vec<String>,
     pool: Option<PoolId>,
@@ -43,7 +44,7 @@ pub(super) struct Note {
 }
 
 /// What a session has asked and opened.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Notes {
     asked: HashMap<RequestId, Note>,
     opened: HashMap<PoolId, Note>,
@@ -214,7 +215,7 @@ fn short(text: &str) -> String {
 impl Note {
     /// What a request is about; `None` for questions.
     fn of(request: &Request) -> Option<Self> {
-        let of = |action| Self { action, ..Self::default() };
+        let of = |action| Self { action: Cow::Borrowed(action), ..Self::default() };
         Some(match request {
             Request::OpenTemplate(spec) => Self {
                 executable: match &spec.target {
@@ -239,6 +240,10 @@ impl Note {
             }
             Request::Reload => of("reload"),
             Request::Stop { .. } => of("stop"),
+            Request::Upgrade { binary } => Self {
+                executable: binary.as_ref().map(|path| short(&String::from_utf8_lossy(path))),
+                ..of("upgrade")
+            },
             _ => return None,
         })
     }
@@ -249,7 +254,7 @@ impl Note {
             uid: session.peer.uid,
             gid: session.peer.gid,
             pid: session.peer.pid,
-            action: self.action,
+            action: &self.action,
             executable: self.executable.as_deref(),
             modules: &self.modules,
             pool: self.pool.map(|pool| pool.to_string()),
@@ -309,7 +314,7 @@ impl Server<'_> {
         let (Some(audit), Some(session)) = (&mut self.audit, self.sessions.get(&session)) else {
             return;
         };
-        let note = Note { action: "connect", ..Note::default() };
+        let note = Note { action: "connect".into(), ..Note::default() };
         audit.push(&note.line(session, "refuse", Some(refusal.to_string())));
     }
 

@@ -1,5 +1,7 @@
 //! The command of `mpserverd run -- COMMAND`: the daemon lives as long as it does.
 
+pub(super) mod carry;
+
 use super::ServeError;
 use super::Server;
 use super::poller::Source;
@@ -56,6 +58,7 @@ impl Command {
         let child = std::process::Command::new(&program)
             .args(self.words.iter().skip(1))
             .env(mp::transport::SOCKET_VARIABLE, socket)
+            .env_remove(super::upgrade::exec::HANDOVER)
             .spawn()
             .map_err(failed)?;
         let pid = child.id();
@@ -77,12 +80,20 @@ impl Server<'_> {
             self.fail(error);
             return;
         }
-        if let Some((pid, pidfd)) = &command.running {
+        if let Some(pid) = command.pid() {
             info!(pid, "command started");
-            if let Err(source) = self.poller.add(pidfd.as_fd(), Source::CommandEnd, false) {
+            if let Err(source) = self.watch_command() {
                 self.fail(ServeError::System { call: "epoll_ctl", source });
             }
         }
+    }
+
+    /// Watches for the end of a command that runs.
+    pub(super) fn watch_command(&self) -> std::io::Result<()> {
+        let running = self.command.as_ref().and_then(|command| command.running.as_ref());
+        let watch =
+            |(_, pidfd): &(u32, OwnedFd)| self.poller.add(pidfd.as_fd(), Source::CommandEnd, false);
+        running.map_or(Ok(()), watch)
     }
 
     /// The command has ended, and with it the daemon.

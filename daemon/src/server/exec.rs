@@ -14,7 +14,8 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
 /// Variables of this process's supervisor, which templates must not see.
-const PRIVATE: [&str; 6] = [
+pub(super) const PRIVATE: [&str; 7] = [
+    super::upgrade::exec::HANDOVER,
     "NOTIFY_SOCKET",
     "LISTEN_FDS",
     "LISTEN_FDNAMES",

@@ -10,13 +10,23 @@ use crate::core::{Event, Held, Measure, Sample};
 use mpserverd_proto::bounds::{Bound, Bounds};
 use mpserverd_proto::death::{Cause, LastWords, LimitKind};
 use mpserverd_proto::ids::WorkerId;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 /// The count of the machine's kills for want of memory is not read more often than this while
 /// workers end by themselves.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
+
+/// The control groups, to the next image of the daemon.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct GroupsRow {
+    #[serde(with = "crate::state::path")]
+    base: PathBuf,
+    controllers: bool,
+}
 
 /// The means.
 #[derive(Debug)]
@@ -52,6 +62,33 @@ impl Limiter {
         }
         limiter.warn_of_unheld(config);
         limiter
+    }
+
+    /// Where the groups are, and whether they limit, for the next image of the daemon.
+    pub(super) fn carry(&self) -> Option<GroupsRow> {
+        let base = self.groups.as_ref().map(Groups::base)?;
+        let Held { memory, cpu, pids, .. } = self.held();
+        Some(GroupsRow { base: base.to_owned(), controllers: memory || cpu || pids })
+    }
+
+    /// Goes on with the groups of the image before: those of its workers are where they were.
+    pub(super) fn go_on(row: Option<GroupsRow>) -> Self {
+        let groups = row.and_then(|GroupsRow { base, controllers }| {
+            let groups = Groups::at(&base, std::process::id(), controllers);
+            groups.inspect_err(|error| warn!(%error, "limits: no control groups any more")).ok()
+        });
+        Self {
+            groups,
+            sampler: None,
+            condemned: HashMap::new(),
+            oom_kills: machine_oom_kills(),
+            looked: Instant::now(),
+        }
+    }
+
+    /// Whether nobody waits for descendants of a worker to end, of whom only this image knows.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.condemned.is_empty()
     }
 
     /// What the kernel holds.

@@ -3,7 +3,9 @@
 //! Beside the socket lies a lock file that a living daemon holds: only who has the lock may
 //! replace a socket file, so a stale one is replaced and a live daemon's never is.
 
-use super::activation::{self, ActivationError};
+pub(super) mod carry;
+
+use super::activation::ActivationError;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::socket::{SockFlag, accept4};
@@ -24,8 +26,17 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[non_exhaustive]
 pub enum ListenError {
     /// Another daemon is alive.
-    #[error("another mpserverd serves {} already; stop it, or choose another --socket", .0.display())]
-    Taken(PathBuf),
+    #[error(
+        "another mpserverd{} serves {} already; stop it, or choose another --socket",
+        named(.pid.as_deref()),
+        .path.display()
+    )]
+    Taken {
+        /// The socket.
+        path: PathBuf,
+        /// Its pid, as it wrote it beside the socket.
+        pid: Option<String>,
+    },
     /// The path is something else.
     #[error("{} exists and is not a socket; remove it, or choose another --socket", .0.display())]
     NotASocket(PathBuf),
@@ -55,6 +66,10 @@ pub enum ListenError {
     },
 }
 
+fn named(pid: Option<&str>) -> String {
+    pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+}
+
 /// The listening socket.
 #[derive(Debug)]
 pub(super) struct Listener {
@@ -66,9 +81,14 @@ pub(super) struct Listener {
 
 impl Listener {
     /// Makes the directory if need be, takes the lock, replaces a stale socket, listens. A shared
-    /// one is for everybody to connect to: who is served the daemon decides by credentials.
-    pub(super) fn open(path: &Path, shared: bool) -> Result<Self, ListenError> {
-        if let Some((socket, bound)) = activation::socket()? {
+    /// one is for everybody to connect to: who is served the daemon decides by credentials. A socket
+    /// that a supervisor passed in is taken as it is.
+    pub(super) fn open(
+        path: &Path,
+        shared: bool,
+        passed: Option<(OwnedFd, Option<PathBuf>)>,
+    ) -> Result<Self, ListenError> {
+        if let Some((socket, bound)) = passed {
             let path = bound.unwrap_or_else(|| path.to_owned());
             // It listens already. To listen again would make clients believe that the socket is the
             // daemon's user's, whom they have no reason to trust, and not the supervisor's.
@@ -197,16 +217,36 @@ fn take_lock(path: &Path) -> Result<(Flock<File>, PathBuf), ListenError> {
             .map_err(failed(path, "open the lock file"))?;
         let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => lock,
-            Err((_, Errno::EWOULDBLOCK)) => return Err(ListenError::Taken(path.to_owned())),
+            Err((file, Errno::EWOULDBLOCK)) => {
+                return Err(ListenError::Taken { path: path.to_owned(), pid: holder(&file) });
+            }
             Err((_, errno)) => return Err(failed(path, "lock")(errno.into())),
         };
         // A daemon that just stopped may have removed the file that we locked.
         let ours = lock.metadata().map(|m| (m.dev(), m.ino())).ok();
         let there = fs::metadata(&lock_path).map(|m| (m.dev(), m.ino())).ok();
         if ours.is_some() && ours == there {
+            sign(&lock).map_err(failed(path, "write the lock file"))?;
             return Ok((lock, lock_path));
         }
     }
+}
+
+/// Writes who holds the lock into its file, padded to what any pid takes, so that nobody reads a part
+/// of two pids.
+fn sign(mut file: &File) -> io::Result<()> {
+    use std::io::{Seek, Write};
+    file.rewind()?;
+    file.write_all(format!("{:<10}\n", std::process::id()).as_bytes())
+}
+
+/// Who holds the lock, if he has written it.
+fn holder(mut file: &File) -> Option<String> {
+    use std::io::Read;
+    let mut text = [0; 10];
+    file.read_exact(&mut text).ok()?;
+    let pid = std::str::from_utf8(&text).ok()?.trim();
+    pid.parse::<u32>().ok().map(|pid| pid.to_string())
 }
 
 /// Removes the socket file of a daemon that died. Called with the lock held.

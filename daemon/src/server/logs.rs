@@ -84,6 +84,13 @@ impl Server<'_> {
         true
     }
 
+    /// Nobody waits for records any longer: each has what there is, and may ask again.
+    pub(super) fn release_followers(&mut self) {
+        let now = Instant::now();
+        self.followers.waiting.iter_mut().for_each(|follower| follower.until = now);
+        self.tell_followers();
+    }
+
     /// Tells everybody who waits what has been written meanwhile, or that their time is over.
     pub(super) fn tell_followers(&mut self) {
         if self.followers.waiting.is_empty() {

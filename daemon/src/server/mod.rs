@@ -27,6 +27,8 @@
 //! | [`notify`] | telling the supervisor |
 //! | [`command`] | the command of `mpserverd run` |
 //! | [`slow`] | what a worker does whose task runs long |
+//! | [`store`] | what the supervisor keeps for the case of a crash |
+//! | [`upgrade`] | going on as another program |
 //! | [`sweep`] | leaving no process behind |
 //!
 //! # Invariants
@@ -57,15 +59,18 @@ mod scrape;
 mod session;
 mod signals;
 mod slow;
+mod store;
 mod sweep;
 mod templates;
 mod tree;
+mod upgrade;
 mod workers;
 
 use crate::cli::{EXIT_SYSTEM, EXIT_USAGE};
 use crate::config::Config;
 use crate::core::{Core, Event, SessionId, Time};
 use crate::launch::Launch;
+use crate::pid_file::PidFile;
 use command::Command;
 use limiter::Limiter;
 use listener::Listener;
@@ -81,11 +86,16 @@ use session::Session;
 use signals::{Caught, Signals};
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
+use store::Store;
 use templates::TemplateProcess;
 use tracing::{error, info, warn};
+use upgrade::Upgrade;
 use workers::Workers;
+
+pub use upgrade::{Handed, check_state};
 
 /// Why the daemon ended otherwise than asked.
 #[derive(Debug, thiserror::Error)]
@@ -167,13 +177,19 @@ struct Server<'a> {
     woke: Instant,
     followers: Followers,
     audit: Option<audit::AuditLog>,
+    store: Store,
+    upgrade: Option<Upgrade>,
+    /// The file that the next upgrade takes unless it is told another.
+    program: PathBuf,
+    pid_file: Option<PidFile>,
     /// Set when the loop is to end.
     end: Option<Result<(), ServeError>>,
 }
 
 /// Serves until stopped; with a command, for as long as that runs.
 ///
-/// Says through `launch` when the service is ready.
+/// Says through `launch` when the service is ready. With what an earlier image of the process has
+/// left, it goes on from there.
 ///
 /// # Errors
 ///
@@ -182,12 +198,24 @@ pub(crate) fn run(
     config: Config,
     command: Option<Vec<OsString>>,
     launch: &mut Launch,
+    pid_file: Option<PidFile>,
+    handed: Option<Handed>,
 ) -> Result<ExitCode, ServeError> {
     check_kernel()?;
     prepare_process()?;
-    let command = command.map(Command::new);
-    let mut server = Server::new(config, command, launch)?;
-    server.configure_first();
+    let mut server = match handed {
+        None => {
+            let mut server = Server::new(config, command.map(Command::new), launch)?;
+            server.pid_file = pid_file;
+            server.configure_first();
+            server
+        }
+        Some(handed) => {
+            let (mut server, arrival) = Server::resume(config, command, launch, handed);
+            server.arrive(arrival);
+            server
+        }
+    };
     let ended = server.serve();
     let code = server.command.as_ref().and_then(Command::exit_code);
     server.clean_up();
@@ -229,7 +257,9 @@ impl<'a> Server<'a> {
         launch: &'a mut Launch,
     ) -> Result<Self, ServeError> {
         // First, while no descriptor of ours can have a number that a supervisor announced.
-        let listener = Listener::open(&config.socket, config.access.is_shared())?;
+        let passed = activation::passed().map_err(listener::ListenError::from)?;
+        let shared = config.access.is_shared();
+        let listener = Listener::open(&config.socket, shared, passed.socket)?;
         // Templates come back to where clients come.
         listener.path().clone_into(&mut config.socket);
         let poller = Poller::new().map_err(ServeError::system("epoll"))?;
@@ -250,7 +280,9 @@ impl<'a> Server<'a> {
             .with_held(limiter.held());
         let audit = config.audit_log.as_deref().map(audit::AuditLog::open).transpose();
         let audit = audit.map_err(ServeError::system("audit_log"))?;
+        let core = store::recall(core, passed.kept);
         info!(socket, pid, "listening");
+        let program = upgrade::binary::own_path(&config.environment().directory);
         Ok(Self {
             config,
             next: None,
@@ -274,6 +306,10 @@ impl<'a> Server<'a> {
             woke: started,
             followers: Followers::default(),
             audit,
+            store: Store::of_environment(),
+            upgrade: None,
+            program,
+            pid_file: None,
             end: None,
         })
     }
@@ -286,6 +322,7 @@ impl<'a> Server<'a> {
     fn serve(&mut self) -> Result<(), ServeError> {
         loop {
             self.settle();
+            self.upgrade_if_due();
             if let Some(end) = self.end.take() {
                 return end;
             }
@@ -298,6 +335,7 @@ impl<'a> Server<'a> {
             }
             self.expire_sessions();
             self.expire_readers();
+            self.on_trial();
             self.tell_supervisor();
             self.audit.iter_mut().for_each(audit::AuditLog::retry);
             self.events.push_back(Event::Tick);
@@ -333,7 +371,10 @@ impl<'a> Server<'a> {
         let readers = self.scrapes.deadline();
         let followers = self.followers.deadline();
         let audit = self.audit.as_ref().and_then(audit::AuditLog::due);
-        let next = [core, sessions, retry, orphans, supervisor, readers, followers, audit];
+        let upgrade = self.upgrade.as_ref().and_then(Upgrade::deadline);
+        let store = self.store.due();
+        let next =
+            [core, sessions, retry, orphans, supervisor, readers, followers, audit, upgrade, store];
         let next = next.into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
@@ -341,6 +382,7 @@ impl<'a> Server<'a> {
     /// What the supervisor is to know, and what it wants to know.
     fn tell_supervisor(&mut self) {
         self.supervisor.describe(self.core.summary());
+        self.store.keep(&self.core);
         if self.supervisor.wants_probe() {
             self.events.push_back(Event::ProbeDue);
         }
@@ -358,14 +400,19 @@ impl<'a> Server<'a> {
             Source::Signal(caught) => self.on_signal(caught),
             Source::Scrapes => self.accept_readers(),
             Source::Scrape(id) => self.on_reader(id, readiness),
+            Source::Trial => self.on_trial(),
         }
     }
 
     fn on_signal(&mut self, caught: Caught) {
-        if !self.signals.drain(caught) {
-            return;
+        if self.signals.drain(caught) {
+            self.heard(caught);
         }
+    }
+
+    fn heard(&mut self, caught: Caught) {
         match caught {
+            Caught::Upgrade => self.upgrade(None, None),
             Caught::Child => self.on_child(),
             Caught::Hangup => self.reload(None),
             Caught::Interrupt | Caught::Terminate if self.command_runs() => {

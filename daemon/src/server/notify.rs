@@ -79,6 +79,18 @@ impl Supervisor {
         self.say(&[NotifyState::Ready]);
     }
 
+    /// Whether the service is ready, and how many modules could not be preloaded.
+    pub(super) fn readiness(&self) -> Option<usize> {
+        self.ready.then_some(self.failed)
+    }
+
+    /// Goes on where the image before was. A service that was ready is so again.
+    pub(super) fn go_on(&mut self, readiness: Option<usize>) {
+        if let Some(failed) = readiness {
+            self.ready(failed);
+        }
+    }
+
     /// A reload begins.
     pub(super) fn reloading(&mut self) {
         match NotifyState::monotonic_usec_now() {

@@ -3,10 +3,11 @@
 //! daemon can tell whether a template that attaches itself is what it says.
 
 use crate::access::Client;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A user with all groups, as the kernel told them of a client.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Account {
     pub(super) uid: u32,
     pub(super) gid: u32,

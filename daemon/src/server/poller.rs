@@ -28,6 +28,7 @@ pub(super) enum Source {
     Scrapes,
     /// One of them.
     Scrape(u64),
+    Trial,
 }
 
 /// What the kernel said about it.
@@ -53,6 +54,7 @@ impl Source {
             Self::Samples => (7, 0),
             Self::Scrapes => (20, 0),
             Self::Scrape(id) => (21, id),
+            Self::Trial => (30, 0),
         };
         (kind << SHIFT) | (id & ((1 << SHIFT) - 1))
     }
@@ -70,6 +72,7 @@ impl Source {
             7 => Self::Samples,
             20 => Self::Scrapes,
             21 => Self::Scrape(id),
+            30 => Self::Trial,
             _ => return None,
         })
     }
@@ -162,6 +165,7 @@ mod tests {
             Source::Signal(Caught::Hangup),
             Source::Scrapes,
             Source::Scrape(large),
+            Source::Trial,
         ] {
             assert_eq!(Source::decode(source.encode()), Some(source));
         }

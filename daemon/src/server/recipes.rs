@@ -3,6 +3,8 @@
 //! The key of a pool says in bytes whose its templates are and what they are built from; it is the
 //! same whenever one client asks for the same thing, and survives a restart of the daemon.
 
+pub(super) mod carry;
+
 use super::owners::{Account, Owner};
 use super::rights;
 use crate::access::{Access, Client, OWN_CODE};

@@ -19,7 +19,10 @@ use mpserverd_proto::ids::RequestId;
 use mpserverd_proto::template::Attach;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
@@ -245,6 +248,10 @@ impl Server<'_> {
                 return;
             }
             Request::Attach(attach) => return self.attach(session, id, attach, fds),
+            Request::Upgrade { binary } => {
+                let path = binary.map(|path| PathBuf::from(OsString::from_vec(path)));
+                return self.upgrade(Some((session, id)), path);
+            }
             Request::OpenTemplate(spec) => match self.recipe_for(session, spec, fds) {
                 Ok(spec) => Ask::Open(spec),
                 Err(refusal) => return self.answer(session, id, Reply::Refused(refusal)),
@@ -435,7 +442,8 @@ impl Server<'_> {
         info!(%template, pid = peer, pool = pool.name, "template of an earlier daemon attached");
         self.answer(session, id, Reply::Done);
         let (modules, memory) = (attach.modules, attach.memory);
-        let pid = peer;
-        self.events.push_back(Event::TemplateAttached { template, pool, pid, modules, memory });
+        let (pid, generation) = (peer, attach.boot.generation);
+        let event = Event::TemplateAttached { template, pool, generation, pid, modules, memory };
+        self.events.push_back(event);
     }
 }

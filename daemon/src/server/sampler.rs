@@ -8,6 +8,7 @@ use super::tree;
 use crate::core::{Measure, Sample};
 use mpserverd_proto::ids::WorkerId;
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::signal::SigSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -52,6 +53,8 @@ impl Sampler {
         let bell = Arc::clone(&ready);
         std::thread::Builder::new().name("sampler".to_owned()).stack_size(STACK_BYTES).spawn(
             move || {
+                // They are the loop's, which holds them back when it becomes another program.
+                let _ = SigSet::all().thread_block();
                 for order in to_do {
                     if done.send((order.worker, measure(&order))).is_err() {
                         return;

@@ -3,6 +3,8 @@
 //! A session that is too slow, too greedy or makes no sense is closed with a reason; nobody else
 //! notices.
 
+pub(super) mod carry;
+
 use super::audit::Notes;
 use crate::access::Client;
 use crate::core::Peer;

@@ -1,5 +1,7 @@
 //! The templates' control sockets.
 
+pub(super) mod carry;
+
 use super::Server;
 use super::poller::{Readiness, Source};
 use super::workers::SpareFds;
@@ -12,7 +14,7 @@ use mpserverd_proto::ids::TemplateId;
 use mpserverd_proto::limits::FDS_PER_SPARE;
 use mpserverd_proto::packet::Kind;
 use mpserverd_proto::status::Reporter;
-use mpserverd_proto::template::{Ended, FromTemplate, Spare, ToTemplate};
+use mpserverd_proto::template::{Ended, FromTemplate, Lessee, Spare, ToTemplate};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,6 +23,8 @@ use tracing::{debug, warn};
 
 /// Messages of one wake-up at most, so that nobody keeps the loop for itself.
 const MESSAGES: usize = 64;
+/// Leases that a template is told of at once, whether or not there is anything else to say.
+const UNTOLD_MAX: usize = 64;
 /// Messages that wait for a template that does not read: it gets a handful in its life.
 const OUTBOX_MAX: usize = 1024;
 
@@ -33,13 +37,15 @@ pub(super) struct TemplateProcess {
     pidfd: OwnedFd,
     /// What its workers say about themselves; a template may have none.
     board: Option<Arc<Board>>,
+    /// Leases that it was not told of yet.
+    untold: Vec<Lessee>,
     /// What it could not take yet: kind, body and descriptor.
     outbox: VecDeque<(Kind, Vec<u8>, Option<OwnedFd>)>,
 }
 
 impl TemplateProcess {
     pub(super) fn new(pid: u32, name: String, control: OwnedFd, pidfd: OwnedFd) -> Self {
-        Self { pid, name, control, pidfd, board: None, outbox: VecDeque::new() }
+        Self { pid, name, control, pidfd, board: None, untold: Vec::new(), outbox: VecDeque::new() }
     }
 
     /// Gives it a board.
@@ -93,6 +99,25 @@ impl Server<'_> {
         match codec::encode(message) {
             Ok(body) => self.send_to_template(template, Kind::ToTemplate, body, None),
             Err(error) => warn!(%template, %error, "cannot encode a message"),
+        }
+    }
+
+    /// A worker was handed over: its template is told when it is told something anyway, so that the
+    /// next daemon can ask it should this one die.
+    pub(super) fn note_lease(&mut self, template: TemplateId, lessee: Lessee) {
+        let Some(process) = self.templates.get_mut(&template) else { return };
+        process.untold.push(lessee);
+        if process.untold.len() >= UNTOLD_MAX {
+            self.tell_leases(template);
+        }
+    }
+
+    /// Tells a template of the leases that it was not told of yet.
+    pub(super) fn tell_leases(&mut self, template: TemplateId) {
+        let Some(process) = self.templates.get_mut(&template) else { return };
+        let untold = std::mem::take(&mut process.untold);
+        if !untold.is_empty() {
+            self.tell(template, &ToTemplate::Leased(untold));
         }
     }
 
@@ -178,6 +203,7 @@ impl Server<'_> {
                 return Ok(());
             }
             FromTemplate::Spares(spares) => return self.take_spares(template, spares, packet.fds),
+            FromTemplate::Leases(lessees) => Event::LesseesKnown { template, lessees },
             FromTemplate::Adopt(workers) => return self.adopt(template, workers, packet.fds),
         };
         self.events.push_back(event);

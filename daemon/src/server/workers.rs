@@ -3,6 +3,8 @@
 //! The daemon keeps a copy of the write end of every worker's status pipe: if the template dies,
 //! its workers become the daemon's children, and the daemon writes how they ended.
 
+pub(super) mod carry;
+
 use super::Server;
 use super::poller::Source;
 use crate::core::Event;
@@ -96,6 +98,11 @@ impl Workers {
             self.by_pid.remove(&worker.pid);
         }
         Some(worker.words(id))
+    }
+
+    /// The template that forked it.
+    pub(super) fn template_of(&self, id: WorkerId) -> Option<TemplateId> {
+        self.by_id.get(&id).map(|worker| worker.template)
     }
 
     /// What a worker says about itself, if it is there and has said anything.
@@ -249,6 +256,7 @@ impl Server<'_> {
                 self.on_orphan_end(worker);
             } else if self.templates.values().all(|template| template.pid != pid)
                 && self.command.as_ref().is_none_or(|command| command.pid() != Some(pid))
+                && self.upgrade.as_ref().is_none_or(|upgrade| upgrade.pid() != Some(pid))
             {
                 let _ = wait::ended(wait::Whom::Pid(pid), true, Reporter::Daemon);
             }

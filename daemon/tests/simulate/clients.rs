@@ -9,7 +9,7 @@ use mpserverd_proto::error::{Refusal, Stage};
 use mpserverd_proto::explain::Subject;
 use mpserverd_proto::ids::{PoolId, RequestId, TemplateId, WorkerId};
 use mpserverd_proto::report::{ProcessFilter, ProcessesReport, StatusReport};
-use mpserverd_proto::template::Memory;
+use mpserverd_proto::template::{Lessee, Memory};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -233,7 +233,8 @@ impl World {
             process.pool = known;
         }
         let (memory, uid) = (Memory::default(), pool.uid);
-        self.tell(Event::TemplateAttached { template, pool, pid, modules, memory });
+        let generation = self.rng.u32(..9);
+        self.tell(Event::TemplateAttached { template, pool, generation, pid, modules, memory });
         for _ in 0..self.rng.u32(..4) {
             let number = self.rng.u64(1..crate::world::FIRST_ID);
             let (worker, pid) = (WorkerId(number), self.next_pid());
@@ -243,6 +244,8 @@ impl World {
             let entry = Worker { template, owner: Owner::Client, uid, ending: false };
             self.workers.insert(worker, entry);
             self.tell(Event::WorkerAdopted { template, worker, pid });
+            let lessee = Lessee { worker, pid, client_pid: pid, client_uid: 1000 };
+            self.tell(Event::LesseesKnown { template, lessees: vec![lessee] });
         }
     }
 

@@ -14,7 +14,7 @@ use mpserverd_proto::error::Stage;
 use mpserverd_proto::explain::Subject;
 use mpserverd_proto::ids::{PoolId, RequestId, TemplateId, WorkerId};
 use mpserverd_proto::report::ProcessFilter;
-use mpserverd_proto::template::{Memory, OnPreloadError};
+use mpserverd_proto::template::{Lessee, Memory, OnPreloadError};
 use std::time::Duration;
 
 /// Feeds a core so many events.
@@ -29,12 +29,17 @@ pub(crate) fn feed(seed: u64, events: u32) {
         now += Duration::from_micros(rng.u64(..most));
         let event = any_event(&mut rng, core.next_deadline().is_some_and(|Time(at)| at <= now));
         let event = match event {
-            Event::TemplateAttached { pool, pid, modules, memory, .. } if rng.bool() => {
+            Event::TemplateAttached { pool, generation, pid, modules, memory, .. }
+                if rng.bool() =>
+            {
                 let template = core.new_template_id();
-                Event::TemplateAttached { template, pool, pid, modules, memory }
+                Event::TemplateAttached { template, pool, generation, pid, modules, memory }
             }
             other => other,
         };
+        if rng.u8(..50) == 0 {
+            core = crate::world::hand_over(&core);
+        }
         let was = event.clone();
         core.handle(Time(now), event, &mut actions);
         actions.clear();
@@ -173,9 +178,14 @@ fn any_event(rng: &mut Rng, due: bool) -> Event {
         695..730 => Event::TemplateGone { template, code: rng.bool().then_some(code) },
         730..740 => {
             let (pool, modules) = (any_spec(rng), vec![module("alpha")]);
-            Event::TemplateAttached { template, pool, pid, modules, memory }
+            let generation = rng.u32(..);
+            Event::TemplateAttached { template, pool, generation, pid, modules, memory }
         }
-        740..750 => Event::WorkerAdopted { template, worker, pid },
+        740..747 => Event::WorkerAdopted { template, worker, pid },
+        747..750 => {
+            let lessee = Lessee { worker, pid, client_pid: 1, client_uid: 1 };
+            Event::LesseesKnown { template, lessees: vec![lessee] }
+        }
         750..850 => {
             let spares = (0..rng.u64(..9)).map(|n| (WorkerId(worker.0 + n), pid)).collect();
             Event::Spares { template, spares }

@@ -8,6 +8,7 @@ use mpserverd::core::{
     Action, Admission, Core, EarlyRefusal, Event, Held, PoisonRule, PoolKey, PoolSpec, SessionId,
     Settings, Time,
 };
+use mpserverd::state;
 use mpserverd_proto::client::Reply;
 use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
@@ -77,7 +78,18 @@ pub(crate) const KINDS: &[&str] = &[
     "unlimit",
     "stop listening",
     "finished",
+    "handed over",
 ];
+
+/// The book as the next program has it.
+pub(crate) fn hand_over(core: &Core) -> Core {
+    let written = state::encode(&core.export()).expect("a book can be written");
+    let book = state::decode(&written).expect("and be read");
+    let core = Core::import(book, Time::default()).unwrap_or_else(|error| panic!("{error}"));
+    let again = state::encode(&core.export()).expect("a book can be written");
+    assert_eq!(again, written, "what was read is not what was written");
+    core
+}
 
 fn kind(action: &Action) -> &'static str {
     match action {
@@ -336,8 +348,19 @@ impl World {
         self.schedule.is_empty()
     }
 
+    /// The daemon goes on as another program: the book is the same, to the last timer.
+    pub(crate) fn hand_over(&mut self) {
+        let core = hand_over(&self.core);
+        assert_eq!(format!("{core:?}"), format!("{:?}", self.core));
+        self.core = core;
+        *self.seen.entry("handed over").or_default() += 1;
+    }
+
     /// The next thing that happens: a scheduled event, a deadline, or something new.
     pub(crate) fn step(&mut self) {
+        if self.chance(1) {
+            self.hand_over();
+        }
         let new = self.now + self.some_ms(4);
         if !self.advance_until(Some(new)) {
             self.now = new;

@@ -1,6 +1,7 @@
 //! How often something took how long: fixed buckets, so that an observation costs an addition and
 //! never an allocation.
 
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Buckets of every histogram, the last of which has no upper bound.
@@ -44,9 +45,11 @@ pub(super) const TURNS: Bounds = [
 ];
 
 /// Observations of one kind.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Histogram {
+    #[serde(skip, default = "no_bounds")]
     bounds: &'static Bounds,
+    #[serde(with = "counters")]
     counts: [u64; BUCKETS],
     sum: Duration,
 }
@@ -56,6 +59,11 @@ impl Histogram {
     #[must_use]
     pub const fn new(bounds: &'static Bounds) -> Self {
         Self { bounds, counts: [0; BUCKETS], sum: Duration::ZERO }
+    }
+
+    /// Sets the bounds of one that was read.
+    pub(super) fn bind(&mut self, bounds: &'static Bounds) {
+        self.bounds = bounds;
     }
 
     /// Counts one.
@@ -87,6 +95,30 @@ impl Histogram {
     #[must_use]
     pub fn sum(&self) -> Duration {
         self.sum
+    }
+}
+
+/// Those of a histogram that has just been read.
+fn no_bounds() -> &'static Bounds {
+    &TURNS
+}
+
+/// Rows of counters, as lists: a later version may have more of them.
+pub(super) mod counters {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(in crate::core::measures) fn serialize<S: Serializer, const N: usize>(
+        counts: &[u64; N],
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_seq(counts)
+    }
+
+    pub(in crate::core::measures) fn deserialize<'a, D: Deserializer<'a>, const N: usize>(
+        from: D,
+    ) -> Result<[u64; N], D::Error> {
+        let counts = Vec::<u64>::deserialize(from)?;
+        Ok(std::array::from_fn(|at| counts.get(at).copied().unwrap_or(0)))
     }
 }
 

@@ -25,14 +25,16 @@ use super::event::Time;
 use super::workers::{Owner, Worker};
 use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::PoolId;
+use serde::{Deserialize, Serialize};
 use slots::End;
 use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Everything that is counted.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Measures {
     pub(super) slots: Slots,
+    #[serde(with = "histogram::counters")]
     refusals: [u64; REASONS.len()],
     /// From a request for a worker to the worker; of a spare that waits, nothing.
     queue_wait: Histogram,
@@ -60,9 +62,25 @@ impl Default for Measures {
     }
 }
 
+impl Measures {
+    /// Takes up a book from elsewhere: bounds of histograms are not written down.
+    pub(super) fn take_up(&mut self) {
+        self.queue_wait.bind(&histogram::WAITS);
+        self.fork.bind(&histogram::FORKS);
+        self.load.bind(&histogram::LOADS);
+        self.turn.bind(&histogram::TURNS);
+    }
+
+    /// Whether it can be counted on, for the check of a book from elsewhere.
+    pub(super) fn are_sound(&self, most: u64) -> bool {
+        let counts = self.refusals.iter().chain([&self.reloads.0, &self.reloads.1]);
+        self.slots.are_sound(most) && counts.max().is_none_or(|count| *count <= most)
+    }
+}
+
 /// When the spares were asked for that a template has not sent yet, oldest first. As many entries
 /// as requests to fork are under way, which the bound of spares in flight bounds.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct ForkTimes(VecDeque<(Time, u32)>);
 
 impl ForkTimes {
@@ -79,6 +97,11 @@ impl ForkTimes {
             self.0.pop_front();
         }
         Some(since)
+    }
+
+    /// Whether it can have come about, for the check of a book from elsewhere.
+    pub(super) fn are_sound(&self) -> bool {
+        self.0.iter().all(|(_, count)| *count > 0)
     }
 
     /// None is awaited any more.

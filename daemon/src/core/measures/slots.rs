@@ -5,6 +5,7 @@
 //! had counted then belongs to the others.
 
 use mpserverd_proto::error::Refusal;
+use serde::{Deserialize, Serialize};
 
 /// Names that have a slot of their own.
 pub const SLOTS_MAX: usize = 32;
@@ -26,7 +27,8 @@ pub(crate) enum End {
 }
 
 /// What is counted for each name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Counts {
     /// Workers handed over.
     pub starts: u64,
@@ -63,7 +65,7 @@ impl Counts {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Slot {
     name: String,
     pools: u32,
@@ -71,17 +73,31 @@ struct Slot {
 }
 
 /// Which slot; that of the others if there is none of this number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SlotId(usize);
 
 /// All slots.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Slots {
     slots: Vec<Slot>,
     others: Counts,
 }
 
 impl Slots {
+    /// Whether they can be counted with, for the check of a book from elsewhere.
+    pub(crate) fn are_sound(&self, most: u64) -> bool {
+        let all = self.slots.iter().map(|slot| &slot.counts).chain([&self.others]);
+        let sound = |counts: &Counts| {
+            let Counts { starts, spare_hits, forks, fork_failures, builds, failures, ends } =
+                counts;
+            let single = [starts, spare_hits, forks, fork_failures, builds, failures];
+            single.into_iter().chain(ends).all(|count| *count <= most)
+        };
+        let pools =
+            |slot: &Slot| slot.pools < u32::MAX / 2 && slot.name.len() <= 2 * NAME_BYTES_MAX;
+        self.slots.len() <= SLOTS_MAX && self.slots.iter().all(pools) && all.into_iter().all(sound)
+    }
+
     /// The slot of a name, for one more pool.
     pub(crate) fn join(&mut self, name: &str) -> SlotId {
         let name = cut(name);
@@ -144,7 +160,7 @@ fn cut(name: &str) -> String {
 }
 
 /// Words for why something was refused, in the order of the counters.
-pub const REASONS: [&str; 15] = [
+pub const REASONS: [&str; 16] = [
     "not_permitted",
     "bad_request",
     "unknown_pool",
@@ -160,6 +176,7 @@ pub const REASONS: [&str; 15] = [
     "too_busy",
     "penalised",
     "other",
+    "upgrade_failed",
 ];
 
 /// Which of the [`REASONS`].
@@ -179,6 +196,7 @@ pub(crate) fn reason(refusal: &Refusal) -> usize {
         Refusal::ReloadFailed(_) => 11,
         Refusal::TooBusy { .. } => 12,
         Refusal::Penalised { .. } => 13,
+        Refusal::UpgradeFailed(_) => 15,
         _ => 14,
     }
 }

@@ -61,7 +61,7 @@ pub struct Snapshot<'a> {
     /// How often it was refused, in the order of [`REASONS`].
     pub refusals: &'a [u64; REASONS.len()],
     /// Workers that have died, by the word for who caused it.
-    pub deaths: Vec<(&'static str, u64)>,
+    pub deaths: Vec<(&'a str, u64)>,
     /// From requests for workers to workers.
     pub queue_wait: &'a Histogram,
     /// From wishes for spares to spares.

@@ -1,6 +1,8 @@
 //! Building, failing, back-off and idleness.
 
 use super::*;
+use crate::core::workers::Owner;
+use mpserverd_proto::template::Lessee;
 
 fn failures(actions: &[Action]) -> Vec<Option<u64>> {
     let delays = refused(actions).into_iter().filter_map(|(_, refusal)| match refusal {
@@ -236,7 +238,8 @@ fn an_attached_template_takes_over_from_one_that_loads() {
         let template = bench.core.new_template_id();
         let (modules, memory) = (vec![module("alpha")], Memory::default());
         let pool = warn("p");
-        let event = Event::TemplateAttached { template, pool, pid: 5, modules, memory };
+        let event =
+            Event::TemplateAttached { template, pool, generation: 7, pid: 5, modules, memory };
         (template, bench.tell(event))
     };
     let (first, actions) = attach(&mut bench);
@@ -246,6 +249,15 @@ fn an_attached_template_takes_over_from_one_that_loads() {
     bench.tell(Event::WorkerAdopted { template: first, worker, pid: 6 });
     assert_eq!(bench.core.totals.leased, 1);
     assert!(bench.core.next.worker > 500, "ids stay unique");
+    assert_eq!(bench.core.generation, 7, "generations go on");
+    let lessee = Lessee { worker, pid: 6, client_pid: 40, client_uid: 9 };
+    let wrong = Lessee { pid: 5, client_pid: 1, ..lessee };
+    bench.tell(Event::LesseesKnown { template: first, lessees: vec![wrong, lessee] });
+    let late = Lessee { client_pid: 41, ..lessee };
+    bench.tell(Event::LesseesKnown { template: first, lessees: vec![late] });
+    let entry = &bench.core.workers[&worker];
+    assert_eq!(entry.owner, Owner::Client { pid: Some(40) });
+    assert_eq!(entry.client_uid, Some(9));
     let (second, actions) = attach(&mut bench);
     assert!(actions.contains(&Action::Retire { template: second }));
 }

@@ -16,12 +16,14 @@ mod http;
 pub(super) mod place;
 mod process;
 
-pub(super) use place::Socket;
+pub(super) use place::{PlaceRow, Socket};
 
 use super::poller::{Poller, Readiness, Source};
+use super::upgrade::image::{Carrier, Luggage};
 use super::{ServeError, Server};
 use crate::config::Config;
 use crate::metrics;
+use crate::state::StateError;
 use connection::{Connection, Next};
 use http::{Page, Status};
 use mpserverd_proto::error::Refusal;
@@ -63,6 +65,25 @@ impl Scrapes {
         if let Some(place) = &place {
             let watched = poller.add(place.fd(), Source::Scrapes, false);
             watched.map_err(ServeError::system("epoll_ctl"))?;
+        }
+        Ok(Self { place, ..Self::default() })
+    }
+
+    /// The place, for the next image of the daemon. Readers come again.
+    pub(super) fn carry<'a>(&'a self, to: &mut Carrier<'a>) -> Option<PlaceRow> {
+        self.place.as_ref().map(|place| place.carry(to))
+    }
+
+    /// Listens where the image before has listened.
+    pub(super) fn from_row(
+        row: Option<PlaceRow>,
+        from: &mut Luggage,
+        poller: &Poller,
+    ) -> Result<Self, StateError> {
+        let place = row.map(|row| Place::from_row(row, from)).transpose()?;
+        if let Some(place) = &place {
+            let watched = poller.add(place.fd(), Source::Scrapes, false);
+            watched.map_err(StateError::system("epoll_ctl"))?;
         }
         Ok(Self { place, ..Self::default() })
     }

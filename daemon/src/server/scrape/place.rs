@@ -3,6 +3,9 @@
 
 use crate::config::Config;
 use crate::server::activation::{self, ActivationError};
+use crate::server::upgrade::image::{Carrier, Fd, Luggage};
+use crate::state::StateError;
+use serde::{Deserialize, Serialize};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -30,6 +33,14 @@ pub enum ScrapeError {
 pub(in crate::server) enum Socket {
     Tcp(TcpListener),
     Unix(UnixListener),
+}
+
+/// The place, to the next image of the daemon.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::server) struct PlaceRow {
+    socket: Fd,
+    is_tcp: bool,
+    asked: Option<SocketAddr>,
 }
 
 /// The place.
@@ -60,6 +71,20 @@ impl Place {
             (Some(asked), wanted) if asked == wanted => Ok(None),
             (_, wanted) => Ok(Some(wanted.map(Self::bind).transpose()?)),
         }
+    }
+
+    pub(super) fn carry<'a>(&'a self, to: &mut Carrier<'a>) -> PlaceRow {
+        let is_tcp = matches!(self.socket, Socket::Tcp(_));
+        PlaceRow { socket: to.fd(self.fd()), is_tcp, asked: self.asked }
+    }
+
+    pub(super) fn from_row(row: PlaceRow, from: &mut Luggage) -> Result<Self, StateError> {
+        let socket = from.fd(row.socket)?;
+        let socket = match row.is_tcp {
+            true => Socket::Tcp(socket.into()),
+            false => Socket::Unix(socket.into()),
+        };
+        Ok(Self { socket, asked: row.asked })
     }
 
     fn bind(address: SocketAddr) -> Result<Self, ScrapeError> {

@@ -1,0 +1,43 @@
+//! What the next daemon knows after a crash.
+
+use super::{double, hold, processes, status};
+use mpserverd_tests::daemon::Daemon;
+use mpserverd_tests::eventually;
+use mpserverd_tests::suite::{PATIENCE, value};
+use std::time::Duration;
+
+#[test]
+fn the_next_daemon_knows_who_has_the_workers_and_goes_on_counting_generations() {
+    let mut daemon = Daemon::start(&["--spares", "2..8"]);
+    let context = daemon.context();
+    let wake = context.event().unwrap();
+    for _ in 0..3 {
+        assert!(daemon.mpctl(&["reload"]).status.success());
+    }
+    let start = |code: i32| context.process::<hold>((wake.clone(), code)).start().unwrap();
+    let workers = (0..5).map(start).collect::<Vec<_>>();
+    let generation = status(&daemon).generation;
+    assert!(generation >= 4);
+    // The template is told along with the next order to fork.
+    let full = || status(&daemon).templates.iter().all(|row| row.spares >= row.spares_wanted);
+    assert!(eventually(PATIENCE, full));
+    std::thread::sleep(Duration::from_millis(50));
+    daemon.kill();
+    daemon.restart();
+    let known = || {
+        let rows = processes(&daemon).rows;
+        workers.iter().all(|worker| {
+            let row = rows.iter().find(|row| row.pid == worker.pid());
+            row.is_some_and(|row| row.client_pid == Some(std::process::id()) && !row.spare)
+        })
+    };
+    assert!(eventually(PATIENCE, known), "{:?}\n{}", processes(&daemon), daemon.log());
+    assert_eq!(status(&daemon).generation, generation);
+    assert!(daemon.mpctl(&["reload"]).status.success());
+    assert_eq!(status(&daemon).generation, generation + 1);
+    wake.set();
+    for (code, worker) in workers.iter().enumerate() {
+        assert_eq!(worker.join_timeout(PATIENCE), Some(code as i32), "{:?}", worker.ending());
+    }
+    assert_eq!(value(context.process::<double>((4,))), 8);
+}
