@@ -5,12 +5,14 @@
 //! | [`mpserverd`] | the daemon's command line |
 //! | [`options`] | its options, and how they lie over the configuration file |
 //! | [`mpctl`] | the command line of `mpctl` |
+//! | `mpctl_texts` | the examples in its help |
 //! | [`parsers`] | parsers of values with their words |
 //! | [`pages`] | completions and man pages |
 //!
 //! Definitions only: nothing here does what a command line asks for.
 
 pub mod mpctl;
+mod mpctl_texts;
 pub mod mpserverd;
 pub mod options;
 pub mod pages;

@@ -1,5 +1,7 @@
 //! What this process has: nothing of a pool may be left when it is gone.
 
+use crate::alone;
+use mpserverd_tests::seeds::{self, Moments};
 use mpserverd_tests::suite::PATIENCE;
 use mpserverd_tests::{eventually, proc};
 use std::collections::BTreeSet;
@@ -97,4 +99,15 @@ impl Census {
 /// Whether workers come from a daemon.
 fn has_daemon() -> bool {
     crate::alone::method() == Some(mp::StartMethod::ForkServer)
+}
+
+/// Rounds, after each of which nothing is left.
+pub(crate) fn rounds(count: u64, mut round: impl FnMut(&mut Moments)) {
+    let mut before = None;
+    for (_, mut moments) in seeds::rounds(count) {
+        round(&mut moments);
+        // The first one leaves what the process needs once.
+        before.get_or_insert_with(Census::take).holds_again();
+        alone::beat();
+    }
 }

@@ -1,13 +1,13 @@
 //! Pools that end, and tasks that are given up, at random moments and under load.
 
-use crate::census::Census;
+use crate::census::rounds;
 use crate::killer;
 use crate::log::{Log, keep_log};
 use crate::work::{Deed, Work, hang, plain, result_of, work};
-use crate::{alone, get, is_whole, pause};
+use crate::{get, is_whole, pause};
 use mp::TaskFailure;
 use mpserverd_tests::eventually;
-use mpserverd_tests::seeds::{self, Moments};
+use mpserverd_tests::seeds::Moments;
 use mpserverd_tests::suite::PATIENCE;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -27,16 +27,6 @@ fn comes_to_rest(pool: &mp::Pool) {
         status.running == 0 && status.pending == 0
     });
     assert!(idle, "{:?}", pool.status());
-}
-
-/// Rounds, after each of which nothing is left.
-fn rounds(count: u64, mut round: impl FnMut(&mut Moments)) {
-    let mut before = None;
-    for (_, mut moments) in seeds::rounds(count) {
-        round(&mut moments);
-        before.get_or_insert_with(Census::take).holds_again();
-        alone::beat();
-    }
 }
 
 /// Whatever others do with it, each gets to know.

@@ -1,14 +1,14 @@
 //! Workers that are ended at special moments.
 
-use crate::census::Census;
+use crate::census::rounds;
 use crate::killer::{self, signal, victim};
 use crate::log::{self, Log, keep_log};
 use crate::work::{Deed, Work, plain, result_of, work};
-use crate::{alone, get, is_whole, pause, ready};
+use crate::{get, is_whole, pause, ready};
 use mp::TaskFailure;
 use mp::pool::WorkerState::{Leaving, Starting};
 use mpserverd_tests::eventually;
-use mpserverd_tests::seeds::{self, Moments};
+use mpserverd_tests::seeds::Moments;
 use mpserverd_tests::suite::PATIENCE;
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -80,17 +80,6 @@ fn pass_on(counter: mp::Value<u64>, back: mp::SimpleQueue<u64>) -> mp::SimpleQue
 fn build(ctx: &mp::Context, workers: usize, log: &Log) -> mp::PoolBuilder {
     let pool = ctx.pool().processes(workers).init_attempts(u32::MAX);
     pool.initializer::<keep_log>((log.clone(),))
-}
-
-/// Rounds, after each of which nothing is left.
-fn rounds(count: u64, mut round: impl FnMut(&mut Moments)) {
-    let mut before = None;
-    for (_, mut moments) in seeds::rounds(count) {
-        round(&mut moments);
-        // The first one leaves what the process needs once.
-        before.get_or_insert_with(Census::take).holds_again();
-        alone::beat();
-    }
 }
 
 /// Nothing was handed to a worker that has not come up.

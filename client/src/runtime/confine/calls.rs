@@ -175,13 +175,8 @@ pub(super) fn deny(denied: &Denied<'_>) -> Result<(), JobError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::of_words as of;
     use super::*;
-
-    fn of(words: &[&str]) -> Sandbox {
-        let mut sandbox = Sandbox::default();
-        words.iter().try_for_each(|word| sandbox.add(word)).unwrap();
-        sandbox
-    }
 
     #[test]
     fn every_group_has_a_program() {

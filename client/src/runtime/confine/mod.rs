@@ -116,3 +116,11 @@ fn lacking(step: &str, needs: &str, error: &impl Display) -> JobError {
         message: error.to_string(),
     }
 }
+
+/// What these words ask for.
+#[cfg(test)]
+fn of_words(words: &[&str]) -> mpserverd_proto::sandbox::Sandbox {
+    let mut sandbox = mpserverd_proto::sandbox::Sandbox::default();
+    words.iter().try_for_each(|word| sandbox.add(word)).unwrap();
+    sandbox
+}

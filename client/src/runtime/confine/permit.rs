@@ -56,14 +56,8 @@ fn real(path: &[u8]) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use super::super::of_words as of;
     use super::*;
-    use mpserverd_proto::sandbox::Sandbox;
-
-    fn of(words: &[&str]) -> Sandbox {
-        let mut sandbox = Sandbox::default();
-        words.iter().try_for_each(|word| sandbox.add(word)).unwrap();
-        sandbox
-    }
 
     fn verdict(asked: Asked, forced: &[&str]) -> Option<String> {
         let forced = [Forced { key: "sandbox".to_owned(), sandbox: of(forced) }];
