@@ -2,15 +2,21 @@
 
 use crate::{address, exchange, scrape};
 use mpserverd_tests::daemon::Daemon;
+use mpserverd_tests::eventually;
+use mpserverd_tests::suite::PATIENCE;
 use std::net::TcpStream;
 
 const HEALTH: &str = "GET /healthz HTTP/1.0\r\n\r\n";
 
-/// A daemon with this configuration, which can be changed.
+/// A daemon with this configuration, which can be changed. It has started up: until then its health
+/// is another answer than the one that is asked for here.
 fn daemon(folder: &tempfile::TempDir, text: &str) -> Daemon {
     let file = folder.path().join("mpserverd.toml");
     std::fs::write(&file, text).unwrap();
-    Daemon::start(&["--config", file.to_str().unwrap()])
+    let daemon = Daemon::start(&["--config", file.to_str().unwrap()]);
+    let ready = || daemon.log().contains("actions: ready failed=");
+    assert!(eventually(PATIENCE, ready), "{}", daemon.log());
+    daemon
 }
 
 fn reload(daemon: &Daemon, folder: &tempfile::TempDir, text: &str) -> Result<(), String> {
