@@ -186,6 +186,14 @@ impl Users {
         }
     }
 
+    /// Whether it can be counted on, for the check of a book from elsewhere.
+    pub(super) fn is_sound(&self, most: u64, latest: Time) -> bool {
+        self.records.values().all(|record| {
+            let in_time = record.until.max(record.good_since) <= latest;
+            record.times <= most && in_time && record.why.len() <= WHY_BYTES_MAX
+        })
+    }
+
     /// How long a user is refused yet.
     fn left(&self, uid: u32, now: Time) -> Option<(Duration, &Record)> {
         let record = self.records.get(&uid)?;

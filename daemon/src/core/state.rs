@@ -9,6 +9,7 @@
 use super::deaths::Deaths;
 use super::{Core, Time};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// Numbers above this are not believed: the next ones would not fit any more.
 const NUMBER_MAX: u64 = u64::MAX / 2;
@@ -80,8 +81,10 @@ impl Core {
         ensure(sound, "a measure is out of range")?;
         let sound = self.watches.are_sound() && self.quota.is_sound(COUNT_MAX);
         ensure(sound, "a limit is out of range")?;
+        let latest = Time(Duration::from_secs(SECONDS_MAX));
+        ensure(self.users.is_sound(NUMBER_MAX, latest), "a penalty is out of range")?;
         let last = self.timers.last().unwrap_or_default().max(self.now);
-        ensure(last.0.as_secs() <= SECONDS_MAX, "a deadline is out of range")?;
+        ensure(last <= latest, "a deadline is out of range")?;
         for (id, template) in &self.templates {
             let known = id.0 < self.next.template && self.pools.contains_key(&template.pool);
             let flights = template.in_flight <= IN_FLIGHT_MAX && template.forks.are_sound();
