@@ -51,6 +51,13 @@ pub fn private_kib(pid: u32) -> Option<u64> {
     kib(&format!("/proc/{pid}/smaps_rollup"), &["Private_Clean", "Private_Dirty"])
 }
 
+/// Memory that a process has for itself and has written to, KiB: unlike all that is its own, that
+/// does not grow by the program's code when nobody else happens to run the same program.
+#[must_use]
+pub fn written_kib(pid: u32) -> Option<u64> {
+    kib(&format!("/proc/{pid}/smaps_rollup"), &["Private_Dirty"])
+}
+
 /// Resident memory of a process, KiB.
 #[must_use]
 pub fn resident_kib(pid: u32) -> Option<u64> {

@@ -6,7 +6,7 @@ mp::enable_in_tests!();
 
 use mp::daemon::Connection;
 use mpserverd_proto::client::{Reply, Request};
-use mpserverd_tests::bench::machine::{private_kib, resident_kib};
+use mpserverd_tests::bench::machine::{resident_kib, written_kib};
 use mpserverd_tests::daemon::Daemon;
 use mpserverd_tests::suite::{PATIENCE, value};
 use mpserverd_tests::{eventually, proc, skip};
@@ -17,11 +17,11 @@ use std::time::{Duration, Instant};
 const MEMORY_MAX: u64 = 8 << 10;
 
 /// Memory of a daemon that counts: what is resident, or without optimisation, whose code alone is
-/// larger than that, what is its own.
+/// larger than that, what it has written.
 fn memory(daemon: &Daemon) -> u64 {
-    let (resident, private) = (resident_kib(daemon.pid()), private_kib(daemon.pid()));
-    println!("{resident:?} KiB resident, {private:?} KiB private");
-    let counts = if cfg!(debug_assertions) { private } else { resident };
+    let (resident, written) = (resident_kib(daemon.pid()), written_kib(daemon.pid()));
+    println!("{resident:?} KiB resident, {written:?} KiB written");
+    let counts = if cfg!(debug_assertions) { written } else { resident };
     counts.expect("it lives")
 }
 
