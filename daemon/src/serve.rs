@@ -58,7 +58,7 @@ impl Handed {
 /// # Errors
 /// Always, here.
 #[cfg(not(target_os = "linux"))]
-pub fn check_state() -> Result<(), ServeError> {
+pub fn check_state() -> Result<String, ServeError> {
     Err(ServeError::Unsupported)
 }
 

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
 fn start(options: Options, purpose: Purpose, command: Option<Vec<OsString>>) -> ExitCode {
     if options.check_state {
         return match serve::check_state() {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(proof) => pages::print(format!("{proof}\n").as_bytes()),
             Err(error) => complain(EXIT_SYSTEM, &error.to_string()),
         };
     }

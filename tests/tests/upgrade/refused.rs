@@ -71,6 +71,12 @@ fn a_program_that_is_none_is_refused_with_its_reason() {
         (file(&daemon, "plain", "#!/bin/sh\nexit 0\n", 0o644), "not executable"),
         (file(&daemon, "text", "this is no program\n", 0o755), "--check"),
         (file(&daemon, "one", "#!/bin/sh\necho the reason >&2\nexit 1\n", 0o755), "the reason"),
+        (PathBuf::from("/bin/true"), "no mpserverd"),
+        (
+            file(&daemon, "copies", "#!/bin/sh\ncase $1 in *state) cat;; esac\n", 0o755),
+            "no mpserverd",
+        ),
+        (file(&daemon, "babbles", "#!/bin/sh\nexec yes >&2\n", 0o755), "exited with 1: y | y"),
         (file(&daemon, "two", "#!/bin/sh\nkill -9 $$\n", 0o755), "signal 9"),
     ] {
         let said = refused(&daemon, Some(&path));

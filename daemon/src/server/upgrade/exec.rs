@@ -19,11 +19,13 @@ use std::path::PathBuf;
 pub(in crate::server) const HANDOVER: &str = "MPSERVERD_HANDOVER";
 
 impl Server<'_> {
-    /// A copy of the state, for a program that only looks whether it can read it.
-    pub(super) fn dry_state(&self) -> Result<OwnedFd, StateError> {
+    /// A copy of the state, for a program that only looks whether it can read it, and what it says if
+    /// it can.
+    pub(super) fn dry_state(&self) -> Result<(OwnedFd, String), StateError> {
         let program = self.program.clone();
         let (image, _) = self.image(program, None, Vec::new())?;
-        write(&image)
+        let bytes = state::encode(&image)?;
+        Ok((file(&bytes)?, state::proof(&bytes)))
     }
 
     /// Everything that the next image must know, with the descriptors that it names.
@@ -99,7 +101,8 @@ impl Server<'_> {
         };
         let (image, fds) =
             self.image(program, upgrade.asker, caught).map_err(|error| text(&error))?;
-        let state = write(&image).map_err(|error| text(&error))?;
+        let state = state::encode(&image).and_then(|bytes| file(&bytes));
+        let state = state.map_err(|error| text(&error))?;
         let words = binary::words(&upgrade.binary, upgrade.named, command_line());
         let words = words.into_iter().map(c_string).collect::<Result<Vec<_>, _>>()?;
         let number = state.as_raw_fd().to_string();
@@ -133,7 +136,7 @@ fn c_string(text: OsString) -> Result<CString, String> {
     CString::new(text.as_bytes()).map_err(|error| error.to_string())
 }
 
-fn write(image: &Image) -> Result<OwnedFd, StateError> {
-    let bytes = state::encode(image)?;
-    fd::sealed_memfd(&[&bytes]).map_err(StateError::system("memfd_create"))
+/// Bytes that nobody can change any more.
+fn file(bytes: &[u8]) -> Result<OwnedFd, StateError> {
+    fd::sealed_memfd(&[bytes]).map_err(StateError::system("memfd_create"))
 }

@@ -125,8 +125,8 @@ impl Server<'_> {
         };
         let next = verdict.and_then(|()| match upgrade.stage {
             Stage::Configuration(_) => {
-                let state = self.dry_state().map_err(|error| error.to_string())?;
-                let trial = Trial::of_state(&upgrade.binary, state, &self.directory())?;
+                let (state, proof) = self.dry_state().map_err(|error| error.to_string())?;
+                let trial = Trial::of_state(&upgrade.binary, state, proof, &self.directory())?;
                 self.watch(&trial)?;
                 Ok(Stage::State(trial))
             }

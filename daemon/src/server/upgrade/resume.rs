@@ -146,18 +146,22 @@ fn afresh(error: &StateError) -> ! {
     std::process::exit(i32::from(crate::cli::EXIT_SYSTEM))
 }
 
-/// `--check-state`: whether a state that comes from standard input could be taken over.
+/// `--check-state`: whether a state that comes from standard input could be taken over; gives what
+/// proves that it was read.
 ///
 /// # Errors
 /// Why not.
-pub fn check_state() -> Result<(), StateError> {
+pub fn check_state() -> Result<String, StateError> {
     let mut bytes = Vec::new();
     let stdin = std::io::stdin().lock();
     stdin
         .take(state::BYTES_MAX as u64)
         .read_to_end(&mut bytes)
         .map_err(StateError::system("read"))?;
-    image_of(&bytes).map(drop)
+    let image = image_of(&bytes)?;
+    Core::import(image.core, Time::default())
+        .map_err(|error| StateError::Senseless(error.to_string()))?;
+    Ok(state::proof(&bytes))
 }
 
 impl<'a> Server<'a> {

@@ -6,7 +6,10 @@ use super::command_line;
 use crate::server::exec::PRIVATE;
 use mp::sys::wait;
 use mpserverd_proto::status::{ExitRecord, Reporter};
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::unistd::ftruncate;
+use std::ffi::CStr;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Seek;
@@ -19,6 +22,8 @@ use tracing::debug;
 
 /// How long the new program may take to answer one question.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes that it may say.
+const ROOM: i64 = 1 << 20;
 /// Bytes of what it says that are passed on.
 const WORDS_MAX: usize = 2048;
 
@@ -29,6 +34,9 @@ pub(super) struct Trial {
     pid: u32,
     pidfd: OwnedFd,
     words: File,
+    /// What it says on standard output, and has to say there.
+    said: File,
+    proof: Option<String>,
     deadline: Instant,
 }
 
@@ -39,31 +47,35 @@ impl Trial {
         // Options of `run` stand before its command.
         let at = if words.get(1).is_some_and(|word| word == "run") { 2 } else { 1 };
         words.insert(at.min(words.len()), "--check".into());
-        Self::start(binary, &words[1..], None, directory)
+        Self::start(binary, &words[1..], Stdio::null(), None, directory)
     }
 
-    /// It reads a state.
+    /// It reads a state, and says this of it: a program that is no mpserverd cannot.
     pub(super) fn of_state(
         binary: &Binary,
         state: OwnedFd,
+        proof: String,
         directory: &Path,
     ) -> Result<Self, String> {
         let mut state = File::from(state);
         state.rewind().map_err(|error| format!("cannot rewind the state: {error}"))?;
-        Self::start(binary, &["--check-state".into()], Some(state.into()), directory)
+        Self::start(binary, &["--check-state".into()], state.into(), Some(proof), directory)
     }
 
     fn start(
         binary: &Binary,
         arguments: &[OsString],
-        stdin: Option<OwnedFd>,
+        stdin: Stdio,
+        proof: Option<String>,
         directory: &Path,
     ) -> Result<Self, String> {
-        let asked = if stdin.is_some() { "--check-state" } else { "--check" };
+        let asked = if proof.is_some() { "--check-state" } else { "--check" };
         let what = format!("`{} {asked}`", binary.path().display());
         let failed = |error: &dyn std::fmt::Display| format!("{what} cannot be run: {error}");
-        let words = memfd_create(c"words", MFdFlags::MFD_CLOEXEC).map_err(|e| failed(&e))?;
+        let words = room(c"words").map_err(|e| failed(&e))?;
         let stderr = words.try_clone().map_err(|e| failed(&e))?;
+        let said = room(c"said").map_err(|e| failed(&e))?;
+        let stdout = said.try_clone().map_err(|e| failed(&e))?;
         #[allow(clippy::disallowed_methods, reason = "this is the room for it")]
         let mut command = Command::new(binary.path());
         for variable in PRIVATE {
@@ -75,8 +87,8 @@ impl Trial {
         }
         let child = command
             .args(arguments)
-            .stdin(stdin.map_or_else(Stdio::null, Stdio::from))
-            .stdout(Stdio::null())
+            .stdin(stdin)
+            .stdout(stdout)
             .stderr(stderr)
             .spawn()
             .map_err(|error| failed(&error))?;
@@ -84,7 +96,8 @@ impl Trial {
         // Our child and not reaped yet: the pid cannot mean another process.
         let pidfd = wait::pidfd_open(pid).map_err(|error| failed(&error))?;
         debug!(pid, what, "trial");
-        Ok(Self { what, pid, pidfd, words: words.into(), deadline: Instant::now() + PATIENCE })
+        let deadline = Instant::now() + PATIENCE;
+        Ok(Self { what, pid, pidfd, words, said, proof, deadline })
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -108,7 +121,7 @@ impl Trial {
                 let limit = PATIENCE.as_secs();
                 Some(Err(format!("{what} did not answer within {limit} s")))
             }
-            Ok(Some((_, ExitRecord { code: 0, .. }))) => Some(Ok(())),
+            Ok(Some((_, ExitRecord { code: 0, .. }))) => Some(self.proven()),
             Ok(Some((_, ExitRecord { code, .. }))) => {
                 let how = match code {
                     ..0 => format!("was ended by signal {}", code.saturating_neg()),
@@ -120,15 +133,40 @@ impl Trial {
         }
     }
 
+    /// It succeeded: in what it was asked to do?
+    fn proven(&self) -> Result<(), String> {
+        match &self.proof {
+            Some(proof) if beginning(&self.said).trim_end() != proof => Err(format!(
+                "{} succeeded without reading the state: it is no mpserverd",
+                self.what
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// What it said, on one line.
     fn words(&self) -> String {
-        let mut bytes = vec![0; WORDS_MAX];
-        let got = self.words.read_at(&mut bytes, 0).unwrap_or(0);
-        let text = String::from_utf8_lossy(&bytes[..got.min(WORDS_MAX)]).into_owned();
+        let text = beginning(&self.words);
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         let lines = lines.collect::<Vec<_>>();
         if lines.is_empty() { String::new() } else { format!(": {}", lines.join(" | ")) }
     }
+}
+
+/// A file that a program may write to, and not for ever.
+fn room(name: &CStr) -> nix::Result<File> {
+    let file = File::from(memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?);
+    ftruncate(&file, ROOM)?;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_GROW))?;
+    Ok(file)
+}
+
+/// As much of the text in such a file as is passed on.
+fn beginning(file: &File) -> String {
+    let mut bytes = vec![0; WORDS_MAX];
+    let got = file.read_at(&mut bytes, 0).unwrap_or(0);
+    let text = String::from_utf8_lossy(&bytes[..got.min(WORDS_MAX)]).into_owned();
+    text.trim_end_matches('\0').to_owned()
 }
 
 impl Drop for Trial {
