@@ -85,7 +85,7 @@ impl Daemon {
             if !error.is_absence() || Instant::now() >= deadline {
                 return Err(format!("mpserverd does not answer: {error}\n{}", self.log()));
             }
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 
@@ -129,7 +129,8 @@ impl Daemon {
     /// When the daemon does not answer.
     #[must_use]
     pub fn connect(&self) -> Connection {
-        Connection::open(&self.socket(), None).unwrap_or_else(|error| panic!("{error}"))
+        let deadline = Some(Instant::now() + START_TIMEOUT);
+        Connection::open(&self.socket(), deadline).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// Runs `mpctl` with these arguments against this daemon.
@@ -188,6 +189,12 @@ impl Daemon {
     /// Kills it, as a crash would end it. Its templates and workers live on.
     pub fn kill(&mut self) {
         self.look();
+        self.crash();
+    }
+
+    /// The same at once, for who measures what follows: the caller has asked for
+    /// [`remains`](Self::remains) just before, so that everybody is known who is to be cleared away.
+    pub fn crash(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -218,15 +225,11 @@ impl Daemon {
         let mut pids = proc::mentioning(self.directory.path());
         if proc::is_running(self.pid()) {
             pids.push(self.pid());
-            pids.extend(self.descendants());
         }
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        for process in seen.clone() {
-            if proc::identity(process.pid) == Some(process) {
-                pids.extend(proc::descendants(process.pid));
-            }
-        }
-        seen.extend(pids.into_iter().filter_map(proc::identity));
+        let known = seen.iter().copied().chain(pids.into_iter().filter_map(proc::identity));
+        let known = known.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>();
+        *seen = proc::families(&known).into_iter().collect();
     }
 }
 

@@ -12,6 +12,7 @@
 //! | [`seeds`] | rounds of random moments that a seed repeats |
 //! | [`words`] | numbers that processes share, without the memory under test |
 //! | [`crew`] | processes in loops on an object, of which one after the other is killed |
+//! | [`load`] | clients that start workers all the time while something happens to the daemon |
 //! | [`parity`] | the same scenario under CPython, as an oracle |
 //! | [`demo`] | the parts of the program `demo` |
 //!
@@ -27,6 +28,8 @@ pub mod crew;
 pub mod daemon;
 #[cfg(target_os = "linux")]
 pub mod demo;
+#[cfg(target_os = "linux")]
+pub mod load;
 #[cfg(target_os = "linux")]
 pub mod parity;
 #[cfg(target_os = "linux")]

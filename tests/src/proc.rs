@@ -51,16 +51,31 @@ fn all() -> BTreeMap<u32, Stat> {
 /// Processes below this one, children before grandchildren; zombies included.
 #[must_use]
 pub fn descendants(pid: u32) -> Vec<u32> {
+    below(vec![pid], &all())
+}
+
+/// Those of these processes that still are, and everybody below them, from one look at the system.
+#[must_use]
+pub fn families(of: &[Identity]) -> Vec<Identity> {
     let all = all();
-    let mut found = vec![pid];
-    let mut at = 0;
+    let named = |pid: u32| all.get(&pid).map(|stat| Identity { pid, started: stat.started });
+    let there = of.iter().filter(|one| named(one.pid) == Some(**one));
+    let mut found = there.map(|one| one.pid).collect::<Vec<_>>();
+    found.extend(below(found.clone(), &all));
+    found.into_iter().filter_map(named).collect()
+}
+
+/// Who is below these, without themselves.
+fn below(of: Vec<u32>, all: &BTreeMap<u32, Stat>) -> Vec<u32> {
+    let mut children = BTreeMap::<u32, Vec<u32>>::new();
+    all.iter().for_each(|(pid, stat)| children.entry(stat.parent).or_default().push(*pid));
+    let (first, mut found, mut at) = (of.len(), of, 0);
     while at < found.len() {
-        let parent = found[at];
-        found.extend(all.iter().filter(|(_, stat)| stat.parent == parent).map(|(pid, _)| *pid));
+        // Each is somebody's child once; who is named twice is looked at once.
+        found.extend(children.remove(&found[at]).unwrap_or_default());
         at += 1;
     }
-    found.remove(0);
-    found
+    found.split_off(first)
 }
 
 /// Dead processes below this one that nobody has waited for.

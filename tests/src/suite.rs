@@ -40,6 +40,17 @@ pub fn value<R>(builder: mp::ProcessBuilder<R>) -> R {
     outcome(&process).unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// Tries something that a limit must not hit before it has begun: with this limit, and with twice
+/// of it each time that it says, by `None`, that the machine was too slow.
+///
+/// # Panics
+/// When that is so with the longest limit too.
+pub fn in_time<T>(limit: Duration, mut attempt: impl FnMut(Duration) -> Option<T>) -> T {
+    let limits = std::iter::successors(Some(limit), |limit| Some(*limit * 2));
+    let mut tried = limits.take_while(|limit| *limit <= PATIENCE).filter_map(&mut attempt);
+    tried.next().unwrap_or_else(|| panic!("it never begins within {PATIENCE:?}"))
+}
+
 /// What a test in another process came to.
 ///
 /// # Panics

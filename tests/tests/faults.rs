@@ -237,7 +237,7 @@ fn when_everybody_who_knows_is_dead_the_end_is_known_or_said_to_be_unknown() {
 fn a_killed_client_takes_its_daemonic_workers_and_leaves_the_others() {
     let daemon = Daemon::start(&["--spares", "2..16"]);
     for (kind, survives) in [("daemonic", false), ("plain", true)] {
-        let mut victim = victim(&daemon, 5, kind, 3_000);
+        let mut victim = victim(&daemon, 5, kind, 600_000);
         let mut line = String::new();
         BufReader::new(victim.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let pids = line.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<u32>>();
@@ -246,6 +246,7 @@ fn a_killed_client_takes_its_daemonic_workers_and_leaves_the_others() {
         victim.wait().unwrap();
         if survives {
             assert!(pids.iter().all(|pid| proc::is_running(*pid)));
+            pids.iter().filter_map(|pid| proc::identity(*pid)).for_each(proc::kill_exactly);
         }
         let gone = || pids.iter().all(|pid| !proc::is_running(*pid));
         assert!(eventually(PATIENCE, gone), "{kind} workers stay: {pids:?}");

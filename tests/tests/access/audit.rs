@@ -14,7 +14,9 @@ fn who_asked_for_what_is_written_down() {
     let host = Host::own(0, &["--allow-user", &ANNE.to_string(), "--audit-log", audit]);
     let lines = || {
         let text = std::fs::read_to_string(&path).unwrap_or_default();
-        let parsed = text.lines().map(|line| serde_json::from_str(line).expect(line));
+        // The last one may just be written.
+        let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        let parsed = whole.map(|line| serde_json::from_str(line).expect(line));
         parsed.collect::<Vec<serde_json::Value>>()
     };
     let _ = program::output(&mut host.stranger(ANNE, ANNE, &["status"]));
@@ -24,7 +26,12 @@ fn who_asked_for_what_is_written_down() {
         let found = lines().into_iter().find(|line| line["uid"] == uid && line["action"] == action);
         found.unwrap_or_else(|| panic!("no {action} of {uid}: {:?}", lines()))
     };
-    assert!(eventually(PATIENCE, || lines().len() >= 4), "{:?}", lines());
+    let has = |uid: u32, action: &str| {
+        lines().iter().any(|line| line["uid"] == uid && line["action"] == action)
+    };
+    let all = [(ANNE, "open"), (ANNE, "start"), (BERT, "connect"), (ANNE, "stop")];
+    let written = || all.iter().all(|(uid, action)| has(*uid, action));
+    assert!(eventually(PATIENCE, written), "{:?}", lines());
     let start = of(ANNE, "start");
     assert_eq!(start["decision"], "allow");
     assert!(start["worker_pid"].is_u64() && start["worker"].is_string(), "{start}");
@@ -38,5 +45,6 @@ fn who_asked_for_what_is_written_down() {
     std::fs::rename(&path, folder.path().join("old")).unwrap();
     assert!(host.mpctl(0, 0, &["reload"]).status.success());
     let _ = program::output(&mut host.stranger(ANNE, ANNE, &["status"]));
+    assert!(eventually(PATIENCE, || has(ANNE, "start")), "{:?}", lines());
     assert_eq!(of(ANNE, "start")["decision"], "allow");
 }

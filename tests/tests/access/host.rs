@@ -1,5 +1,6 @@
 //! A daemon that runs as a chosen user, and clients that are others.
 
+pub(crate) use mpserverd_tests::suite::PATIENCE;
 use mpserverd_tests::{build, eventually, proc, program, skip};
 use std::fs::{File, Permissions};
 use std::os::fd::OwnedFd;
@@ -8,7 +9,6 @@ use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
 use tempfile::TempDir;
 
 /// Users and a group that have no entry anywhere.
@@ -20,7 +20,6 @@ pub(crate) const DAEMON: u32 = 60_000;
 pub(crate) const MEMBERS: u32 = 60_100;
 
 pub(crate) const STRANGER: &str = env!("CARGO_BIN_EXE_stranger");
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Whether a test can run here; says why not.
 pub(crate) fn can_be_others() -> bool {

@@ -53,13 +53,20 @@ fn nobody_reaches_another_users_processes() {
     }
     let host = host(&[]);
     let held = [ANNE, BERT, 0].map(|uid| Held::by(&host, uid));
-    let everybody = proc::descendants(host.pid());
+    let mut everybody = Vec::new();
+    let others = |everybody: &[u32], uid: u32| -> Vec<u32> {
+        everybody.iter().copied().filter(|pid| uid_of(*pid) != uid).collect()
+    };
+    // Of others: two templates with a worker and a spare each, as soon as the spares are there.
+    let complete = eventually(PATIENCE, || {
+        everybody = proc::descendants(host.pid());
+        [ANNE, BERT].iter().all(|uid| others(&everybody, *uid).len() >= 6)
+    });
+    assert!(complete, "{everybody:?}");
     for uid in [ANNE, BERT] {
-        let others = everybody.iter().filter(|pid| uid_of(**pid) != uid);
-        let mut victims = others.map(ToString::to_string).collect::<Vec<_>>();
+        let others = others(&everybody, uid);
+        let mut victims = others.iter().map(ToString::to_string).collect::<Vec<_>>();
         victims.push(host.pid().to_string());
-        // Two templates with a worker and a spare each, and the daemon.
-        assert!(victims.len() >= 7, "{victims:?}");
         let arguments = [&["attack".to_owned()], &victims[..]].concat();
         let arguments = arguments.iter().map(String::as_str).collect::<Vec<_>>();
         let reached = program::output(&mut host.stranger(uid, uid, &arguments));

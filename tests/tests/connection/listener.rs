@@ -181,14 +181,18 @@ fn calling_waits_no_longer_than_told() {
     });
 }
 
+/// Serves until a client says that it is the last one.
 #[mp::task]
 fn accept_here(listener: Listener, name: String) -> u32 {
     let mut served = 0;
-    while let Ok(connection) = listener.accept_timeout(Duration::from_secs(2)) {
+    loop {
+        let connection = listener.accept_timeout(PATIENCE).unwrap();
         connection.send(&name).unwrap();
+        if connection.recv_timeout::<bool>(PATIENCE).unwrap() {
+            return served;
+        }
         served += 1;
     }
-    served
 }
 
 #[test]
@@ -203,9 +207,11 @@ fn several_processes_accept_on_one_listener() {
     let children = [listener, copy].map(|listener| {
         spawn.process::<accept_here>((listener, "worker".to_owned())).start().unwrap()
     });
-    for _ in 0..20 {
-        let client = Client::connect(&address, Some(b"k")).unwrap();
-        assert_eq!(client.recv_timeout::<String>(PATIENCE).unwrap(), "worker");
+    // The last two are for one of them each.
+    for client in 0..22 {
+        let connection = Client::connect(&address, Some(b"k")).unwrap();
+        assert_eq!(connection.recv_timeout::<String>(PATIENCE).unwrap(), "worker");
+        connection.send(&(client >= 20)).unwrap();
     }
     let served = children.iter().map(|child| outcome(child).unwrap()).sum::<u32>();
     assert_eq!(served, 20);

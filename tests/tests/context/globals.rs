@@ -38,7 +38,7 @@ fn run_by_each_form(path: PathBuf) -> usize {
 fn an_executable_is_whatever_is_a_path() {
     let directory = tempfile::tempdir().unwrap();
     let other = directory.path().join("another name ü");
-    std::fs::copy(std::env::current_exe().unwrap(), &other).unwrap();
+    mpserverd_tests::program::copy(std::env::current_exe().unwrap(), &other);
     let spawn = mp::get_context(mp::StartMethod::Spawn);
     assert_eq!(value(spawn.process::<run_by_each_form>((other,))), 7);
 }

@@ -14,11 +14,13 @@ struct Expected {
     cause: Cause,
     task: &'static str,
     client: u32,
+    /// Workers that died on the way, before they did what was wanted.
+    others: Vec<u32>,
 }
 
 fn expect(process: &mp::Handle, code: i32, cause: Cause, task: &'static str) -> Expected {
     let (pid, client) = (process.pid(), std::process::id());
-    Expected { pid, code, cause, task, client }
+    Expected { pid, code, cause, task, client, others: Vec::new() }
 }
 
 /// A way to die: gives what the certificate must say.
@@ -159,17 +161,26 @@ fn loses_its_client(daemon: &Daemon) -> Expected {
     process.kill().unwrap();
     process.join();
     let (pid, client) = (worker.value(), process.pid());
-    Expected { pid, code: -9, cause: Cause::ClientGone, task: "sleeps", client }
+    let others = Vec::new();
+    Expected { pid, code: -9, cause: Cause::ClientGone, task: "sleeps", client, others }
 }
 
 fn deadline(daemon: &Daemon, grace: Duration, code: i32) -> Expected {
-    let limit = Duration::from_millis(300);
-    let process = sleeping_with(&daemon.context(), |builder| builder.deadline(limit).grace(grace));
-    let error = process.result_timeout(PATIENCE).unwrap_err();
-    assert!(matches!(error, ProcessError::DeadlineExceeded(_)), "{error}");
-    process.join();
-    assert_eq!(process.cause(), Some(Cause::Deadline));
-    expect(&process, code, Cause::Deadline, "sleeps")
+    let mut others = Vec::new();
+    let process = mpserverd_tests::suite::in_time(Duration::from_millis(300), |limit| {
+        let begun = mp::Event::new().unwrap();
+        let builder = daemon.context().process::<sleeps>((begun.clone(),));
+        let process = builder.deadline(limit).grace(grace).start().unwrap();
+        let error = process.result_timeout(PATIENCE).unwrap_err();
+        assert!(matches!(error, ProcessError::DeadlineExceeded(_)), "{error}");
+        process.join();
+        assert_eq!(process.cause(), Some(Cause::Deadline));
+        if !begun.is_set() {
+            others.push(process.pid());
+        }
+        begun.is_set().then_some(process)
+    });
+    Expected { others, ..expect(&process, code, Cause::Deadline, "sleeps") }
 }
 
 fn by_its_client(daemon: &Daemon, signal: i32) -> Expected {
@@ -227,7 +238,9 @@ fn every_way(ways: &[Way], rounds: u64) {
         for (way, die) in ways {
             let expected = die(&daemon);
             check(&daemon, way, &expected);
-            assert!(pids.insert(expected.pid), "pid {} again; run fewer rounds", expected.pid);
+            for pid in [&expected.others[..], &[expected.pid]].concat() {
+                assert!(pids.insert(pid), "pid {pid} again; run fewer rounds");
+            }
         }
         println!("round {round}");
     }
@@ -320,10 +333,13 @@ fn spares_that_are_let_go_have_no_certificate_and_those_that_die_have() {
     let process = daemon.context().process::<fine>(()).start().unwrap();
     process.join();
     certificate(&daemon, process.pid());
-    let template = parent_of_spares(&daemon);
-    let spares = move || proc::descendants(template);
-    assert!(eventually(PATIENCE, || spares().len() >= 2));
-    let victim = spares()[0];
+    let mut spares = Vec::new();
+    let full = eventually(PATIENCE, || {
+        spares = spares_of(&daemon);
+        spares.len() >= 2
+    });
+    assert!(full, "{spares:?}");
+    let victim = spares[0];
     kill(victim, Signal::SIGKILL);
     let found = certificate(&daemon, victim);
     assert_eq!((found.cause, found.task, found.client_pid), (Cause::Unknown, None, None));
@@ -334,12 +350,12 @@ fn spares_that_are_let_go_have_no_certificate_and_those_that_die_have() {
     assert_eq!(others.len(), 2, "{others:?}");
 }
 
-/// A template with spares.
-fn parent_of_spares(daemon: &Daemon) -> u32 {
+/// Spares that the daemon knows of.
+fn spares_of(daemon: &Daemon) -> Vec<u32> {
     let deadline = Some(Instant::now() + PATIENCE);
     let Ok((Reply::Processes(report), _)) = daemon.connect().call(&all_processes(), &[], deadline)
     else {
         panic!("no list of processes")
     };
-    parent(report.rows.iter().find(|row| row.spare).expect("a spare").pid)
+    report.rows.iter().filter(|row| row.spare).map(|row| row.pid).collect()
 }

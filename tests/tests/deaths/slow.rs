@@ -2,9 +2,10 @@
 
 use super::*;
 
-fn reports(daemon: &Daemon) -> Vec<String> {
+fn reports(daemon: &Daemon, task: &str) -> Vec<String> {
     let log = daemon.log();
-    log.lines().filter(|line| line.contains("slow task")).map(str::to_owned).collect()
+    let own = log.lines().filter(|line| line.contains("slow task") && line.contains(task));
+    own.map(str::to_owned).collect()
 }
 
 #[test]
@@ -14,10 +15,10 @@ fn a_slow_task_is_reported_once_with_what_the_kernel_shows() {
     let trace = mp::TraceId(0x5107);
     let process = sleeping_with(&ctx, |builder| builder.trace(trace).name("sleeper"));
     assert_eq!(ctx.process::<fine>(()).start().unwrap().result_timeout(PATIENCE).unwrap(), 17);
-    assert!(eventually(PATIENCE, || !reports(&daemon).is_empty()), "{}", daemon.log());
+    assert!(eventually(PATIENCE, || !reports(&daemon, "sleeps").is_empty()), "{}", daemon.log());
     a_while();
     a_while();
-    let lines = reports(&daemon);
+    let lines = reports(&daemon, "sleeps");
     let [line] = &lines[..] else { panic!("{lines:#?}") };
     let pid = format!("pid={}", process.pid());
     for part in [pid.as_str(), "sleeps", "sleeper", &trace.to_string(), "age_ms=", "sleeper S"] {
@@ -35,14 +36,19 @@ fn naps(ms: u64) {
 fn a_worker_of_a_pool_is_slow_by_its_task_not_by_its_age() {
     let daemon = Daemon::start(&["--slow-log", "500ms"]);
     let pool = daemon.context().pool().processes(1).build().unwrap();
-    let begun = Instant::now();
+    let (begun, mut longest) = (Instant::now(), Duration::ZERO);
     while begun.elapsed() < Duration::from_millis(1800) {
+        let asked = Instant::now();
         pool.apply::<naps>((5,)).unwrap();
+        longest = longest.max(asked.elapsed());
     }
-    assert!(reports(&daemon).is_empty(), "busy, not slow");
+    let before = reports(&daemon, "naps");
+    // On a machine that stood still one of them was slow indeed.
+    let slow = longest >= Duration::from_millis(500);
+    assert!(before.is_empty() || slow, "busy, not slow: {before:#?}");
     pool.apply::<naps>((3000,)).unwrap();
-    let lines = reports(&daemon);
-    assert!(matches!(&lines[..], [line] if line.contains("naps")), "{lines:#?}");
+    let lines = reports(&daemon, "naps");
+    assert_eq!(lines.len(), before.len() + 1, "{lines:#?}");
 }
 
 #[test]
@@ -50,6 +56,6 @@ fn nobody_is_looked_at_unless_that_is_asked_for() {
     let daemon = Daemon::start(&[]);
     let process = sleeping(&daemon.context());
     a_while();
-    assert!(reports(&daemon).is_empty());
+    assert!(reports(&daemon, "").is_empty());
     process.kill().unwrap();
 }

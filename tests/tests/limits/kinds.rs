@@ -22,13 +22,14 @@ pub(super) fn hoard(mebibytes: usize) {
     std::thread::sleep(PATIENCE);
 }
 
-/// Uses the CPU and pays no heed to being asked to end.
+/// Uses the CPU, and pays no heed to being asked to end once it has set the event.
 #[mp::task]
-fn spin(heedless: bool) {
-    if heedless {
+fn spin(heedless: Option<mp::Event>) {
+    if let Some(begun) = heedless {
         let flag = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
         signal_hook::flag::register(XCPU, std::sync::Arc::clone(&flag)).unwrap();
         signal_hook::flag::register(libc::SIGTERM, flag).unwrap();
+        begun.set();
     }
     loop {
         std::hint::black_box(17u64.pow(3));
@@ -67,6 +68,24 @@ fn nice_value() -> i32 {
     fields.split_ascii_whitespace().nth(16).unwrap().parse().unwrap()
 }
 
+/// Starts one that pays no heed, and gives its pid when its limit has ended it. One that was asked
+/// before it could turn a deaf ear proves nothing, and another is tried.
+fn killed_deaf(ctx: &mp::Context, limits: Limits) -> u32 {
+    let mut killed = None;
+    let deaf = mpserverd_tests::eventually(PATIENCE, || {
+        let begun = mp::Event::new().unwrap();
+        let process = ctx.process::<spin>((Some(begun.clone()),)).limits(limits).start().unwrap();
+        let code = death(&process);
+        if begun.is_set() {
+            assert_eq!(code, -libc::SIGKILL);
+            killed = Some(process.pid());
+        }
+        killed.is_some()
+    });
+    assert!(deaf, "the limit always comes first");
+    killed.unwrap()
+}
+
 /// Runs it under the limit, set by the configuration and set by the client.
 fn both(option: &str, limits: Limits, check: impl Fn(&Daemon, &mp::Context, Limits)) {
     let configured = daemon(&[option, "kill-grace=300ms"]);
@@ -100,15 +119,14 @@ fn processes_and_threads_are_limited() {
 #[test]
 fn time_on_the_cpu_is_limited() {
     both("cpu-time=200ms", Limits::new().cpu_time(Duration::from_millis(200)), |daemon, ctx, l| {
-        let heeds = ctx.process::<spin>((false,)).limits(l).start().unwrap();
+        let heeds = ctx.process::<spin>((None,)).limits(l).start().unwrap();
         assert_eq!(death(&heeds), -XCPU);
         let certificate = certificate(daemon, heeds.pid());
         assert_eq!(certificate.cause, Cause::Limit(LimitKind::CpuTime));
         let used = certificate.record.usage.user_us + certificate.record.usage.system_us;
         assert!(used >= 190_000, "{used} µs");
-        let heedless = ctx.process::<spin>((true,)).limits(l).start().unwrap();
-        assert_eq!(death(&heedless), -libc::SIGKILL);
-        assert_eq!(cause(daemon, heedless.pid()), Cause::Limit(LimitKind::CpuTime));
+        let heedless = killed_deaf(ctx, l);
+        assert_eq!(cause(daemon, heedless), Cause::Limit(LimitKind::CpuTime));
         // It sleeps, and uses none.
         let idle = ctx.process::<sleep_for_ever>(()).limits(l).start().unwrap();
         assert_eq!(idle.join_timeout(Duration::from_millis(600)), None);
@@ -127,9 +145,8 @@ fn time_on_the_wall_is_limited() {
             assert_eq!(death(&sleeps), -libc::SIGTERM);
             assert!(began.elapsed() >= Duration::from_millis(300));
             assert_eq!(cause(daemon, sleeps.pid()), Cause::Limit(LimitKind::WallTime));
-            let heedless = ctx.process::<spin>((true,)).limits(l).start().unwrap();
-            assert_eq!(death(&heedless), -libc::SIGKILL);
-            assert_eq!(cause(daemon, heedless.pid()), Cause::Limit(LimitKind::WallTime));
+            let heedless = killed_deaf(ctx, l);
+            assert_eq!(cause(daemon, heedless), Cause::Limit(LimitKind::WallTime));
         },
     );
 }

@@ -10,12 +10,27 @@ fn start(daemon: &Daemon, within: Duration) -> Result<mp::Process<()>, StartErro
     daemon.context().process::<sleep_for_ever>(()).start_timeout(within).start()
 }
 
+/// Why a start waited in vain. Whoever gives up before the daemon has said it, as this process does
+/// when the daemon has no turn for a while, asks again.
+fn in_vain(daemon: &Daemon, within: Duration) -> Refusal {
+    let mut refused = None;
+    let told = mpserverd_tests::eventually(PATIENCE, || {
+        refused = match start(daemon, within) {
+            Err(StartError::Timeout(_)) => None,
+            other => Some(refusal(other)),
+        };
+        refused.is_some()
+    });
+    assert!(told, "the daemon never says why");
+    refused.unwrap()
+}
+
 /// Two may run: the third waits until one ends, or is told which limit it waits for.
 fn two_at_once(daemon: &Daemon, place: &str) {
     let first = start(daemon, PATIENCE).unwrap();
     let second = start(daemon, PATIENCE).unwrap();
     let began = Instant::now();
-    match refusal(start(daemon, Duration::from_millis(300))) {
+    match in_vain(daemon, Duration::from_millis(300)) {
         Refusal::LimitReached { limit, value, set_in, .. } => {
             assert_eq!((&*limit, &*value), ("workers", "2"));
             assert!(set_in.contains(place), "{set_in}");
@@ -92,7 +107,7 @@ fn requests_that_wait() {
             }
         });
         let full = mpserverd_tests::eventually(PATIENCE, || {
-            match refusal(start(&daemon, Duration::from_millis(50))) {
+            match in_vain(&daemon, Duration::from_millis(50)) {
                 Refusal::LimitReached { limit, value, .. } if limit == "queue" => value == "1",
                 // The other one does not wait yet.
                 Refusal::LimitReached { .. } => false,
@@ -110,7 +125,7 @@ fn requests_that_wait() {
 fn a_reload_changes_them() {
     let (daemon, folder) = daemon_of("[limits]\nworkers = 1\n");
     let first = start(&daemon, PATIENCE).unwrap();
-    refusal(start(&daemon, Duration::from_millis(100)));
+    in_vain(&daemon, Duration::from_millis(100));
     let file = folder.path().join("mpserverd.toml");
     std::fs::write(&file, "[limits]\nworkers = 2\n").unwrap();
     assert!(daemon.mpctl(&["reload"]).status.success());

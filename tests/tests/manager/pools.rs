@@ -44,6 +44,12 @@ fn sleep(time: Duration) -> u64 {
 }
 
 #[mp::task]
+fn wait_for(go: mp::EventProxy) -> Result<u64, mp::TaskError> {
+    assert!(go.wait(Some(PATIENCE))?, "nobody lets it go");
+    Ok(7)
+}
+
+#[mp::task]
 fn use_it(pool: mp::PoolProxy) -> Result<Vec<u64>, mp::TaskError> {
     Ok(pool.map::<times>([4, 5])?)
 }
@@ -70,9 +76,12 @@ fn tasks(ctx: &mp::Context) {
     };
     assert_eq!(kind(pool.apply::<fail>(())), ("panic".to_owned(), "no luck".to_owned()));
     assert_eq!(kind(pool.apply::<die>(())).0, "WorkerLost");
-    let slow = pool.apply_async::<sleep>((Duration::from_millis(300),)).unwrap();
+    let go = manager.event().unwrap();
+    let slow = pool.apply_async::<wait_for>((go.clone(),)).unwrap();
     assert!(slow.get_timeout(crate::SHORT).unwrap_err().is_timeout() && !slow.ready().unwrap());
-    assert_eq!((slow.get_timeout(PATIENCE).unwrap(), slow.get().unwrap()), (7, 7));
+    go.set().unwrap();
+    assert_eq!(slow.get_timeout(PATIENCE).unwrap(), Ok(7));
+    assert_eq!(slow.get().unwrap(), Ok(7));
     assert!(pool.join(Some(crate::SHORT)).is_err(), "it is open");
     let last = pool.map_async::<times>([1, 2]).unwrap();
     pool.close().unwrap();

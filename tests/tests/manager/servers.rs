@@ -118,7 +118,8 @@ fn again_and_again_at_the_same_address() {
     let spawn = mp::get_context(mp::StartMethod::Spawn);
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("socket");
-    let tcp = spawn.manager_builder().address(("127.0.0.1", 0)).start().unwrap();
+    // A place of this machine where no connection begins that might get the number meanwhile.
+    let tcp = spawn.manager_builder().address(("127.0.77.1", 0)).start().unwrap();
     let port = tcp.address().clone();
     tcp.list([1]).unwrap();
     tcp.shutdown().unwrap();

@@ -56,9 +56,13 @@ def test_put():
 def test_get():
     channel = context.Queue()
     produce(channel, 5)
-    time.sleep(SOON)
-    got = [channel.get(True, None), channel.get(), channel.get(timeout=5), channel.get(False)]
-    say("get_in_order", got + [channel.get_nowait()])
+    got = [channel.get(True, None), channel.get(), channel.get(timeout=60)]
+    for get in (lambda: channel.get(False), channel.get_nowait):
+        # What was put is there a while later.
+        while channel.empty():
+            time.sleep(0.01)
+        got.append(get())
+    say("get_in_order", got)
     say("get_nowait_empty", outcome(channel.get_nowait))
     say("get_timeout_empty", outcome(lambda: channel.get(True, SOON)))
     say("empty", channel.empty())

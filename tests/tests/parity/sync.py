@@ -146,8 +146,9 @@ def test_condition():
         attempt("condition.lock wait", lambda: with_lock.wait(0.01))
 
 
-def woken(count, notify):
-    """How many of so many waiters a notification wakes, and how many were there."""
+def woken(count, expected, notify):
+    """How many of so many waiters a notification wakes, and how many were there. It waits for those
+    that are expected, and then for more."""
     condition = ctx.Condition()
     ready, through = ctx.Semaphore(0), ctx.Semaphore(0)
 
@@ -164,6 +165,9 @@ def woken(count, notify):
         ready.acquire()
     with condition:
         notify(condition)
+    until = time.monotonic() + 60
+    while through.get_value() < expected and time.monotonic() < until:
+        time.sleep(0.01)
     time.sleep(0.3)
     result = through.get_value()
     with condition:
@@ -174,10 +178,11 @@ def woken(count, notify):
 
 
 def test_notify():
-    attempt("notify.one", lambda: woken(3, lambda condition: condition.notify()))
-    attempt("notify.two", lambda: woken(3, lambda condition: condition.notify(2)))
-    attempt("notify.all", lambda: woken(3, lambda condition: condition.notify_all()))
-    attempt("notify.more than there are", lambda: woken(2, lambda condition: condition.notify(9)))
+    attempt("notify.one", lambda: woken(3, 1, lambda condition: condition.notify()))
+    attempt("notify.two", lambda: woken(3, 2, lambda condition: condition.notify(2)))
+    attempt("notify.all", lambda: woken(3, 3, lambda condition: condition.notify_all()))
+    many = lambda: woken(2, 2, lambda condition: condition.notify(9))
+    attempt("notify.more than there are", many)
 
 
 def test_event():
@@ -262,15 +267,19 @@ def test_deaths():
     # It would wait for a third one that never comes.
     said("death.barrier", f"{barrier.n_waiting} {barrier.broken}")
 
-    condition = ctx.Condition()
+    condition, ready = ctx.Condition(), ctx.Semaphore(0)
 
     def wait():
         with condition:
+            ready.release()
             condition.wait()
 
     process = ctx.Process(target=wait)
     process.start()
-    time.sleep(0.3)
+    ready.acquire()
+    # It waits once it has let go of the lock.
+    with condition:
+        pass
     process.kill()
     process.join()
 

@@ -312,8 +312,13 @@ fn test_condition(said: &mut Said) {
     said.say("condition.lock wait", condition.wait(Some(SHORT)));
 }
 
-/// How many of so many waiters a notification wakes, and how many were there.
-fn woken(count: u32, notify: impl FnOnce(&mp::Condition) -> Result<usize, SyncError>) -> String {
+/// How many of so many waiters a notification wakes, and how many were there. It waits for those
+/// that are expected, and then for more.
+fn woken(
+    count: u32,
+    expected: u32,
+    notify: impl FnOnce(&mp::Condition) -> Result<usize, SyncError>,
+) -> String {
     let condition = mp::Condition::new().unwrap();
     let [ready, through] = [(); 2].map(|()| mp::Semaphore::new(0).unwrap());
     let deed = Deed::Count(condition.clone(), ready.clone(), through.clone());
@@ -322,6 +327,7 @@ fn woken(count: u32, notify: impl FnOnce(&mp::Condition) -> Result<usize, SyncEr
     let guard = condition.lock().unwrap();
     notify(&condition).unwrap();
     drop(guard);
+    let _ = eventually(PATIENCE, || through.get_value() >= expected);
     std::thread::sleep(4 * SHORT);
     let result = through.get_value();
     let guard = condition.lock().unwrap();
@@ -332,10 +338,10 @@ fn woken(count: u32, notify: impl FnOnce(&mp::Condition) -> Result<usize, SyncEr
 }
 
 fn test_notify(said: &mut Said) {
-    said.say("notify.one", woken(3, |condition| condition.notify(1)));
-    said.say("notify.two", woken(3, |condition| condition.notify(2)));
-    said.say("notify.all", woken(3, |condition| condition.notify_all()));
-    let many = woken(2, |condition| condition.notify(9));
+    said.say("notify.one", woken(3, 1, |condition| condition.notify(1)));
+    said.say("notify.two", woken(3, 2, |condition| condition.notify(2)));
+    said.say("notify.all", woken(3, 3, |condition| condition.notify_all()));
+    let many = woken(2, 2, |condition| condition.notify(9));
     said.say("notify.more than there are", many);
 }
 

@@ -1,6 +1,6 @@
 //! What the reference promises of a pool.
 
-use super::{PATIENCE, add, get, nap, pool, square};
+use super::{PATIENCE, add, get, pool, square, wait_for};
 use mpserverd_tests::suite;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -62,8 +62,19 @@ fn who() -> (String, u32, bool) {
 fn workers_work_side_by_side(ctx: &mp::Context) {
     let pool = pool(ctx, 3);
     super::ready(&pool, 3);
-    let pids = pool.map::<nap>([50u64; 12]).unwrap();
-    assert_eq!(pids.iter().collect::<BTreeSet<_>>().len(), 3, "{pids:?}");
+    // None of them ends before all have begun.
+    let all = mp::Barrier::new(3, None).unwrap();
+    let results = (0..3).map(|_| pool.apply_async::<meet>((all.clone(),)).unwrap());
+    let results = results.collect::<Vec<_>>();
+    let pids = results.iter().map(|result| get(result).unwrap()).collect::<BTreeSet<_>>();
+    assert_eq!(pids.len(), 3, "{pids:?}");
+}
+
+/// Waits for the others, and tells in which process.
+#[mp::task]
+fn meet(all: mp::Barrier) -> u32 {
+    all.wait(Some(PATIENCE)).unwrap();
+    std::process::id()
 }
 
 fn workers_may_have_children(ctx: &mp::Context) {
@@ -80,13 +91,15 @@ fn delegate(x: u64) -> u64 {
 fn a_timeout_ends_the_wait_and_not_the_task(ctx: &mp::Context) {
     let pool = pool(ctx, 1);
     super::ready(&pool, 1);
-    let result = pool.apply_async::<nap>((300,)).unwrap();
+    let go = mp::Event::new().unwrap();
+    let result = pool.apply_async::<wait_for>((go.clone(),)).unwrap();
     let begun = Instant::now();
     let error = result.get_timeout(Duration::from_millis(50)).unwrap_err();
     assert!(error.is_timeout(), "{error}");
     assert!(begun.elapsed() >= Duration::from_millis(50));
     assert!(result.successful().is_err(), "it is not ready");
     assert!(!result.wait_timeout(Duration::ZERO));
+    go.set();
     get(&result).unwrap();
 }
 

@@ -1,18 +1,20 @@
 //! Tasks that nobody wants any more.
 
-use super::{get, hang, nap, pool, square, wait_to_be_stopped};
+use super::{get, hang_begun, nap, pool, square, wait_for, wait_to_be_stopped};
 use mpserverd_tests::suite;
 use std::time::Duration;
 
 fn a_queued_task_is_cancelled_at_once(ctx: &mp::Context) {
     let pool = pool(ctx, 1);
-    let long = pool.apply_async::<nap>((300,)).unwrap();
+    let go = mp::Event::new().unwrap();
+    let long = pool.apply_async::<wait_for>((go.clone(),)).unwrap();
     let queued = (0..20).map(|_| pool.apply_async::<nap>((1,)).unwrap()).collect::<Vec<_>>();
     assert!(queued[7].cancel());
     assert!(queued[7].ready());
     assert!(matches!(queued[7].get(), Err(mp::TaskFailure::Cancelled)));
     assert_eq!(queued[7].successful(), Ok(false));
     assert!(!queued[7].cancel(), "it is over");
+    go.set();
     get(&long).unwrap();
     for (at, result) in queued.iter().enumerate().filter(|(at, _)| *at != 7) {
         get(result).unwrap_or_else(|error| panic!("{at}: {error}"));
@@ -39,8 +41,9 @@ fn is_asked() -> bool {
 fn a_task_that_does_not_listen_is_killed(ctx: &mp::Context) {
     let pool = pool(ctx, 1);
     let pid = super::ready(&pool, 1)[0];
-    let result = pool.apply_async::<hang>(()).unwrap();
-    std::thread::sleep(Duration::from_millis(50));
+    let begun = mp::Event::new().unwrap();
+    let result = pool.apply_async::<hang_begun>((begun.clone(),)).unwrap();
+    assert!(begun.wait(Some(super::PATIENCE)));
     assert!(result.cancel());
     assert!(matches!(result.get(), Err(mp::TaskFailure::Cancelled)));
     let next = pool.apply::<nap>((0,)).unwrap();

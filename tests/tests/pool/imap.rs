@@ -1,6 +1,6 @@
 //! Results one after the other.
 
-use super::{PATIENCE, hang, nap, pool, square};
+use super::{PATIENCE, hang, pool, square, wait_for, wait_if};
 use mpserverd_tests::suite;
 use std::time::Duration;
 
@@ -19,24 +19,22 @@ fn results_come_in_order(ctx: &mp::Context) {
 fn the_quick_ones_come_first_if_order_does_not_matter(ctx: &mp::Context) {
     let pool = pool(ctx, 2);
     super::ready(&pool, 2);
-    let slow_first = [1000u64, 0, 0, 0];
-    let mut results = pool.imap_unordered::<wait_and_tell>(slow_first).unwrap();
-    assert_eq!(results.next().unwrap().unwrap(), 0);
-    assert_eq!(results.map(Result::unwrap).last(), Some(1000));
-}
-
-#[mp::task]
-fn wait_and_tell(millis: u64) -> u64 {
-    std::thread::sleep(Duration::from_millis(millis));
-    millis
+    let go = mp::Event::new().unwrap();
+    let slow_first = [Some(go.clone()), None, None, None];
+    let mut results = pool.imap_unordered::<wait_if>(slow_first).unwrap();
+    assert!(!results.next().unwrap().unwrap());
+    go.set();
+    assert_eq!(results.map(Result::unwrap).filter(|slow| *slow).count(), 1);
 }
 
 fn the_next_one_may_be_waited_for_with_a_timeout(ctx: &mp::Context) {
     let pool = pool(ctx, 1);
     super::ready(&pool, 1);
-    let mut results = pool.imap::<nap>([300u64]).unwrap();
+    let go = mp::Event::new().unwrap();
+    let mut results = pool.imap::<wait_for>([go.clone()]).unwrap();
     let error = results.next_timeout(Duration::from_millis(20)).unwrap().unwrap_err();
     assert!(error.is_timeout(), "{error}");
+    go.set();
     results.next_timeout(PATIENCE).unwrap().unwrap();
     assert!(results.next_timeout(PATIENCE).is_none());
     assert!(results.next().is_none(), "the end is the end");

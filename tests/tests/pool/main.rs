@@ -75,6 +75,35 @@ fn nap(millis: u64) -> u32 {
     std::process::id()
 }
 
+/// Waits until it is let go.
+#[mp::task]
+fn wait_for(go: mp::Event) -> u32 {
+    assert!(go.wait(Some(PATIENCE)), "nobody lets it go");
+    std::process::id()
+}
+
+/// Waits for that, if there is something to wait for; tells whether there was.
+#[mp::task]
+fn wait_if(go: Option<mp::Event>) -> bool {
+    go.is_some_and(|go| go.wait(Some(PATIENCE)))
+}
+
+/// Says that it has begun, then never ends.
+#[mp::task]
+fn hang_begun(begun: mp::Event) {
+    begun.set();
+    hang();
+}
+
+/// Waits until so many tasks of a pool are not done yet.
+fn outstanding(pool: &mp::Pool, count: usize) {
+    let there = eventually(PATIENCE, || {
+        let status = pool.status();
+        (status.running + status.pending) as usize >= count
+    });
+    assert!(there, "{:?}", pool.status());
+}
+
 /// Sleeps until it is asked to stop.
 #[mp::task]
 fn wait_to_be_stopped() -> bool {

@@ -1,6 +1,6 @@
 //! Maps: what their inputs may be, what becomes of those that fail, how far they are.
 
-use super::{PATIENCE, nap, panics, pool, square};
+use super::{PATIENCE, nap, panics, pool, square, wait_if};
 use mpserverd_tests::suite;
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -157,15 +157,16 @@ fn a_long_task_does_not_hold_up_short_ones_behind_it(ctx: &mp::Context) {
     let pool = pool(ctx, 2);
     super::ready(&pool, 2);
     // Tasks of no time teach the pool to give many at a time; then one is long.
-    pool.map::<nap>([0u64; 2000]).unwrap();
-    let mut inputs = vec![0u64; 2000];
-    inputs[1000] = 1500;
-    let results = inputs.iter().map(|millis| pool.apply_async::<nap>((*millis,)).unwrap());
+    pool.map::<wait_if>(vec![None; 2000]).unwrap();
+    let go = mp::Event::new().unwrap();
+    let long = |at| (at == 1000).then(|| go.clone());
+    let results = (0..2000).map(|at| pool.apply_async::<wait_if>((long(at),)).unwrap());
     let results = results.collect::<Vec<_>>();
     for (at, result) in results.iter().enumerate().filter(|(at, _)| *at != 1000) {
         assert!(result.wait_timeout(PATIENCE), "{at} does not come");
     }
     assert!(!results[1000].ready(), "the others have waited for the long one");
+    go.set();
     super::get(&results[1000]).unwrap();
 }
 

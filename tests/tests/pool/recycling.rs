@@ -1,6 +1,6 @@
 //! Workers that are replaced.
 
-use super::{nap, pool, square};
+use super::{nap, pool, square, wait_for};
 use mpserverd_tests::{eventually, suite};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -73,9 +73,12 @@ fn a_pool_tells_how_it_is(ctx: &mp::Context) {
     assert_eq!((status.done, status.pending, status.running), (10, 0, 0));
     assert_eq!(status.workers.iter().map(|worker| worker.tasks_done).sum::<u64>(), 10);
     assert!(status.workers.iter().all(|worker| worker.private_memory.is_some_and(|b| b > 0)));
-    let naps = (0..5).map(|_| pool.apply_async::<nap>((200,)).unwrap()).collect::<Vec<_>>();
+    let go = mp::Event::new().unwrap();
+    let wait = |_| pool.apply_async::<wait_for>((go.clone(),)).unwrap();
+    let naps = (0..5).map(wait).collect::<Vec<_>>();
     let status = pool.status();
     assert_eq!(status.running + status.pending, 5, "{status:?}");
+    go.set();
     naps.iter().for_each(|nap| drop(super::get(nap)));
 }
 

@@ -24,7 +24,7 @@ fn a_map_goes_on_after_a_close(ctx: &mp::Context) {
     let other = pool.clone();
     std::thread::scope(|scope| {
         let map = scope.spawn(move || other.mapping::<nap>().chunk(1).map([5u64; 100]));
-        std::thread::sleep(Duration::from_millis(50));
+        super::outstanding(&pool, 1);
         pool.close();
         assert_eq!(map.join().unwrap().unwrap().len(), 100);
     });
@@ -72,7 +72,8 @@ fn terminating_wakes_whoever_waits(ctx: &mp::Context) {
         let waiting = waiting.collect::<Vec<_>>();
         let mapping = pool.clone();
         let map = scope.spawn(move || mapping.map::<nap>([60_000u64; 5]).unwrap_err());
-        std::thread::sleep(Duration::from_millis(100));
+        // Three that hang, and five of the map.
+        super::outstanding(&pool, 8);
         pool.terminate();
         for thread in waiting {
             assert_eq!(thread.join().unwrap(), (true, true));

@@ -213,7 +213,7 @@ fn another_executable_can_be_the_worker() {
     // This very program, by another name: it has the tasks and calls `freeze_support`.
     let directory = tempfile::tempdir().unwrap();
     let other = directory.path().join("other name");
-    std::fs::copy(std::env::current_exe().unwrap(), &other).unwrap();
+    program::copy(std::env::current_exe().unwrap(), &other);
     let spawn = mp::get_context(mp::StartMethod::Spawn);
     assert_eq!(value(spawn.process::<run_as>((other.clone(), None))), (9, other.clone()));
     let daemon = Daemon::start(&[]);

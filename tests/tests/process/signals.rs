@@ -1,7 +1,7 @@
 //! Ending a process from outside, and what signals do to it.
 
 use mpserverd_tests::suite;
-use mpserverd_tests::suite::{PATIENCE, end, outcome, value};
+use mpserverd_tests::suite::{PATIENCE, end, in_time, outcome, value};
 use std::time::Duration;
 
 #[mp::task]
@@ -101,20 +101,21 @@ fn a_deadline_that_is_met_does_nothing(ctx: &mp::Context) {
     assert_eq!(value(ctx.process::<nap>((2,)).deadline(Duration::MAX)), 2);
 }
 
-/// Handles `SIGTERM`: returns then, or goes on.
+/// Handles `SIGTERM`, which it says by the event: returns then, or goes on.
 #[mp::task]
-fn be_asked(path: std::path::PathBuf, obeys: bool) -> u32 {
+fn be_asked(path: std::path::PathBuf, obeys: bool, ready: mp::Event) -> u32 {
     use std::sync::atomic::{AtomicBool, Ordering};
     let asked = std::sync::Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGTERM, asked.clone()).unwrap();
     mp::at_exit(move || std::fs::write(path, "in order").unwrap());
+    ready.set();
     while !obeys || !asked.load(Ordering::Relaxed) {
         std::thread::sleep(Duration::from_millis(1));
     }
     7
 }
 
-/// Long enough to be ready for the signal.
+/// Mostly long enough to be ready for the signal.
 const LIMIT: Duration = Duration::from_secs(1);
 
 fn deadline_exceeded<T: std::fmt::Debug>(process: &mp::Process<T>, limit: Duration) {
@@ -127,10 +128,15 @@ fn deadline_exceeded<T: std::fmt::Debug>(process: &mp::Process<T>, limit: Durati
 fn a_grace_lets_it_end_in_order(ctx: &mp::Context) {
     let directory = tempfile::tempdir().unwrap();
     let mark = directory.path().join("mark");
-    let process = ctx.process::<be_asked>((mark.clone(), true)).deadline(LIMIT).grace(PATIENCE);
-    let process = process.start().unwrap();
-    deadline_exceeded(&process, LIMIT);
-    assert_eq!(end(&process), 1);
+    let code = in_time(LIMIT, |limit| {
+        let ready = mp::Event::new().unwrap();
+        let process = ctx.process::<be_asked>((mark.clone(), true, ready.clone()));
+        let process = process.deadline(limit).grace(PATIENCE).start().unwrap();
+        deadline_exceeded(&process, limit);
+        let code = end(&process);
+        ready.is_set().then_some(code)
+    });
+    assert_eq!(code, 1);
     assert_eq!(std::fs::read_to_string(mark).unwrap(), "in order");
 }
 
@@ -138,13 +144,19 @@ fn a_grace_ends_by_a_kill(ctx: &mp::Context) {
     let directory = tempfile::tempdir().unwrap();
     let mark = directory.path().join("mark");
     let grace = Duration::from_millis(200);
-    let begun = std::time::Instant::now();
-    let process = ctx.process::<be_asked>((mark.clone(), false)).deadline(LIMIT).grace(grace);
-    let process = process.start().unwrap();
-    // Its result is there before the grace is over, and it lives on.
-    deadline_exceeded(&process, LIMIT);
-    assert_eq!(end(&process), -9);
-    assert!(begun.elapsed() >= LIMIT + grace);
+    let code = in_time(LIMIT, |limit| {
+        let (ready, begun) = (mp::Event::new().unwrap(), std::time::Instant::now());
+        let process = ctx.process::<be_asked>((mark.clone(), false, ready.clone()));
+        let process = process.deadline(limit).grace(grace).start().unwrap();
+        // Its result is there before the grace is over, and it lives on.
+        deadline_exceeded(&process, limit);
+        let code = end(&process);
+        ready.is_set().then(|| {
+            assert!(begun.elapsed() >= limit + grace);
+            code
+        })
+    });
+    assert_eq!(code, -9);
     assert!(!mark.exists());
 }
 

@@ -229,7 +229,9 @@ fn items_beyond_a_gigabyte_in_all_go_through_and_leave_no_memory() {
     }
     // What is left is given back when the next item begins a block.
     queue.put(&vec![7; 1 << 20]).unwrap();
-    assert!(resident() < before + 20_000, "{} and {before} KiB", resident());
+    // Other tests of this process have memory too, for a while.
+    let left = || resident() < before + 20_000;
+    assert!(mpserverd_tests::eventually(PATIENCE, left), "{} and {before} KiB", resident());
 }
 
 #[test]

@@ -16,8 +16,8 @@ mod generations;
 mod load;
 
 use mpserverd_tests::daemon::Daemon;
-use mpserverd_tests::eventually;
 use mpserverd_tests::suite::{PATIENCE, value};
+use mpserverd_tests::{eventually, proc};
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -93,6 +93,20 @@ impl Host {
         let loads = |row: &Value| row["state"] == "loading";
         let settled = || !self.status()["templates"].as_array().unwrap().iter().any(loads);
         assert!(eventually(PATIENCE, settled), "{}", self.status());
+    }
+
+    /// Kills the default template of a generation that loads and would do so for long.
+    fn kill_what_loads(&self, generation: u64) {
+        let mut victim = None;
+        let loads = || {
+            let rows = self.templates(generation, "loading");
+            let default = rows.iter().find(|row| row["name"] == "default");
+            victim = default.and_then(|row| row["pid"].as_u64());
+            victim.is_some()
+        };
+        assert!(eventually(PATIENCE, loads), "{}", self.status());
+        let pid = u32::try_from(victim.unwrap()).unwrap();
+        proc::kill_exactly(proc::identity(pid).unwrap());
     }
 
     fn serves(&self) {

@@ -94,7 +94,7 @@ fn somebody_elses_daemon() {
     // The programs lie where another user may not look: a copy does not.
     let folder = tempfile::tempdir().expect("folder");
     let copy = folder.path().join("mpctl");
-    std::fs::copy(&build::artifacts().mpctl, &copy).expect("copy");
+    mpserverd_tests::program::copy(&build::artifacts().mpctl, &copy);
     for path in [folder.path(), daemon.directory()] {
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(path, open).expect("mode");

@@ -1,8 +1,8 @@
 //! Folders that cannot be written, and sockets that are taken.
 
 use crate::place::{Place, said};
-use mpserverd_tests::eventually;
 use mpserverd_tests::suite::PATIENCE;
+use mpserverd_tests::{eventually, proc};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{self, File};
@@ -95,6 +95,8 @@ fn one_socket_has_one_daemon_however_many_start() {
     daemon.works();
     // A killed one leaves its socket file; of many that come then, one has it.
     kill(Pid::from_raw(daemon.pid() as i32), Signal::SIGKILL).unwrap();
+    // Until it is dead, it still serves.
+    assert!(eventually(PATIENCE, || !proc::is_running(daemon.pid())));
     let spawn = |_| place.daemon(&[]).stderr(Stdio::piped()).spawn().unwrap();
     let mut rivals = (0..5).map(spawn).collect::<Vec<_>>();
     let settled = eventually(PATIENCE, || {

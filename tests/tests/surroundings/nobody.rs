@@ -4,8 +4,11 @@ use crate::place::{Place, command, said};
 use mpserverd_tests::skip;
 use std::process::Stdio;
 
-/// A user of no name.
-const UID: u32 = 54_321;
+/// A user of no name, and of no other run of these tests: its folder below `/tmp` is where its
+/// number says.
+fn nameless() -> u32 {
+    1_000_000 + std::process::id()
+}
 
 #[test]
 fn a_user_without_name_and_home_has_a_daemon() {
@@ -13,7 +16,7 @@ fn a_user_without_name_and_home_has_a_daemon() {
         return skip("becoming another user needs root");
     }
     let place = Place::new();
-    let uid = UID.to_string();
+    let (number, uid) = (nameless(), nameless().to_string());
     let as_nobody = |program: &str| {
         let mut command = command("setpriv");
         command.args(["--reuid", &uid, "--regid", &uid, "--clear-groups", "env", "-i"]);
@@ -21,7 +24,7 @@ fn a_user_without_name_and_home_has_a_daemon() {
         command
     };
     // No socket is named: both sides come to the same one by themselves.
-    let socket = std::path::PathBuf::from(format!("/tmp/mpserverd-{UID}/mpserverd.sock"));
+    let socket = std::path::PathBuf::from(format!("/tmp/mpserverd-{uid}/mpserverd.sock"));
     let mut daemon = as_nobody("mpserverd").stderr(Stdio::piped()).spawn().unwrap();
     let run = |arguments: &[&str]| {
         let mut mpctl = as_nobody("mpctl");
@@ -37,7 +40,7 @@ fn a_user_without_name_and_home_has_a_daemon() {
     let _ = std::fs::remove_dir_all(socket.parent().unwrap());
     assert!(up && bench.status.success(), "{}{}", said(&bench), said(&daemon));
     let document: serde_json::Value = serde_json::from_slice(&doctor.stdout).unwrap();
-    assert_eq!(document["subject"]["uid"], UID, "{document}");
+    assert_eq!(document["subject"]["uid"], number, "{document}");
     assert_eq!(document["usable"], true, "{document}");
     assert!(stopped.status.success(), "{}", said(&stopped));
 }

@@ -22,6 +22,7 @@ use mpserverd_proto::client::{Reply, Request};
 use mpserverd_proto::report::{ProcessFilter, ProcessesReport, StatusReport};
 use mpserverd_tests::build::artifacts;
 use mpserverd_tests::daemon::Daemon;
+use mpserverd_tests::program;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -41,7 +42,7 @@ fn hold(until: mp::Event, code: i32) {
 fn copy(daemon: &Daemon, name: &str) -> PathBuf {
     let path = daemon.directory().join(name);
     let fresh = daemon.directory().join("fresh");
-    std::fs::copy(&artifacts().mpserverd, &fresh).unwrap();
+    program::copy(&artifacts().mpserverd, &fresh);
     std::fs::rename(&fresh, &path).unwrap();
     path
 }

@@ -6,10 +6,9 @@ use mp::daemon::Connection;
 use mpserverd_proto::client::{Reply, Request};
 use mpserverd_tests::daemon::Daemon;
 use mpserverd_tests::suite::{PATIENCE, value};
-use mpserverd_tests::{eventually, proc};
+use mpserverd_tests::{eventually, proc, program};
 use nix::sys::signal::Signal;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -22,10 +21,7 @@ fn say_and_hold(begun: mp::Event, until: mp::Event, code: i32) {
 
 fn file(daemon: &Daemon, name: &str, text: &str, mode: u32) -> PathBuf {
     let path = daemon.directory().join(name);
-    // Written beside it: a program that is open for writing cannot be executed, and another test
-    // may just fork.
-    std::fs::write(&path, text).unwrap();
-    std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+    program::script(&path, text, mode);
     path
 }
 
@@ -135,11 +131,21 @@ fn answer((mut connection, id): (Connection, mpserverd_proto::ids::RequestId)) -
     }
 }
 
-/// A program that is good, but takes its time to say so.
+/// A program that is good, but does not say so until the file `go` is there. It is given up after
+/// ten seconds like any other.
 fn slow(daemon: &Daemon) -> PathBuf {
-    let good = copy(daemon, "good");
-    let text = format!("#!/bin/sh\nsleep 1\nexec {} \"$@\"\n", good.display());
+    let (good, go) = (copy(daemon, "good"), daemon.directory().join("go"));
+    let text = format!(
+        "#!/bin/sh\nuntil [ -e '{}' ]; do sleep 0.05; done\nexec '{}' \"$@\"\n",
+        go.display(),
+        good.display()
+    );
     file(daemon, "slow", &text, 0o755)
+}
+
+/// Lets that program go on.
+fn go(daemon: &Daemon) {
+    std::fs::write(daemon.directory().join("go"), "").unwrap();
 }
 
 #[test]
@@ -151,6 +157,7 @@ fn a_second_upgrade_waits_for_nobody() {
     assert!(begun, "{}", daemon.log());
     let said = refused(&daemon, None);
     assert!(said.contains("already in progress"), "{said}");
+    go(&daemon);
     assert_eq!(answer(first), "upgraded");
     assert_eq!(value(daemon.context().process::<double>((4,))), 8);
 }
@@ -179,6 +186,7 @@ fn a_reload_during_an_upgrade_comes_first() {
     let generation = status(&daemon).generation;
     let reload = daemon.mpctl(&["reload"]);
     assert!(reload.status.success(), "{}", daemon.log());
+    go(&daemon);
     assert_eq!(answer(upgrade), "upgraded");
     assert_eq!(status(&daemon).generation, generation + 1);
     assert_eq!(value(daemon.context().process::<double>((4,))), 8);

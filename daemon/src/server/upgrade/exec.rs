@@ -23,18 +23,19 @@ impl Server<'_> {
     /// it can.
     pub(super) fn dry_state(&self) -> Result<(OwnedFd, String), StateError> {
         let program = self.program.clone();
-        let (image, _) = self.image(program, None, Vec::new())?;
+        let (image, _) = self.image(program, None, Vec::new(), None)?;
         let bytes = state::encode(&image)?;
         Ok((file(&bytes)?, state::proof(&bytes)))
     }
 
     /// Everything that the next image must know, with the descriptors that it names.
-    fn image(
-        &self,
+    fn image<'a>(
+        &'a self,
         program: PathBuf,
         asker: Origin,
         caught: Vec<u64>,
-    ) -> Result<(Image, Vec<BorrowedFd<'_>>), StateError> {
+        former: Option<BorrowedFd<'a>>,
+    ) -> Result<(Image, Vec<BorrowedFd<'a>>), StateError> {
         let mut to = Carrier::new(self.started);
         let listener = self.listener.as_ref().map(|listener: &Listener| listener.carry(&mut to));
         let nobody = || StateError::Senseless("nobody listens any more".to_owned());
@@ -53,7 +54,7 @@ impl Server<'_> {
             program,
             clock_ns: now_ns(),
             elapsed: self.started.elapsed(),
-            core: self.core.export(),
+            core: Some(self.core.export()),
             configured: Configured::by(&self.config),
             listener: listener.ok_or_else(nobody)?,
             sessions,
@@ -68,6 +69,7 @@ impl Server<'_> {
             ready: self.supervisor.readiness(),
             caught,
             asker,
+            former: former.map(|file| to.fd(file)),
             descriptors: Vec::new(),
         };
         image.descriptors = to.numbers();
@@ -99,8 +101,10 @@ impl Server<'_> {
             true => upgrade.binary.path().to_owned(),
             false => self.program.clone(),
         };
+        let former = super::former::open();
+        let former = former.as_ref().map(AsFd::as_fd);
         let (image, fds) =
-            self.image(program, upgrade.asker, caught).map_err(|error| text(&error))?;
+            self.image(program, upgrade.asker, caught, former).map_err(|error| text(&error))?;
         let state = state::encode(&image).and_then(|bytes| file(&bytes));
         let state = state.map_err(|error| text(&error))?;
         let words = binary::words(&upgrade.binary, upgrade.named, command_line());

@@ -48,7 +48,8 @@ pub(in crate::server) struct Image {
     pub(super) clock_ns: u64,
     /// How long the daemon had been up then.
     pub(super) elapsed: Duration,
-    pub(super) core: CoreState,
+    /// Taken out by [`book`](Self::book).
+    pub(super) core: Option<CoreState>,
     pub(super) configured: Configured,
     pub(super) listener: ListenerRow,
     pub(super) sessions: Vec<SessionRow>,
@@ -68,6 +69,9 @@ pub(in crate::server) struct Image {
     pub(super) caught: Vec<u64>,
     /// Who is to be told that the upgrade is done.
     pub(super) asker: Option<(SessionId, RequestId)>,
+    /// The file of the program that wrote it; see [`super::former`].
+    #[serde(default)]
+    pub(super) former: Option<Fd>,
     /// Every descriptor that is named above.
     pub(super) descriptors: Vec<Fd>,
 }
@@ -103,11 +107,16 @@ impl Configured {
 }
 
 impl Image {
-    /// Checks all that can be checked without the descriptors.
+    /// Takes the book out, checked: that is too much work to be done twice.
+    pub(super) fn book(&mut self) -> Result<Core, StateError> {
+        let missing = || StateError::Senseless("it has no book".to_owned());
+        let book = self.core.take().ok_or_else(missing)?;
+        Core::import(book, Time(self.elapsed))
+            .map_err(|error| StateError::Senseless(error.to_string()))
+    }
+
+    /// Checks all else that can be checked without the descriptors.
     pub(super) fn check(&self) -> Result<(), StateError> {
-        let now = Time(self.elapsed);
-        Core::import(self.core.clone(), now)
-            .map_err(|error| StateError::Senseless(error.to_string()))?;
         let ensure = |holds: bool, what: &str| {
             if holds { Ok(()) } else { Err(StateError::Senseless(what.to_owned())) }
         };

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`binary`] | the file of the new program, and whether it is still the same |
 //! | [`trial`] | running it to see what it says, without waiting |
+//! | [`former`] | the file of the program before, which is given up late |
 //! | [`image`] | what one image tells the next, and the descriptors that come along |
 //! | [`exec`] | the step itself, and the way back if the system refuses it |
 //! | [`resume`] | the other side: from an image to a daemon that serves |
@@ -18,6 +19,7 @@
 
 pub(super) mod binary;
 pub(super) mod exec;
+mod former;
 pub(super) mod image;
 mod resume;
 #[cfg(test)]

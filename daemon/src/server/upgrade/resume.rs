@@ -1,9 +1,10 @@
 //! The other side of the step: from an image to a daemon that serves.
 
 use super::exec::HANDOVER;
+use super::former;
 use super::image::{Configured, Image, Luggage, now_ns};
 use crate::config::{Config, Environment};
-use crate::core::{Core, Event, SessionId, Time};
+use crate::core::{Core, Event, SessionId};
 use crate::launch::Launch;
 use crate::pid_file::PidFile;
 use crate::server::Server;
@@ -43,6 +44,7 @@ use tracing::info;
 #[derive(Debug)]
 pub struct Handed {
     image: Image,
+    core: Core,
     luggage: Luggage,
 }
 
@@ -73,14 +75,14 @@ impl Handed {
     }
 
     fn behind(number: &OsString) -> Result<Self, StateError> {
-        let image = read_image(state_file(number)?)?;
+        let (image, core) = read_image(state_file(number)?)?;
         if image.pid != std::process::id() {
             let text = format!("it is for the process {}", image.pid);
             return Err(StateError::Senseless(text));
         }
         let luggage = Luggage::take_over(&image)?;
         fd::close_on_exec_from(3).map_err(StateError::system("close_range"))?;
-        Ok(Self { image, luggage })
+        Ok(Self { image, core, luggage })
     }
 
     /// What the daemon found when it started first: relative paths of the command line mean what
@@ -107,7 +109,7 @@ fn state_file(number: &OsString) -> Result<File, StateError> {
 }
 
 /// Reads and checks all but the descriptors.
-fn read_image(file: File) -> Result<Image, StateError> {
+fn read_image(file: File) -> Result<(Image, Core), StateError> {
     let length = file.metadata().map_err(StateError::system("fstat"))?.len();
     if length > state::BYTES_MAX as u64 {
         return Err(StateError::Length { claimed: length, got: 0 });
@@ -116,10 +118,11 @@ fn read_image(file: File) -> Result<Image, StateError> {
     image_of(&bytes)
 }
 
-pub(super) fn image_of(bytes: &[u8]) -> Result<Image, StateError> {
-    let image: Image = state::decode(bytes)?;
+pub(super) fn image_of(bytes: &[u8]) -> Result<(Image, Core), StateError> {
+    let mut image: Image = state::decode(bytes)?;
     image.check()?;
-    Ok(image)
+    let core = image.book()?;
+    Ok((image, core))
 }
 
 /// Executes this program once more, without a state and without the descriptors that came with it.
@@ -158,9 +161,7 @@ pub fn check_state() -> Result<String, StateError> {
         .take(state::BYTES_MAX as u64)
         .read_to_end(&mut bytes)
         .map_err(StateError::system("read"))?;
-    let image = image_of(&bytes)?;
-    Core::import(image.core, Time::default())
-        .map_err(|error| StateError::Senseless(error.to_string()))?;
+    image_of(&bytes)?;
     Ok(state::proof(&bytes))
 }
 
@@ -182,7 +183,7 @@ impl<'a> Server<'a> {
         mut config: Config,
         words: Option<Vec<OsString>>,
         launch: &'a mut Launch,
-        Handed { image, luggage: mut from }: Handed,
+        Handed { image, core, luggage: mut from }: Handed,
     ) -> Result<(Self, Arrival), StateError> {
         let epoll = || StateError::system("epoll");
         let listener = Listener::from_row(image.listener, &mut from)?;
@@ -191,8 +192,6 @@ impl<'a> Server<'a> {
         let signals = Signals::catch(&poller).map_err(StateError::system("signals"))?;
         poller.add(listener.fd(), Source::Listener, false).map_err(epoll())?;
         let started = from.base();
-        let core = Core::import(image.core, Time(started.elapsed()))
-            .map_err(|error| StateError::Senseless(error.to_string()))?;
         let recipes = Recipes::from_row(own_uid(), image.recipes, &mut from)?;
         let limiter = Limiter::go_on(image.groups);
         let scrapes = Scrapes::from_row(image.metrics, &mut from, &poller)?;
@@ -235,6 +234,9 @@ impl<'a> Server<'a> {
             end: None,
         };
         server.take_in(image.sessions, image.templates, image.workers, &mut from)?;
+        if let Some(file) = image.former {
+            former::give_up(from.fd(file)?);
+        }
         let arrival = Arrival {
             from: image.version,
             clock_ns: image.clock_ns,
