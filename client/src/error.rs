@@ -229,7 +229,7 @@ pub enum ProcessError {
     #[error("killed: its deadline of {0:?} passed")]
     DeadlineExceeded(Duration),
     /// The process ended before its task did.
-    #[error("process {pid} {ending} before its task returned{}", because(.cause))]
+    #[error("process {pid} {ending} before its task returned{}{}", because(.cause), words(.stderr))]
     Died {
         /// Its pid.
         pid: u32,
@@ -237,6 +237,9 @@ pub enum ProcessError {
         ending: Ending,
         /// Who caused it, where that is known.
         cause: Option<Cause>,
+        /// The last lines that it wrote to its standard error, where the daemon catches them
+        /// (`catch_stderr`); otherwise what its last panic said, if it had a daemon.
+        stderr: Vec<String>,
     },
     /// The result does not decode.
     #[error("the result cannot be decoded: {0}")]
@@ -268,6 +271,15 @@ pub enum ProcessError {
 pub(crate) fn because(cause: &Option<Cause>) -> String {
     let words = cause.as_ref().and_then(Cause::in_words);
     words.map(|words| format!(": {words}")).unwrap_or_default()
+}
+
+/// Lines in an error's text at most, the last ones: the others are in the error.
+const WORDS_MAX: usize = 3;
+
+/// What it said last, to be said after all else.
+fn words(lines: &[String]) -> String {
+    let last = &lines[lines.len().saturating_sub(WORDS_MAX)..];
+    if last.is_empty() { String::new() } else { format!("; last it said: {}", last.join(" | ")) }
 }
 
 fn place(panic: &Panic) -> String {

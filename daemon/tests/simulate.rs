@@ -4,9 +4,11 @@
 //! | file | holds |
 //! |---|---|
 //! | `simulate/world.rs` | time, the schedule of events, and the reaction to each action |
+//! | `simulate/seen.rs` | kinds of actions, and how often each was seen |
 //! | `simulate/templates.rs` | template processes: they load, fork, fail, hang and die |
 //! | `simulate/limits.rs` | limits of all kinds, and workers that run into them |
 //! | `simulate/clients.rs` | sessions that ask, cancel and vanish; operators that reload and stop |
+//! | `simulate/upkeep.rs` | upgrades, broken configurations, other confinements |
 //! | `simulate/nonsense.rs` | events in no sensible order |
 //! | `simulate/checks.rs` | what a run must come to: rest, or an end |
 
@@ -18,13 +20,18 @@ mod clients;
 mod limits;
 #[path = "simulate/nonsense.rs"]
 mod nonsense;
+#[path = "simulate/seen.rs"]
+mod seen;
 #[path = "simulate/templates.rs"]
 mod templates;
+#[path = "simulate/upkeep.rs"]
+mod upkeep;
 #[path = "simulate/world.rs"]
 mod world;
 
+use seen::Seen;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use world::{Seen, World};
+use world::World;
 
 /// One life; returns what was seen in it.
 fn run(seed: u64, steps: u32) -> Seen {
@@ -55,7 +62,7 @@ fn run_seeds(seeds: std::ops::Range<u64>, steps: u32) -> Seen {
 
 /// A simulator that never meets a case proves nothing about it.
 fn assert_all_seen(seen: &Seen) {
-    let rare: Vec<_> = world::KINDS.iter().filter(|kind| !seen.contains_key(*kind)).collect();
+    let rare: Vec<_> = seen::KINDS.iter().filter(|kind| !seen.contains_key(*kind)).collect();
     assert!(rare.is_empty(), "never seen: {rare:?}; seen: {seen:?}");
 }
 

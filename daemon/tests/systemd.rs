@@ -93,12 +93,12 @@ fn a_worker_can_do_little_to_the_machine() {
         command.args(["security", "--offline=yes", "--no-pager", &format!("--threshold={limit}")]);
         let Some(output) = analyze(command.arg(units.join("mpserverd.service"))) else { return };
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        println!("{arguments:?}: {}", said.lines().last().unwrap_or_default());
         if said.is_empty() && String::from_utf8_lossy(&output.stderr).contains("offline") {
             println!("skipped: this systemd-analyze cannot look at a file");
             return;
         }
         assert!(output.status.success(), "{arguments:?}: {said}");
-        println!("{arguments:?}: {}", said.lines().last().unwrap_or_default());
     }
 }
 
@@ -195,12 +195,91 @@ fn units_are_written_once_and_changes_are_kept() {
 }
 
 #[test]
+fn newer_settings_are_for_newer_managers() {
+    let stage = tempfile::tempdir().expect("folder");
+    let prefix = stage.path().to_str().expect("path");
+    let install = |more: &[&str]| {
+        let output =
+            mpctl(&[&["install-units", "--system", "--prefix", prefix][..], more].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let units = stage.path().join("etc/systemd/system");
+    let newer = units.join("mpserverd.service.d/systemd-254.conf");
+    // An older one would warn of them.
+    let said = install(&["--for-systemd", "253"]);
+    assert!(!newer.exists() && !said.contains("systemd-254"), "{said}");
+    let said = install(&["--for-systemd", "254"]);
+    assert!(said.contains("systemd-254.conf: written"), "{said}");
+    let text = std::fs::read_to_string(&newer).expect("drop-in");
+    assert!(text.lines().any(|line| line == "DelegateSubgroup=daemon"), "{text}");
+    assert!(install(&["--for-systemd", "257"]).contains("systemd-254.conf: up to date"));
+    // The machine went back to an older one.
+    let said = install(&["--for-systemd", "252"]);
+    assert!(said.contains("systemd-254.conf: removed") && !newer.exists(), "{said}");
+    install(&["--for-systemd", "254"]);
+    install(&["--for-systemd", "254", "--instance", "images"]);
+    assert!(units.join("mpserverd@.service.d/systemd-254.conf").exists());
+    install(&["--uninstall"]);
+    assert!(!newer.exists() && !units.join("mpserverd.service.d").exists());
+
+    // By itself it takes what is installed here.
+    let installed = Command::new("systemctl").arg("--version").output();
+    let text = installed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let version = text.ok().and_then(|text| text.split_whitespace().nth(1)?.parse::<u32>().ok());
+    install(&[]);
+    assert_eq!(newer.exists(), version.is_some_and(|version| version >= 254), "{version:?}");
+}
+
+#[test]
+fn what_others_need_stays() {
+    let stage = tempfile::tempdir().expect("folder");
+    let prefix = stage.path().to_str().expect("path");
+    let install = |more: &[&str]| {
+        let base = ["install-units", "--system", "--for-systemd", "254", "--prefix", prefix];
+        let output = mpctl(&[&base[..], more].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let there = |path: &str| stage.path().join(path).exists();
+    let units = stage.path().join("etc/systemd/system");
+    let sockets = units.join("sockets.target.wants");
+    std::fs::create_dir_all(&sockets).expect("folder");
+    install(&[]);
+    for name in ["images", "video"] {
+        install(&["--instance", name, "--profile", "jit"]);
+        // As `systemctl enable` does it.
+        let link = sockets.join(format!("mpserverd@{name}.socket"));
+        std::os::unix::fs::symlink("/etc/systemd/system/mpserverd@.socket", link).expect("link");
+    }
+
+    let said = install(&["--uninstall", "--instance", "images"]);
+    assert!(said.contains("mpserverd@.service: kept") && said.contains("others"), "{said}");
+    assert!(there("etc/systemd/system/mpserverd@.service.d/systemd-254.conf"), "{said}");
+    assert!(!there("etc/systemd/system/mpserverd@images.service.d"), "all of its profiles");
+    std::fs::remove_file(sockets.join("mpserverd@images.socket")).expect("disabled");
+    let said = install(&["--uninstall"]);
+    assert!(said.contains("sysusers.d/mpserverd.conf: kept"), "{said}");
+    assert!(!there("etc/systemd/system/mpserverd.service"));
+    assert!(there("etc/systemd/system/mpserverd@.socket"));
+    install(&["--uninstall", "--instance", "video"]);
+    std::fs::remove_file(sockets.join("mpserverd@video.socket")).expect("disabled");
+    for path in ["etc/systemd/system/mpserverd@.service", "etc/tmpfiles.d/mpserverd.conf"] {
+        assert!(!there(path), "{path}");
+    }
+    let left = std::fs::read_dir(&units).expect("folder").flatten();
+    assert_eq!(left.count(), 1, "the folder of links");
+    assert!(there("etc/mpserverd/video.toml"), "a configuration is nobody's to remove");
+}
+
+#[test]
 fn nonsense_is_refused() {
     for (arguments, words) in [
         (&["install-units", "--system", "--instance", "a b"][..], "no name of an instance"),
         (&["install-units", "--user", "--profile", "jit"], "give --system"),
         (&["install-units", "--profile", "fast"], "multi-user"),
         (&["install-units", "--user", "--system"], "cannot be used with"),
+        (&["install-units", "--for-systemd", "251"], "252"),
     ] {
         let output = mpctl(arguments);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

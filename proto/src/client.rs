@@ -254,7 +254,7 @@ pub enum Reply {
     /// Modules, of one template or all.
     Modules(ModulesReport),
     /// Numbers.
-    Status(StatusReport),
+    Status(Box<StatusReport>),
     /// Workers.
     Processes(ProcessesReport),
     /// Done, nothing to say.

@@ -68,6 +68,7 @@ pub enum Cause {
 /// Signals that a process sends itself by what it does wrong: `SIGILL`, `SIGTRAP`, `SIGABRT`,
 /// `SIGBUS`, `SIGFPE`, `SIGSEGV`, `SIGSYS`.
 const FAULTS: [i32; 7] = [4, 5, 6, 7, 8, 11, 31];
+const SIGKILL: i32 = 9;
 const SIGXCPU: i32 = 24;
 const SIGXFSZ: i32 = 25;
 
@@ -79,6 +80,7 @@ impl Cause {
             None => Self::Itself,
             Some(signal) if FAULTS.contains(&signal) => Self::Itself,
             Some(SIGXCPU) => Self::Limit(LimitKind::CpuTime),
+            Some(SIGKILL) if record.out_of_cpu => Self::Limit(LimitKind::CpuTime),
             Some(SIGXFSZ) => Self::Limit(LimitKind::FileSize),
             Some(_) => Self::Unknown,
         }
@@ -169,6 +171,9 @@ pub struct LastWords {
     pub round: u32,
     /// The most private memory that was measured, KiB.
     pub peak_private_kib: Option<u64>,
+    /// What its last panic said, its beginning if that is long.
+    #[serde(default)]
+    pub panic: Option<String>,
 }
 
 /// Bytes of a task's name that a board, and whoever counts deaths by task, has room for.
@@ -222,7 +227,8 @@ pub struct Certificate {
     pub cause: Cause,
     /// The most private memory that was measured, KiB; `None` where nothing was measured.
     pub peak_private_kib: Option<u64>,
-    /// The last lines that it wrote to stderr, where the daemon could see them.
+    /// The last lines that it wrote to stderr, where the daemon caught them; otherwise what its
+    /// last panic said, if there was one.
     pub stderr: Vec<String>,
 }
 

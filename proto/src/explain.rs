@@ -47,6 +47,19 @@ pub enum WaitReason {
         /// The limit.
         limit: u64,
     },
+    /// A limit of many workers together is reached.
+    Limit {
+        /// Its key in the configuration.
+        limit: String,
+        /// Whose workers: `host`, `uid 1000`, `module thumbs`.
+        scope: String,
+        /// Its value.
+        max: u64,
+        /// Where it was set.
+        set_in: String,
+        /// When time alone makes room, milliseconds from now; `None`: a worker has to end.
+        retry_ms: Option<u64>,
+    },
     /// The template could not fork, and tries again after a pause.
     ForkFails {
         /// When the pause is over, milliseconds from now.

@@ -12,10 +12,12 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::reducer::Codec;
 
-/// The signal that ends a worker only while it waits for a job: its default action is to terminate,
-/// and a worker ignores it from the moment that it has a job (Linux's highest number).
+/// The signal that ends a worker only while it waits for a job (Linux's highest number): no job
+/// comes to it any more, and it exits with code 0. One that has a job, or to which one is on its way,
+/// does not mind.
 ///
-/// A daemon that stops sends it, so that leases which clients took in advance do not keep it.
+/// A daemon that stops sends it, so that leases which clients took in advance do not keep it; and
+/// after a change of what confines workers, so that no start comes later and is confined as before.
 pub const END_IF_IDLE: i32 = 64;
 
 /// What becomes of a worker whose client dies.
@@ -41,6 +43,9 @@ pub struct Slots {
     pub stdout: Option<u16>,
     /// Standard error; `/dev/null` without.
     pub stderr: Option<u16>,
+    /// Whether that is the requester's own, because it asked for nothing else. A worker whose
+    /// standard error is caught keeps its own then.
+    pub inherits_stderr: bool,
     /// The requester's pidfd.
     pub parent: Option<u16>,
     /// The memory that takes log records.

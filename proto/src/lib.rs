@@ -18,9 +18,12 @@
 //! | [`death`] | why it ended: causes and certificates |
 //! | [`trace`] | the number that follows a start |
 //! | [`report`] | the tables behind `status`, `ps` and `modules` |
+//! | [`quota`] | who holds limits, and what of those for many workers together is used |
+//! | [`upkeep`] | reloads, upgrades, and what is left of earlier generations |
 //! | [`explain`] | why somebody waits, what he does |
 //! | [`record`] | lines of the daemon's log |
 //! | [`error`] | refusals and failures that travel |
+//! | `refusal` | the word by which each kind of refusal is counted |
 //! | [`schema`] | the hash that names a task's signature |
 //! | [`abi`] | the C ABI of a module |
 //!
@@ -44,14 +47,17 @@ pub mod ids;
 pub mod job;
 pub mod limits;
 pub mod packet;
+pub mod quota;
 pub mod record;
 pub mod reducer;
+mod refusal;
 pub mod report;
 pub mod sandbox;
 pub mod schema;
 pub mod status;
 pub mod template;
 pub mod trace;
+pub mod upkeep;
 
 #[cfg(test)]
 mod hostile;

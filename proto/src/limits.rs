@@ -29,7 +29,8 @@ pub const JOB_HEADER_BYTES_MAX: usize = 16 << 20;
 /// Spares that a template forks for one request of the daemon.
 pub const SPARES_PER_ROUND_MAX: u16 = 32;
 
-/// Descriptors that describe one spare: job socket, status pipe (both ends) and pidfd.
+/// Descriptors that describe one spare: job socket, status pipe (both ends) and pidfd. Its standard
+/// error is one more, where that is caught.
 pub const FDS_PER_SPARE: usize = 4;
 
 /// Descriptors of a lease: job socket, status pipe, pidfd.
@@ -88,7 +89,7 @@ pub const LOG_RECORD_BYTES_MAX: usize = 4 << 10;
 /// Clients that wait for records at once.
 pub const LOG_FOLLOWERS_MAX: usize = 32;
 
-const _: () = assert!(SPARES_PER_ROUND_MAX as usize * FDS_PER_SPARE <= FRAME_FDS_MAX);
+const _: () = assert!(SPARES_PER_ROUND_MAX as usize * (FDS_PER_SPARE + 1) <= FRAME_FDS_MAX);
 const _: () = assert!(SESSION_OUTPUT_BYTES_MAX >= 2 * FRAME_BYTES_MAX);
 const _: () = assert!(QUEUE_PER_SESSION_MAX <= QUEUE_TOTAL_MAX);
 const _: () = assert!(PROCESS_ROWS_MAX as usize * (128 + 2 * NAME_BYTES_MAX) < FRAME_BYTES_MAX);

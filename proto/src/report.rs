@@ -1,8 +1,10 @@
 //! The tables behind `mpctl status`, `ps` and `modules`.
 
 use crate::ids::{TemplateId, WorkerId};
+use crate::quota::{HeldRow, QuotaRow};
 use crate::template::{Memory, ModuleReport};
 use crate::trace::TraceId;
+use crate::upkeep::{GenerationRow, Upkeep};
 use serde::{Deserialize, Serialize};
 
 /// A task, as its module describes it.
@@ -69,7 +71,7 @@ pub struct TemplateRow {
 }
 
 /// The daemon as a whole.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(arbitrary::Arbitrary))]
 pub struct StatusReport {
     /// Version of the daemon.
@@ -104,6 +106,16 @@ pub struct StatusReport {
     pub templates: Vec<TemplateRow>,
     /// Users with penalties, the longest first; a few at most.
     pub penalties: Vec<PenaltyRow>,
+    /// Reloads: whether one is under way, how the last one ended.
+    pub reload: Upkeep,
+    /// Upgrades likewise.
+    pub upgrade: Upkeep,
+    /// What is left of earlier generations, the oldest first.
+    pub generations: Vec<GenerationRow>,
+    /// Who holds the limits of single workers.
+    pub held: Vec<HeldRow>,
+    /// Limits of many workers together, the most used first; a few at most.
+    pub quotas: Vec<QuotaRow>,
 }
 
 /// A user whose clients misbehaved.
@@ -123,7 +135,7 @@ pub struct PenaltyRow {
 }
 
 /// One worker.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(arbitrary::Arbitrary))]
 pub struct ProcessRow {
     /// Its id.
@@ -230,17 +242,11 @@ mod tests {
 
     fn row() -> ProcessRow {
         ProcessRow {
-            worker: WorkerId(7),
-            pid: 70,
             template: TemplateId(3),
             template_name: "images".into(),
-            spare: false,
-            age_ms: 5,
             client_pid: Some(9),
-            generation: 1,
             uid: 1000,
-            task: None,
-            trace: None,
+            ..ProcessRow::default()
         }
     }
 

@@ -43,6 +43,10 @@ pub struct ExitRecord {
     pub usage: Usage,
     /// Who says so.
     pub reporter: Reporter,
+    /// Whether it had used up what its hard limit of time on the CPU gives, and was killed: by the
+    /// kernel, then. Nobody else's child tells that.
+    #[serde(default)]
+    pub out_of_cpu: bool,
 }
 
 impl ExitRecord {

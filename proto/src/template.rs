@@ -60,6 +60,8 @@ pub struct TemplateBoot {
     pub sandbox: Vec<Forced>,
     /// What its workers limit themselves by.
     pub birth: Birth,
+    /// Whether the daemon catches the standard error of its workers.
+    pub catch_stderr: bool,
 }
 
 /// Who a template is to become before anything of the user's is loaded.
@@ -161,6 +163,8 @@ pub struct Spare {
     pub pid: u32,
     /// Its place on the template's board, if there was one left.
     pub slot: Option<u32>,
+    /// Whether the read end of its standard error comes along, as its last descriptor.
+    pub stderr: bool,
 }
 
 /// A worker that ended.
@@ -173,6 +177,38 @@ pub struct Ended {
     pub record: ExitRecord,
     /// What stood on the board; the slot may be another worker's by now.
     pub last: Option<LastWords>,
+}
+
+/// A worker that ended while no daemon was there, or just before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(arbitrary::Arbitrary))]
+pub struct Missed {
+    /// Which.
+    pub worker: WorkerId,
+    /// Its pid.
+    pub pid: u32,
+    /// How.
+    pub record: ExitRecord,
+    /// What stood on the board.
+    pub last: Option<LastWords>,
+    /// When, milliseconds since the epoch.
+    pub ended_ms: u64,
+    /// Who had it, as far as the earlier daemon has said so.
+    pub lessee: Option<Lessee>,
+    /// The last bytes that it wrote to its standard error, if that is caught.
+    #[serde(with = "serde_bytes")]
+    pub stderr: Vec<u8>,
+}
+
+/// What a worker wrote to its standard error while no daemon was there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(arbitrary::Arbitrary))]
+pub struct Heard {
+    /// Which.
+    pub worker: WorkerId,
+    /// The last bytes of it.
+    #[serde(with = "serde_bytes")]
+    pub stderr: Vec<u8>,
 }
 
 /// What a template tells the daemon.
@@ -203,8 +239,8 @@ pub enum FromTemplate {
     /// It is not; it exits after this message.
     Failed(PreloadError),
     /// New spares; each comes with
-    /// [`FDS_PER_SPARE`](crate::limits::FDS_PER_SPARE) descriptors: job socket, read end and write
-    /// end of the status pipe, pidfd.
+    /// [`FDS_PER_SPARE`](crate::limits::FDS_PER_SPARE) descriptors (job socket, read end and write
+    /// end of the status pipe, pidfd), and one more where its standard error is caught.
     Spares(Vec<Spare>),
     /// It could not fork as many as it was asked for.
     ForkFailed {
@@ -218,10 +254,19 @@ pub enum FromTemplate {
     /// Its memory, as asked.
     Memory(Memory),
     /// Workers that it has, told to a daemon that it attaches to; each comes with a pidfd and the
-    /// write end of its status pipe.
+    /// write end of its status pipe, and one more where its standard error is caught.
     Adopt(Vec<Spare>),
     /// Who has them, as far as the earlier daemon has said so.
     Leases(Vec<Lessee>),
+    /// What they wrote to their standard errors while there was no daemon.
+    Heard(Vec<Heard>),
+    /// Workers that ended while there was no daemon, or shortly before.
+    Missed {
+        /// The last ones.
+        deaths: Vec<Missed>,
+        /// How many more there were.
+        forgotten: u64,
+    },
 }
 
 /// What a template says to the next daemon, in place of a client's first request.
@@ -236,4 +281,6 @@ pub struct Attach {
     pub modules: Vec<ModuleReport>,
     /// Its memory.
     pub memory: Memory,
+    /// It was told to retire: it comes for its workers' sake alone.
+    pub retiring: bool,
 }

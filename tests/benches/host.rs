@@ -1,5 +1,5 @@
 //! What an operator measures of a host: answers with many workers, the daemon's memory, what
-//! metrics cost, and how long starts pause over a reload and over the daemon's death, beside
+//! metrics cost, and how long starts pause over reloads, upgrades and the daemon's death, beside
 //! CPython's forkserver when its server dies.
 //!
 //! `cargo bench -p mpserverd-tests --bench host [-- --quick]`
@@ -7,6 +7,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `driver` | a process that is measured: it starts processes when told, and says how it went |
+//! | `gaps` | how long no start comes through when the host is replaced |
 //! | `measure` | who is measured, and the tables |
 //! | `peer.py` | the same driver for CPython's `multiprocessing` |
 //!
@@ -17,6 +18,7 @@
 #[path = "host"]
 mod host {
     pub(crate) mod driver;
+    mod gaps;
     pub(crate) mod measure;
 }
 

@@ -66,6 +66,22 @@ pub fn skip(reason: &str) {
     println!("skipped: {reason}");
 }
 
+/// The `main` of a program that is its own worker, and that does `linux::main()` on Linux and nothing
+/// elsewhere.
+#[macro_export]
+macro_rules! main_on_linux {
+    () => {
+        #[cfg(not(target_os = "linux"))]
+        fn main() {}
+
+        #[cfg(target_os = "linux")]
+        fn main() {
+            mp::freeze_support();
+            linux::main();
+        }
+    };
+}
+
 /// The programs in the README compile.
 #[cfg(all(doctest, target_os = "linux"))]
 #[doc = include_str!("../../README.md")]

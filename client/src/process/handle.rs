@@ -8,12 +8,12 @@ use crate::job_types::Outcome;
 use crate::logging::TARGET;
 use crate::parcel::Parcel;
 use crate::runtime::worker::Closure;
-use crate::start::cause::Autopsy;
+use crate::start::cause::{Autopsy, Findings};
 use crate::start::child::Child;
 use crate::start::forkserver::Purpose;
 use crate::start::inbox::Received;
 use crate::start::request::{Request, Work as Task};
-use crate::start::{Lease, wait_readable};
+use crate::start::wait_readable;
 use crate::{codec, start as methods, sys};
 use mpserverd_proto::death::Cause;
 use mpserverd_proto::status::ExitRecord;
@@ -81,7 +81,7 @@ pub(crate) fn start(
     if matches!(work, Work::Closure(..)) && method != StartMethod::Fork {
         return Err(StartError::ClosureNeedsFork { method: method.as_str() });
     }
-    let (task, closure) = split(work)?;
+    let (work, closure) = split(work)?;
     let (allow_threads, cradle) = (options.allow_threads, options.cradle.clone());
     let (timeout, limits) = (options.start_timeout, options.limits);
     let (asked, by_daemon) = (Limits::asked(&options), method == StartMethod::ForkServer);
@@ -90,23 +90,31 @@ pub(crate) fn start(
     }
     limits.add_to(&mut options, by_daemon);
     let socket = context.socket();
-    let mut request = Request::prepare(task, options, method.as_str(), socket.as_deref())?;
+    let mut request = Request::prepare(work, options, method.as_str(), socket.as_deref())?;
+    let task = request.task.clone();
+    let purpose = Purpose { task: &task, trace: request.trace, bounds: &asked };
     let lease = match method {
         StartMethod::Fork => match cradle {
             Some(cradle) => cradle.lease()?,
             None => methods::fork::lease(closure, allow_threads, &mut request)?,
         },
         StartMethod::Spawn => context.spawn_lease()?,
-        StartMethod::ForkServer => {
-            let purpose = Purpose { task: &request.task, trace: request.trace, bounds: &asked };
-            context.forkserver_lease(purpose, timeout, &limits)?
-        }
+        StartMethod::ForkServer => context.forkserver_lease(purpose, timeout, &limits)?,
     };
     if method == StartMethod::ForkServer && matches!(lease.status, methods::Status::Pipe(_)) {
         request.goes_elsewhere();
     }
     register_exit_handler();
-    let handle = give(lease, &request)?;
+    let child = Child::new(lease);
+    let sent = request.send(child.job());
+    let handle = if by_daemon && sent.as_ref().is_err_and(is_hung_up) {
+        // Called off by the daemon before it had the job, which is no end of ours: another one.
+        let child = Child::new(context.forkserver_lease(purpose, timeout, &limits)?);
+        let sent = request.send(child.job());
+        given(child, sent, &request)?
+    } else {
+        given(child, sent, &request)?
+    };
     // The worker has its descriptors now, or never will.
     drop(request);
     // What can wait is done while the worker starts.
@@ -117,11 +125,13 @@ pub(crate) fn start(
     Ok(handle)
 }
 
-/// Sends the job. A worker that died before it could read it has ended like any other; one that
-/// can only get a part of it is of no use.
-fn give(lease: Lease, request: &Request) -> Result<Handle, StartError> {
-    let child = Child::new(lease);
-    let sent = request.send(child.job());
+fn is_hung_up(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
+/// The job was sent, or not. A worker that died before it could read it has ended like any other;
+/// one that can only get a part of it is of no use.
+fn given(child: Child, sent: io::Result<()>, request: &Request) -> Result<Handle, StartError> {
     let (name, daemon) = (Mutex::new(request.name.clone()), request.daemon);
     let authkey = request.authkey.clone();
     let handle = Handle { inner: Arc::new(Inner { child, name, daemon, authkey }) };
@@ -129,7 +139,7 @@ fn give(lease: Lease, request: &Request) -> Result<Handle, StartError> {
     let pid = handle.pid();
     tracing::debug!(target: TARGET, pid, name = request.name, "started a process");
     let Err(error) = sent else { return Ok(handle) };
-    if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) {
+    if is_hung_up(&error) {
         tracing::debug!(target: TARGET, pid, %error, "a process did not take its job");
         return Ok(handle);
     }
@@ -228,7 +238,7 @@ impl Handle {
     /// says, for which the daemon is asked (for a quarter of a second at most).
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
-        self.ending().and_then(|ending| self.autopsy(ending).cause())
+        self.ending().and_then(|ending| self.autopsy(ending).findings().cause)
     }
 
     /// The exit record, if it has ended and somebody saw how.
@@ -320,8 +330,9 @@ impl Handle {
         let left = timeout.map(|timeout| timeout.saturating_sub(begun.elapsed()));
         match has_ended.then(|| self.inner.child.wait(left)).flatten() {
             Some(ending) => {
-                let cause = self.inner.child.autopsy(ending).cause();
-                Err(ProcessError::Died { pid: self.pid(), ending, cause })
+                let Findings { cause, stderr } =
+                    self.inner.child.autopsy(ending).findings().clone();
+                Err(ProcessError::Died { pid: self.pid(), ending, cause, stderr })
             }
             None => Err(TimeoutError(begun.elapsed()).into()),
         }

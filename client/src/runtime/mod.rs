@@ -8,12 +8,15 @@
 //! | [`verdict`] | is it safe to fork from here? |
 //! | [`template`] | the template's loop |
 //! | [`nursery`] | the template's children: forked, reaped, reported |
+//! | [`catch`] | the standard error of workers, where the daemon catches it |
+//! | [`missed`] | deaths that no daemon has heard of |
 //! | [`cradle`] | the loop of a copy of a process that does nothing but fork |
 //! | [`attach`] | finding the next daemon |
 //! | [`builtin`] | jobs that every worker can do |
 //! | [`worker`] | controller and task thread of a worker |
 //! | [`setup`] | becoming what the requester asked for |
 //! | [`confine`] | and what it may do |
+//! | [`peak`] | private memory of a worker at the end of its task |
 //! | [`panics`] | what a panic said, and where |
 //!
 //! # Invariants
@@ -31,14 +34,20 @@ mod boot;
 #[cfg(target_os = "linux")]
 mod builtin;
 #[cfg(target_os = "linux")]
+pub(crate) mod catch;
+#[cfg(target_os = "linux")]
 pub(crate) mod confine;
 #[cfg(target_os = "linux")]
 pub(crate) mod cradle;
 #[cfg(target_os = "linux")]
 pub(crate) mod load;
 #[cfg(target_os = "linux")]
+mod missed;
+#[cfg(target_os = "linux")]
 mod nursery;
 pub(crate) mod panics;
+#[cfg(target_os = "linux")]
+mod peak;
 #[cfg(target_os = "linux")]
 mod setup;
 #[cfg(target_os = "linux")]

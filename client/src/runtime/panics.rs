@@ -30,6 +30,8 @@ pub(crate) fn remember() {
             #[cfg(target_os = "linux")]
             crate::logging::panicked(&panic);
             #[cfg(target_os = "linux")]
+            super::worker::note_panic(&panic);
+            #[cfg(target_os = "linux")]
             if cfg!(panic = "abort") {
                 super::worker::report_panic(&panic);
             }

@@ -18,7 +18,7 @@ pub(crate) struct Baseline {
     rlimits: Vec<Rlimit>,
     nice: i32,
     affinity: Option<Vec<u64>>,
-    null: Option<OwnedFd>,
+    pub(super) null: Option<OwnedFd>,
     /// What no job may loosen, whatever this process is privileged to.
     birth: Birth,
 }
@@ -72,11 +72,13 @@ fn failed(step: &str) -> impl Fn(io::Error) -> JobError {
     move |error| JobError::Setup { step: step.to_owned(), message: error.to_string() }
 }
 
-/// Installs standard streams and working directory; gives back what else came.
+/// Installs standard streams and working directory; gives back what else came. A worker whose
+/// standard error is caught keeps it, unless the requester asked for another.
 pub(crate) fn descriptors(
     slots: Slots,
     fds: Vec<OwnedFd>,
     baseline: &Baseline,
+    is_caught: bool,
 ) -> Result<Passed, JobError> {
     let mut fds = fds.into_iter().map(Some).collect::<Vec<_>>();
     let mut take = |slot: Option<u16>| slot.and_then(|at| fds.get_mut(usize::from(at))?.take());
@@ -84,6 +86,9 @@ pub(crate) fn descriptors(
         [(0, slots.stdin, "stdin"), (1, slots.stdout, "stdout"), (2, slots.stderr, "stderr")]
     {
         let passed = take(slot);
+        if number == 2 && is_caught && slots.inherits_stderr {
+            continue;
+        }
         // A stream that the requester has closed is /dev/null here.
         if let Some(source) = passed.as_ref().or(baseline.null.as_ref()) {
             fd::install_standard(source.as_fd(), number).map_err(failed(step))?;

@@ -26,6 +26,12 @@ const SPARES_PER_MESSAGE: usize = 8;
 /// Lessees that go to the next daemon in one message.
 const LESSEES_PER_MESSAGE: usize = 1024;
 
+/// Deaths, and what was heard, that go to the next daemon in one message.
+const NEWS_PER_MESSAGE: usize = 32;
+
+/// While there is no daemon, workers' standard errors are read no more often than this.
+const LISTEN_PAUSE: Duration = Duration::from_millis(10);
+
 /// What became of the daemon.
 enum Daemon {
     /// It listens here.
@@ -42,6 +48,8 @@ struct Template {
     nursery: Nursery,
     signals: OwnedFd,
     base: RawFd,
+    /// When workers may be listened to again, while there is no daemon.
+    listen_at: Instant,
     retiring: bool,
 }
 
@@ -109,21 +117,26 @@ fn settle(
     fork_took: Duration,
 ) -> io::Result<Template> {
     let _ = Baseline::of_template(&boot.birth);
+    super::peak::of_template();
     let base = Census::take().above_descriptors();
     let control = fd::duplicate_from(control.as_fd(), base)?;
     let signals = fd::raise(attributes::child_signals()?, base)?;
+    attributes::hold_end_if_idle();
     let board = board.map(|board| Board::of(fd::raise(board, base)?)).transpose()?;
     let loaded: &'static Loaded = Box::leak(Box::new(loaded));
-    let memory = memory(fork_took);
+    let memory = memory(fork_took).unwrap_or_default();
     let modules = loaded.reports.clone();
     tell(&control, &FromTemplate::Ready { modules: modules.clone(), memory })?;
     Ok(Template {
         daemon: Daemon::Attached(control),
         outbox: VecDeque::new(),
-        nursery: Nursery::new(loaded, base, fork_took, boot.birth).with_board(board),
-        offer: Attach { boot, pid: std::process::id(), modules, memory },
+        nursery: Nursery::new(loaded, base, fork_took, boot.birth)
+            .with_board(board)
+            .with_stderr(boot.catch_stderr),
+        offer: Attach { boot, pid: std::process::id(), modules, memory, retiring: false },
         signals,
         base,
+        listen_at: Instant::now(),
         retiring: false,
     })
 }
@@ -134,7 +147,11 @@ impl Template {
             if self.nursery.is_empty() && self.outbox.is_empty() && self.may_leave() {
                 fork::exit_now(0);
             }
-            let (from_daemon, child_ended) = self.wait();
+            let (from_daemon, child_ended, worker_wrote) = self.wait();
+            if worker_wrote {
+                self.nursery.listen();
+                self.listen_at = Instant::now() + LISTEN_PAUSE;
+            }
             if child_ended {
                 self.reap();
             }
@@ -158,8 +175,9 @@ impl Template {
         Duration::from_millis(self.offer.boot.orphan_grace_ms)
     }
 
-    /// Sleeps until something happens: (the daemon speaks or listens, a child ended).
-    fn wait(&self) -> (bool, bool) {
+    /// Sleeps until something happens: (the daemon speaks or listens, a child ended, one wrote
+    /// something that no daemon reads).
+    fn wait(&self) -> (bool, bool, bool) {
         let mut sources = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
         let mut timeout = PollTimeout::NONE;
         match &self.daemon {
@@ -169,30 +187,38 @@ impl Template {
                 sources.push(PollFd::new(control.as_fd(), PollFlags::POLLIN | writes));
             }
             Daemon::Gone(search) => {
-                // Who retires looks for nobody; who has workers stays, however long that takes.
-                let next = (!self.retiring).then_some(search.next);
+                // Who has workers stays, however long that takes.
                 let grace = || search.since + self.orphan_grace();
                 let over = self.nursery.is_empty().then(grace);
-                if let Some(at) = next.into_iter().chain(over).min() {
-                    let left = at.saturating_duration_since(Instant::now());
-                    let left = left.max(Duration::from_millis(1));
-                    timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+                let mut ears = self.nursery.ears().peekable();
+                let pause = ears.peek().map(|_| self.listen_at);
+                let pause = pause.filter(|at| *at > Instant::now());
+                if pause.is_none() {
+                    sources.extend(ears.map(|ear| PollFd::new(ear, PollFlags::POLLIN)));
                 }
+                let at = over.into_iter().chain(pause).fold(search.next, Instant::min);
+                let left = at.saturating_duration_since(Instant::now());
+                let left = left.max(Duration::from_millis(1));
+                timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
             }
         }
         if poll(&mut sources, timeout).is_err() {
-            return (false, true);
+            return (false, true, false);
         }
         let ready = |at: usize| sources.get(at).and_then(PollFd::any).unwrap_or(false);
-        (ready(1), ready(0))
+        match self.daemon {
+            Daemon::Attached(_) => (ready(1), ready(0), false),
+            Daemon::Gone(_) => (false, ready(0), (1..sources.len()).any(ready)),
+        }
     }
 
     fn reap(&mut self) {
         // One byte of signal information stands for any number of children.
         let mut information = [0u8; 1024];
         while nix::unistd::read(&self.signals, &mut information).is_ok_and(|got| got > 0) {}
-        let ended = self.nursery.reap();
-        if !ended.is_empty() && matches!(self.daemon, Daemon::Attached(_)) {
+        let has_daemon = matches!(self.daemon, Daemon::Attached(_));
+        let ended = self.nursery.reap(has_daemon);
+        if !ended.is_empty() && has_daemon {
             self.post(&FromTemplate::Ended(ended), Vec::new());
         }
     }
@@ -247,7 +273,7 @@ impl Template {
                 self.nursery.kill_all();
             }
             Some(ToTemplate::Measure) => {
-                self.offer.memory = memory(self.nursery.last_fork);
+                self.offer.memory = memory(self.nursery.last_fork).unwrap_or_default();
                 self.post(&FromTemplate::Memory(self.offer.memory), Vec::new());
             }
             Some(ToTemplate::Leased(lessees)) => {
@@ -265,6 +291,7 @@ impl Template {
                 Ok(new) => {
                     spares.push(new.spare);
                     fds.extend([new.job, new.status_read, new.status_write, new.pidfd]);
+                    fds.extend(new.stderr);
                 }
                 Err(error) => {
                     let errno = error.raw_os_error().unwrap_or(0);
@@ -288,42 +315,58 @@ impl Template {
     /// Looks for the next daemon when it is time.
     fn search(&mut self) {
         let Daemon::Gone(search) = &mut self.daemon else { return };
-        if self.retiring || Instant::now() < search.next {
+        if Instant::now() < search.next {
             return;
         }
+        // Its workers are the next daemon's too, even if nothing is forked for that one.
+        self.offer.retiring = self.retiring;
         let Some(control) = search.attempt(&self.offer, self.nursery.board(), self.base) else {
             return;
         };
+        let gone_since = search.since;
         self.daemon = Daemon::Attached(control);
+        self.tell_news(gone_since);
+    }
+
+    /// Tells a new daemon which workers there are, and what has become of others.
+    fn tell_news(&mut self, gone_since: Instant) {
         let Ok(roll) = self.nursery.roll() else { return };
         let mut roll = roll.into_iter().peekable();
         while roll.peek().is_some() {
             let (mut workers, mut fds) = (Vec::new(), Vec::new());
-            for (worker, pair) in roll.by_ref().take(usize::from(SPARES_PER_ROUND_MAX)) {
+            for (worker, own) in roll.by_ref().take(usize::from(SPARES_PER_ROUND_MAX)) {
                 workers.push(worker);
-                fds.extend(pair);
+                fds.extend(own);
             }
             self.post(&FromTemplate::Adopt(workers), fds);
         }
         for lessees in self.nursery.lessees().chunks(LESSEES_PER_MESSAGE) {
             self.post(&FromTemplate::Leases(lessees.to_vec()), Vec::new());
         }
+        for heard in self.nursery.heard().chunks(NEWS_PER_MESSAGE) {
+            self.post(&FromTemplate::Heard(heard.to_vec()), Vec::new());
+        }
+        let (missed, mut forgotten) = self.nursery.missed(gone_since);
+        for deaths in missed.chunks(NEWS_PER_MESSAGE) {
+            let (deaths, forgotten) = (deaths.to_vec(), std::mem::take(&mut forgotten));
+            self.post(&FromTemplate::Missed { deaths, forgotten }, Vec::new());
+        }
     }
 }
 
 /// This process's memory, from `/proc/self/smaps_rollup` (16 ms a GiB: not for polling).
-fn memory(fork_took: Duration) -> Memory {
-    let text = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default();
+pub(super) fn memory(fork_took: Duration) -> Option<Memory> {
+    let text = std::fs::read_to_string("/proc/self/smaps_rollup").ok()?;
     let field = |name: &str| {
         text.lines()
             .filter_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB"))
             .filter_map(|number| number.parse::<u64>().ok())
             .sum::<u64>()
     };
-    Memory {
+    Some(Memory {
         rss_kib: field("Rss:"),
         private_kib: field("Private_Clean:") + field("Private_Dirty:"),
         huge_kib: field("AnonHugePages:"),
         fork_us: fork_took.as_micros() as u64,
-    }
+    })
 }

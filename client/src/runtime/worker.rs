@@ -11,8 +11,10 @@
 
 mod task;
 
+use super::catch::Mouth;
 use super::confine::Plan;
 use super::load::Loaded;
+use super::setup::Baseline;
 use crate::parcel::Parcel;
 use crate::registry::Completion;
 use crate::sys::board::Place;
@@ -67,8 +69,12 @@ struct Shared {
     state: AtomicU8,
     kill_on_parent_death: AtomicBool,
     limit: OnceLock<Limit>,
+    /// When its task began.
+    begun: OnceLock<Instant>,
     /// Its place on its template's board.
     place: Option<Place>,
+    /// Its standard error, as long as that is caught.
+    mouth: Option<Mouth>,
     /// What the task thread leaves to the controller.
     detour: Mutex<Option<Detour>>,
 }
@@ -128,7 +134,7 @@ pub(crate) fn main_spawned(socket: OwnedFd) -> ! {
     // The client died, or is not one of ours: there is nobody to tell.
     let Some(boot) = boot else { fork::exit_now(code::REFUSED) };
     let loaded = Box::leak(Box::new(load(boot)));
-    serve(socket, loaded, None, None)
+    serve(socket, loaded, None, None, None)
 }
 
 fn load(boot: WorkerBoot) -> Loaded {
@@ -165,6 +171,7 @@ pub(crate) fn serve(
     loaded: &'static Loaded,
     closure: Option<Closure>,
     place: Option<Place>,
+    mouth: Option<Mouth>,
 ) -> ! {
     crate::exit::begin();
     let wake = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK);
@@ -176,8 +183,10 @@ pub(crate) fn serve(
         state: AtomicU8::new(IDLE),
         kill_on_parent_death: AtomicBool::new(false),
         limit: OnceLock::new(),
+        begun: OnceLock::new(),
         detour: Mutex::new(None),
         place,
+        mouth,
     }));
     if let Ok(mut place) = SHARED.write() {
         *place = Some(shared);
@@ -196,6 +205,7 @@ fn start_thread(task: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<(
 fn control(shared: &'static Shared, loaded: &'static Loaded, thread: JoinHandle<()>) -> ! {
     let mut thread = Some(thread);
     let mut watch_client = true;
+    let mut mouth = shared.mouth;
     let mut killed_at = None;
     loop {
         let limit = shared.limit.get();
@@ -222,10 +232,18 @@ fn control(shared: &'static Shared, loaded: &'static Loaded, thread: JoinHandle<
             // No events asked for: only the hang-up is reported.
             sources.push(PollFd::new(shared.job.as_fd(), PollFlags::empty()));
         }
+        let stderr = mouth.and_then(|mouth| Some((mouth, fd::standard(2)?)));
+        // Nor here: only that nobody listens any more.
+        sources.extend(stderr.map(|(_, stderr)| PollFd::new(stderr, PollFlags::empty())));
         if poll(&mut sources, timeout).is_err() {
             continue;
         }
-        let client_gone = sources.get(1).and_then(PollFd::any).unwrap_or(false);
+        let said = |at: usize| sources.get(at).and_then(PollFd::any).unwrap_or(false);
+        let client_gone = watch_client && said(1);
+        if let Some((gone, _)) = stderr.filter(|_| said(1 + usize::from(watch_client))) {
+            gone.shut(Baseline::get().null.as_ref().map(AsFd::as_fd));
+            mouth = None;
+        }
         let _ = shared.wake.read();
         if let Some(detour) = shared.detour.lock().unwrap_or_else(PoisonError::into_inner).take()
             && let Some(thread) = thread.take()
@@ -294,6 +312,13 @@ fn try_send(shared: &Shared, outcome: Outcome, payload: &Parcel) -> io::Result<(
     packet::send(shared.job.as_fd(), Kind::Outcome, &[&head, &payload.bytes], &fds, false)
 }
 
+/// Leaves word of a panic, for the certificate of a worker that does not survive it.
+pub(crate) fn note_panic(panic: &Panic) {
+    let Some(place) = shared().and_then(|shared| shared.place.as_ref()) else { return };
+    let at = panic.location.as_ref().map(|at| format!(" ({at})")).unwrap_or_default();
+    place.note_panic(&format!("panicked: {}{at}", panic.message));
+}
+
 /// Sends a panic that is about to abort the process (`panic = "abort"`).
 pub(crate) fn report_panic(panic: &Panic) {
     if let Some(shared) = shared()
@@ -345,7 +370,7 @@ fn unreceived(error: &io::Error) -> JobError {
 
 fn receive(shared: &Shared) -> io::Result<(Job, Vec<u8>, Vec<OwnedFd>)> {
     let Some(packet) = packet::receive(shared.job.as_fd(), false)? else {
-        // Nobody wants this worker any more.
+        // Nobody wants this worker any more, or it was called off.
         shared.foresee(Foreseen::ClientGone);
         fork::exit_now(0)
     };
@@ -396,6 +421,11 @@ fn finish(shared: &Shared, loaded: &Loaded, completion: Completion) -> ! {
     }
     // The client has them now: the end of a pipe must not stay open here.
     drop(payload);
+    if let (Some(place), Some(begun)) = (&shared.place, shared.begun.get())
+        && let Some(kib) = super::peak::private_kib(begun.elapsed())
+    {
+        place.measured(kib);
+    }
     loaded.before_exit();
     crate::exit::run();
     crate::process::end_children();

@@ -7,7 +7,7 @@ use crate::daemon::Connection;
 use crate::error::{DaemonError, Ending};
 use crate::reactor::until;
 use mpserverd_proto::client::{Reply, Request};
-use mpserverd_proto::death::{Cause, DeathsQuery};
+use mpserverd_proto::death::{Cause, Certificate, DeathsQuery};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -19,34 +19,49 @@ const PAUSE: Duration = Duration::from_millis(3);
 /// How long one question of somebody who must not be kept may take.
 const GLANCE: Duration = Duration::from_millis(20);
 
+/// What is known of an end beside how it was.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Findings {
+    /// Who caused it.
+    pub(crate) cause: Option<Cause>,
+    /// The last lines that the daemon has of it.
+    pub(crate) stderr: Vec<String>,
+}
+
+impl From<Option<Cause>> for Findings {
+    fn from(cause: Option<Cause>) -> Self {
+        Self { cause, stderr: Vec::new() }
+    }
+}
+
 /// What the daemon says of a worker's end.
 pub(crate) enum Said {
-    /// Whether anybody, and who.
-    Cause(Option<Cause>),
+    /// All that it will ever say.
+    Findings(Findings),
     /// It has not heard of it yet.
     Nothing,
 }
 
 impl Origin {
     /// Why it ended, as its certificate says.
-    fn cause(&self) -> Option<Cause> {
+    fn findings(&self) -> Findings {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.ask(deadline) {
-                Said::Cause(cause) => return cause,
-                Said::Nothing if Instant::now() + PAUSE >= deadline => return None,
+                Said::Findings(findings) => return findings,
+                Said::Nothing if Instant::now() + PAUSE >= deadline => return Findings::default(),
                 Said::Nothing => std::thread::sleep(PAUSE),
             }
         }
     }
 
     /// The same, but its waits keep no thread.
-    async fn cause_async(&self) -> Option<Cause> {
+    async fn findings_async(&self) -> Findings {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.ask(Instant::now() + GLANCE) {
-                Said::Cause(cause) => return cause,
-                Said::Nothing if Instant::now() + PAUSE >= deadline => return None,
+                Said::Findings(findings) => return findings,
+                Said::Nothing if Instant::now() + PAUSE >= deadline => return Findings::default(),
                 Said::Nothing => until(Instant::now() + PAUSE).await,
             }
         }
@@ -57,21 +72,23 @@ impl Origin {
         let session = check_out(&self.socket).map(Ok);
         let session = session
             .unwrap_or_else(|| Connection::open(&self.socket, Some(deadline)).map(Session::from));
-        let Ok(mut session) = session else { return Said::Cause(None) };
+        let nothing = || Said::Findings(Findings::default());
+        let Ok(mut session) = session else { return nothing() };
         let query = DeathsQuery { after: 0, limit: 1, worker: Some(self.worker), cause: None };
         let answer = session.connection().call(&Request::Deaths(query), &[], Some(deadline));
         let said = match answer {
-            Ok((Reply::Deaths(report), _)) => match report.rows.first() {
+            Ok((Reply::Deaths(mut report), _)) => match report.rows.pop() {
                 Some(death) => {
                     // The task may be refused from now on, which a lease in advance would evade.
                     session.forget_ahead();
-                    Said::Cause(Some(death.certificate.cause))
+                    let Certificate { cause, stderr, .. } = death.certificate;
+                    Said::Findings(Findings { cause: Some(cause), stderr })
                 }
                 None => Said::Nothing,
             },
-            Ok(_) | Err(DaemonError::Refused(_)) => Said::Cause(None),
+            Ok(_) | Err(DaemonError::Refused(_)) => nothing(),
             // Nobody knows what else comes on this connection.
-            Err(_) => return Said::Cause(None),
+            Err(_) => return nothing(),
         };
         check_in(session);
         said
@@ -100,7 +117,7 @@ pub(crate) struct Autopsy {
     /// Signals that this process sent.
     signals: u64,
     origin: Option<Origin>,
-    found: Arc<OnceLock<Option<Cause>>>,
+    found: Arc<OnceLock<Findings>>,
 }
 
 impl Autopsy {
@@ -108,24 +125,25 @@ impl Autopsy {
         Self { ending, signals, origin, found: Arc::default() }
     }
 
-    /// Who caused it; asks the daemon where there is one, once, which may take a moment.
-    pub(crate) fn cause(&self) -> Option<Cause> {
-        *self.found.get_or_init(|| match self.look() {
-            Ok(cause) => cause,
-            Err(origin) => origin.cause(),
+    /// Who caused it, and its last lines; asks the daemon where there is one, once, which may take
+    /// a moment.
+    pub(crate) fn findings(&self) -> &Findings {
+        self.found.get_or_init(|| match self.look() {
+            Ok(cause) => cause.into(),
+            Err(origin) => origin.findings(),
         })
     }
 
     /// The same, but its waits keep no thread.
-    pub(crate) async fn cause_async(&self) -> Option<Cause> {
+    pub(crate) async fn findings_async(&self) -> &Findings {
         if let Some(found) = self.found.get() {
-            return *found;
+            return found;
         }
-        let cause = match self.look() {
-            Ok(cause) => cause,
-            Err(origin) => origin.cause_async().await,
+        let findings = match self.look() {
+            Ok(cause) => cause.into(),
+            Err(origin) => origin.findings_async().await,
         };
-        *self.found.get_or_init(|| cause)
+        self.found.get_or_init(|| findings)
     }
 
     /// What this process knows by itself, or whom to ask.

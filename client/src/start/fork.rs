@@ -117,5 +117,5 @@ fn grow_up(job: OwnedFd, closure: Option<worker::Closure>) -> ! {
         crate::handles::let_go_of_ends();
     }
     attributes::reset_signals(&attributes::changed_signals());
-    worker::serve(job, Box::leak(Box::new(Loaded::program())), closure, None)
+    worker::serve(job, Box::leak(Box::new(Loaded::program())), closure, None, None)
 }

@@ -32,7 +32,7 @@ const IDLE_MAX: usize = 16;
 const RESTART: Duration = Duration::from_secs(3);
 /// Between two looks for the next daemon: at first, and later.
 const PAUSE_FIRST: Duration = Duration::from_millis(2);
-const PAUSE_LONGEST: Duration = Duration::from_millis(50);
+const PAUSE_LONGEST: Duration = Duration::from_millis(20);
 /// Spares that were dead when they arrived, before that is an error.
 const ATTEMPTS: usize = 4;
 

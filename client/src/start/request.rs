@@ -238,6 +238,7 @@ fn descriptors(
     let mut slots = Slots { cwd: Some(all.add(directory)), ..Slots::default() };
     slots.stdin = all.stream(options.stdin, 0)?;
     slots.stdout = all.stream(options.stdout, 1)?;
+    slots.inherits_stderr = matches!(options.stderr, Stream::Inherit);
     slots.stderr = all.stream(options.stderr, 2)?;
     slots.parent = own_pidfd().map(|fd| all.add(fd));
     slots.log = log.map(|fd| all.add(fd));

@@ -2,11 +2,13 @@
 //!
 //! Contract: every setter changes this process (or thread) only, and reports what the kernel said.
 
-use mpserverd_proto::job::Rlimit;
+use mpserverd_proto::job::{END_IF_IDLE, Rlimit};
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, sigprocmask};
 use std::ffi::CString;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::AtomicI32;
+use std::sync::atomic::Ordering::Relaxed;
 
 fn check(done: libc::c_int) -> io::Result<()> {
     if done == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
@@ -193,10 +195,43 @@ pub(crate) fn child_signals() -> io::Result<OwnedFd> {
 /// Signals of a terminal or a supervisor that a template leaves to the daemon.
 const LEFT_TO_THE_DAEMON: [Signal; 3] = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP];
 
+/// The job socket of a worker that waits, for a signal's handler.
+static WAITS_ON: AtomicI32 = AtomicI32::new(-1);
+
+/// What [`END_IF_IDLE`] does to a worker that waits: no job comes to it any more. One that has come
+/// and was not read yet still is; whoever sends one later is told that nobody hears.
+extern "C" fn hear_no_more(_: libc::c_int) {
+    let errno = nix::errno::Errno::last();
+    // SAFETY: async-signal-safe; on a number that is no socket any more it does nothing.
+    unsafe { libc::shutdown(WAITS_ON.load(Relaxed), libc::SHUT_RD) };
+    errno.set();
+}
+
+/// Has this process end by itself on [`END_IF_IDLE`], at the end of its socket, as long as no job has
+/// come there. Where it waits for one already it is woken.
+pub(crate) fn hear_no_more_if_idle(job: BorrowedFd<'_>) {
+    WAITS_ON.store(job.as_raw_fd(), Relaxed);
+    let handler: extern "C" fn(libc::c_int) = hear_no_more;
+    // SAFETY: the handler makes one system call and leaves `errno` as it was.
+    unsafe { libc::signal(END_IF_IDLE, handler as libc::sighandler_t) };
+}
+
+/// Holds [`END_IF_IDLE`] back in this thread, and in its forks until they reset their signals: it
+/// must not meet one that has not said yet what it does to it.
+pub(crate) fn hold_end_if_idle() {
+    // SAFETY: the set is filled in before it is used.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, END_IF_IDLE);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+    }
+}
+
 /// From here on this worker has a job, and is not ended for want of one.
 pub(crate) fn ignore_end_if_idle() {
     // SAFETY: SIG_IGN runs no code.
-    unsafe { libc::signal(mpserverd_proto::job::END_IF_IDLE, libc::SIG_IGN) };
+    unsafe { libc::signal(END_IF_IDLE, libc::SIG_IGN) };
 }
 
 /// Ignores what is meant for the daemon.

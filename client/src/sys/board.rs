@@ -7,9 +7,11 @@
 //!
 //! A slot is 256 bytes. What is written once, when the job arrives, stands between two readings of
 //! the same even sequence number and under a checksum; flags and the peak are words of their own,
-//! which change later.
+//! which change later. Behind all slots stands, for each, what the last panic said
+//! ([`parting`](super::parting)), which is no memory before there is one.
 
 use super::mapping::{Mapping, View, sealed_memory, shared_struct};
+use super::parting::Parting;
 use mpserverd_proto::death::{Foreseen, LastWords, TASK_BYTES_MAX, short_task};
 use mpserverd_proto::ids::WorkerId;
 use mpserverd_proto::trace::TraceId;
@@ -20,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 
-/// Slots of one board at most: 16 MiB of addresses, of which only what is used becomes memory.
+/// Slots of one board at most: 32 MiB of addresses, of which only what is used becomes memory.
 pub const SLOTS_MAX: u32 = 65_536;
 
 /// Times that a slot is read before it counts as being written by somebody dead or hostile.
@@ -34,6 +36,7 @@ mod flag {
     pub(super) const DEADLINE: u32 = 1;
     pub(super) const CLIENT_GONE: u32 = 2;
     pub(super) const FINISHED: u32 = 4;
+    pub(super) const PANICKED: u32 = 8;
     pub(super) const ROUND: u32 = 1 << 8;
 }
 
@@ -55,6 +58,9 @@ shared_struct! {
 }
 
 const _: () = assert!(size_of::<Slot>() == 256 && TEXT_BYTES == 24 * 8);
+
+/// Bytes of a board for each slot.
+const PLACE_BYTES: usize = size_of::<Slot>() + size_of::<Parting>();
 
 /// What a worker writes when its job arrives.
 #[derive(Clone, Copy, Debug)]
@@ -135,7 +141,7 @@ impl Board {
     /// As `memfd_create(2)` and `mmap(2)`.
     pub fn new(slots: u32) -> io::Result<Self> {
         let slots = slots.clamp(1, SLOTS_MAX);
-        Self::of(sealed_memory(slots as usize * size_of::<Slot>())?)
+        Self::of(sealed_memory(slots as usize * PLACE_BYTES)?)
     }
 
     /// One that came as a descriptor.
@@ -144,7 +150,7 @@ impl Board {
     /// `InvalidData` if it is not sealed memory of a size that a board has; as `mmap(2)`.
     pub fn of(fd: OwnedFd) -> io::Result<Self> {
         let mapping = Mapping::of(&fd)?;
-        if mapping.len() > SLOTS_MAX as usize * size_of::<Slot>() {
+        if mapping.len() > SLOTS_MAX as usize * PLACE_BYTES {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "larger than any board"));
         }
         Ok(Self { fd, mapping: Arc::new(mapping) })
@@ -159,11 +165,18 @@ impl Board {
     /// How many slots it has.
     #[must_use]
     pub fn slots(&self) -> u32 {
-        (self.mapping.len() / size_of::<Slot>()) as u32
+        (self.mapping.len() / PLACE_BYTES) as u32
     }
 
     fn slot(&self, number: u32) -> Option<View<Slot>> {
-        View::new(&self.mapping, (number as usize).checked_mul(size_of::<Slot>())?)
+        let slot = || View::new(&self.mapping, number as usize * size_of::<Slot>());
+        (number < self.slots()).then(slot).flatten()
+    }
+
+    fn parting(&self, number: u32) -> Option<View<Parting>> {
+        let slots = self.slots() as usize * size_of::<Slot>();
+        let parting = || View::new(&self.mapping, slots + number as usize * size_of::<Parting>());
+        (number < self.slots()).then(parting).flatten()
     }
 
     /// Empties a slot for a new worker: only the template does, before it forks. `None` if there is
@@ -176,13 +189,14 @@ impl Board {
         }
         slot.flags.store(0, Relaxed);
         slot.worker.store(worker.0, Release);
-        Some(Place { slot, worker })
+        let parting = self.parting(number)?;
+        Some(Place { slot, parting, worker })
     }
 
     /// What a worker said, if that slot is its: at any time, whatever others do to it meanwhile.
     #[must_use]
     pub fn read(&self, number: u32, worker: WorkerId) -> Option<LastWords> {
-        read(&*self.slot(number)?, worker)
+        read(&*self.slot(number)?, || self.parting(number)?.get(worker), worker)
     }
 }
 
@@ -190,6 +204,7 @@ impl Board {
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     slot: View<Slot>,
+    parting: View<Parting>,
     worker: WorkerId,
 }
 
@@ -244,6 +259,18 @@ impl Place {
         self.put(&Entry { task, name: &own.name, trace: own.trace, began_ms });
     }
 
+    /// Leaves word of a panic, which the process may not survive.
+    pub(crate) fn note_panic(&self, text: &str) {
+        if self.parting.put(self.worker, text) {
+            self.slot.flags.fetch_or(flag::PANICKED, Release);
+        }
+    }
+
+    /// Says how much private memory the process has, KiB.
+    pub(crate) fn measured(&self, kib: u64) {
+        self.slot.peak_private_kib.fetch_max(kib, Relaxed);
+    }
+
     /// Says that the task is over.
     #[inline]
     pub(crate) fn finish(&self) {
@@ -252,11 +279,15 @@ impl Place {
 
     /// What it said, if the slot is still its own.
     pub(crate) fn read(&self) -> Option<LastWords> {
-        read(&self.slot, self.worker)
+        read(&self.slot, || self.parting.get(self.worker), self.worker)
     }
 }
 
-fn read(slot: &Slot, worker: WorkerId) -> Option<LastWords> {
+fn read(
+    slot: &Slot,
+    parting: impl FnOnce() -> Option<String>,
+    worker: WorkerId,
+) -> Option<LastWords> {
     if slot.worker.load(Acquire) != worker.0 {
         return None;
     }
@@ -269,6 +300,7 @@ fn read(slot: &Slot, worker: WorkerId) -> Option<LastWords> {
     };
     words.finished = flags & flag::FINISHED != 0;
     words.round = flags / flag::ROUND;
+    words.panic = if flags & flag::PANICKED != 0 { parting() } else { None };
     let peak = slot.peak_private_kib.load(Relaxed);
     words.peak_private_kib = (peak != 0).then_some(peak);
     Some(words)

@@ -62,7 +62,7 @@ fn only_boards_are_taken_for_boards() {
     let file = file.expect("memfd");
     nix::unistd::ftruncate(&file, 4096).expect("length");
     assert!(Board::of(file).is_err(), "it could shrink");
-    let huge = sealed_memory(SLOTS_MAX as usize * 256 + 256).expect("memfd");
+    let huge = sealed_memory(SLOTS_MAX as usize * PLACE_BYTES + 512).expect("memfd");
     assert!(Board::of(huge).is_err());
     assert!(Board::of(sealed_memory(100).expect("memfd")).expect("small").read(0, W).is_none());
 }
@@ -185,4 +185,65 @@ fn a_job_clears_what_others_have_scribbled() {
     let words = board.read(0, W).expect("words");
     assert_eq!((words.task.as_str(), words.foreseen, words.round), ("task", None, 0));
     assert!(!words.finished && words.peak_private_kib.is_none());
+}
+
+#[test]
+fn a_panic_leaves_word_and_the_next_worker_nothing_of_it() {
+    let board = Board::new(3).expect("board");
+    let place = board.assign(1, W).expect("slot");
+    place.write(&entry("task", "name"));
+    assert_eq!(board.read(1, W).expect("words").panic, None);
+    place.note_panic("index out of bounds");
+    assert_eq!(board.read(1, W).expect("words").panic.as_deref(), Some("index out of bounds"));
+    place.note_panic(&"ö".repeat(500));
+    let long = place.read().expect("words").panic.expect("a text");
+    assert!(long.chars().all(|c| c == 'ö') && long.len() == 232, "{}", long.len());
+    let next = board.assign(1, WorkerId(8)).expect("slot");
+    assert_eq!(next.read().expect("words").panic, None);
+    next.slot.flags.store(flag::PANICKED, Relaxed);
+    assert_eq!(next.read().expect("words").panic, None, "it is another's");
+    assert_eq!(board.read(0, W), None);
+}
+
+/// Whatever stands there, it is a text or nothing, and who died amid it keeps nobody from writing.
+#[test]
+fn hostile_partings_are_strange_texts_and_nothing_worse() {
+    let board = Board::new(1).expect("board");
+    let place = board.assign(0, W).expect("slot");
+    let mut state = 9u64;
+    for round in 0..20_000 {
+        for at in 0..32 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let word: View<AtomicU64> = View::new(&board.mapping, 256 + at * 8).expect("in it");
+            word.store(state ^ (state >> 31), Relaxed);
+        }
+        place.slot.flags.store(flag::PANICKED, Relaxed);
+        let _ = place.read().expect("it is the worker's slot").panic;
+        if round % 100 == 0 {
+            place.note_panic("mine");
+            assert_eq!(place.read().expect("words").panic.as_deref(), Some("mine"));
+        }
+    }
+}
+
+/// Threads that panic at once leave one text, whole.
+#[test]
+fn partings_are_never_torn() {
+    let board = Board::new(1).expect("board");
+    let place = board.assign(0, W).expect("slot");
+    place.note_panic("first");
+    std::thread::scope(|scope| {
+        for letter in ["a", "b", "c"] {
+            let place = place.clone();
+            scope.spawn(move || {
+                (0..20_000).for_each(|at| place.note_panic(&letter.repeat(at % 232)))
+            });
+        }
+        for _ in 0..50_000 {
+            let Some(text) = board.read(0, W).and_then(|words| words.panic) else { continue };
+            let first = text.chars().next();
+            let is_whole = text == "first" || text.chars().all(|c| Some(c) == first);
+            assert!(is_whole, "{text}");
+        }
+    });
 }

@@ -12,6 +12,7 @@
 //! | [`attributes`] | what a process is: signals, limits, nice, affinity, names |
 //! | [`credentials`] | giving up capabilities, and ways to get some |
 //! | [`board`] | what the workers of a template say about themselves |
+//! | `parting` | and what their last panics said |
 //! | `object` | loading a module and calling through its ABI |
 //! | `export` | a module's own side of that ABI |
 //! | `early` | code before `main` and at `exit` |
@@ -50,6 +51,7 @@ pub(crate) mod lend;
 pub(crate) mod mapping;
 pub(crate) mod object;
 pub mod packet;
+mod parting;
 pub mod peer;
 pub(crate) mod room;
 pub mod scm;

@@ -61,12 +61,51 @@ pub enum Whom<'a> {
 /// # Errors
 /// As `waitid(2)`; `ECHILD` when there is no such child.
 pub fn ended(whom: Whom<'_>, reap: bool, by: Reporter) -> io::Result<Option<(u32, ExitRecord)>> {
+    // A zombie tells more than its status.
+    let Some((pid, mut record)) = look(whom, libc::WNOWAIT, by)? else { return Ok(None) };
+    record.out_of_cpu = record.code == -libc::SIGKILL && is_out_of_cpu(pid);
+    if reap {
+        // Unless another thread was quicker.
+        let _ = look(Whom::Pid(pid), 0, by);
+    }
+    Ok(Some((pid, record)))
+}
+
+/// Whether a zombie has used up what its hard limit of time on the CPU gives.
+fn is_out_of_cpu(pid: u32) -> bool {
+    // SAFETY: plain data, valid when zero.
+    let mut limit: libc::rlimit = unsafe { zeroed() };
+    // SAFETY: the kernel writes one rlimit; the new one is null, so nothing is changed. The pid is
+    // that of a zombie, which nobody else can have.
+    let asked = unsafe {
+        libc::prlimit(pid as libc::pid_t, libc::RLIMIT_CPU, std::ptr::null(), &raw mut limit)
+    };
+    if asked != 0 || limit.rlim_max == libc::RLIM_INFINITY {
+        return false;
+    }
+    limited_cpu_seconds(pid).is_some_and(|used| used >= limit.rlim_max)
+}
+
+/// Time on the CPU of a process as its limit counts it, whole seconds: in ticks, which on a busy
+/// machine are a good deal more than the times that `getrusage(2)` tells.
+fn limited_cpu_seconds(pid: u32) -> Option<u64> {
+    /// The clock of a process that counts ticks (`CPUCLOCK_PROF` of `linux/posix-timers.h`).
+    const PROF: libc::clockid_t = 0;
+    let clock = (!(pid as libc::clockid_t) << 3) | PROF;
+    // SAFETY: plain data, valid when zero.
+    let mut time: libc::timespec = unsafe { zeroed() };
+    // SAFETY: the kernel writes one timespec.
+    let asked = unsafe { libc::clock_gettime(clock, &raw mut time) };
+    (asked == 0).then_some(time.tv_sec as u64)
+}
+
+/// The same, keeping or reaping it as the flag says.
+fn look(whom: Whom<'_>, keep: libc::c_int, by: Reporter) -> io::Result<Option<(u32, ExitRecord)>> {
     let (kind, id) = match whom {
         Whom::Any => (libc::P_ALL, 0),
         Whom::Pid(pid) => (libc::P_PID, pid),
         Whom::Pidfd(fd) => (libc::P_PIDFD, fd.as_raw_fd() as u32),
     };
-    let keep = if reap { 0 } else { libc::WNOWAIT };
     // SAFETY: both structs are plain data, valid when zero.
     let (mut info, mut usage): (libc::siginfo_t, libc::rusage) = unsafe { (zeroed(), zeroed()) };
     // SAFETY: the kernel writes one siginfo_t and one rusage; the raw syscall is used because
@@ -91,7 +130,8 @@ pub fn ended(whom: Whom<'_>, reap: bool, by: Reporter) -> io::Result<Option<(u32
     }
     let code = if info.si_code == libc::CLD_EXITED { status } else { -status };
     let core = info.si_code == libc::CLD_DUMPED;
-    Ok(Some((pid as u32, ExitRecord { code, core, usage: convert(&usage), reporter: by })))
+    let usage = convert(&usage);
+    Ok(Some((pid as u32, ExitRecord { code, core, usage, reporter: by, out_of_cpu: false })))
 }
 
 fn convert(usage: &libc::rusage) -> Usage {
@@ -134,5 +174,6 @@ pub fn exit_behind_pidfd(pidfd: BorrowedFd<'_>) -> Option<ExitRecord> {
     let code =
         if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { -libc::WTERMSIG(status) };
     let core = libc::WIFSIGNALED(status) && libc::WCOREDUMP(status);
-    Some(ExitRecord { code, core, usage: Usage::default(), reporter: Reporter::Pidfd })
+    let (usage, reporter) = (Usage::default(), Reporter::Pidfd);
+    Some(ExitRecord { code, core, usage, reporter, out_of_cpu: false })
 }

@@ -1,8 +1,9 @@
 //! The command line of `mpctl`. Definitions only: what the commands do stands elsewhere.
 
 use super::mpctl_texts::{
-    DEATHS_EXAMPLES, DOCTOR_EXAMPLES, EXAMPLES, EXPLAIN_EXAMPLES, INSTALL_EXAMPLES, LOGS_EXAMPLES,
-    MAP_EXAMPLES, RUN_EXAMPLES, TOP_EXAMPLES, UPGRADE_EXAMPLES,
+    DEATHS_EXAMPLES, DOCTOR_EXAMPLES, EXAMPLES, EXPLAIN_EXAMPLES, INSTALL_EXAMPLES, KILL_EXAMPLES,
+    LOGS_EXAMPLES, MAP_EXAMPLES, METRICS_EXAMPLES, RELOAD_EXAMPLES, RUN_EXAMPLES, STATUS_EXAMPLES,
+    TOP_EXAMPLES, UPGRADE_EXAMPLES,
 };
 use super::parsers::{SignalNumber, choice, interval, sandbox_word, subject, worker};
 use crate::config::values::duration;
@@ -53,7 +54,8 @@ pub struct Mpctl {
 /// What `mpctl` can do.
 #[derive(Subcommand, Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Show templates, spares, workers and clients in numbers
+    /// Show templates, spares, workers, clients and limits in numbers
+    #[command(after_help = STATUS_EXAMPLES)]
     Status,
     /// List the workers that run
     Ps(Ps),
@@ -69,10 +71,13 @@ pub enum Command {
     #[command(after_help = MAP_EXAMPLES)]
     Map(Map),
     /// Print the daemon's numbers as OpenMetrics text
+    #[command(after_help = METRICS_EXAMPLES)]
     Metrics,
     /// Send a signal to a worker
+    #[command(after_help = KILL_EXAMPLES)]
     Kill(Kill),
     /// Read the configuration again and switch to new templates; on any fault nothing changes
+    #[command(after_help = RELOAD_EXAMPLES)]
     Reload,
     /// Let another program go on in the daemon's place, with all workers; on any fault nothing changes
     #[command(after_help = UPGRADE_EXAMPLES)]
@@ -199,7 +204,7 @@ pub struct Top {
 /// `mpctl explain`.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct Explain {
-    /// A worker (w17), a template (t3), or the pid of either or of a client
+    /// A worker (w17), a template (t3), or the pid of either, of a client or of the daemon
     #[arg(value_name = "ID|PID", value_parser = subject)]
     pub subject: Subject,
 }
@@ -371,6 +376,10 @@ pub struct InstallUnits {
     /// Put this before every path, to build a package or an image
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub prefix: Option<PathBuf>,
+
+    /// Write for this version of systemd instead of the one installed here
+    #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(u32).range(252..))]
+    pub for_systemd: Option<u32>,
 
     /// Overwrite files that somebody changed
     #[arg(long)]

@@ -26,11 +26,38 @@ fn every_example_parses() {
         LOGS_EXAMPLES,
         DEATHS_EXAMPLES,
         UPGRADE_EXAMPLES,
+        KILL_EXAMPLES,
+        INSTALL_EXAMPLES,
     ];
     let lines: Vec<_> = texts.into_iter().flat_map(examples).collect();
     assert!(lines.len() >= 24, "{lines:?}");
     for line in lines {
         assert!(parse(&line).is_ok(), "{line}: {}", parse(&line).expect_err("failed"));
+    }
+}
+
+/// Whoever has a narrow terminal reads whole lines, not halves of longer ones: paragraphs are broken
+/// by whoever prints them.
+#[test]
+fn paragraphs_of_the_help_are_not_broken_twice() {
+    for mut command in Mpctl::command().term_width(80).get_subcommands().cloned() {
+        let help = command.clone().term_width(80).render_long_help().to_string();
+        let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        for line in after.lines().filter(|line| !line.starts_with(' ')) {
+            let words = line.split_whitespace().collect::<Vec<_>>().join(" ");
+            let shown = help.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(shown.contains(&words), "{}: {line}", command.get_name());
+        }
+        let widest = help.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(80), "{}: {help}", command.render_usage());
+        let broken = |(line, next): (&str, &str)| {
+            let word = next.split(' ').next().unwrap_or_default();
+            let flush = |line: &str| !line.is_empty() && !line.starts_with(' ');
+            flush(line) && flush(next) && line.chars().count() + 1 + word.chars().count() <= 80
+        };
+        let mut pairs = help.lines().zip(help.lines().skip(1));
+        let text = pairs.find(|pair| broken(*pair) && !pair.0.ends_with(':'));
+        assert_eq!(text, None, "{}", command.get_name());
     }
 }
 

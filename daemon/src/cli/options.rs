@@ -4,6 +4,7 @@
 use super::parsers::{LevelParser, choice};
 use crate::access::names::{self, Named};
 use crate::config::Environment;
+use crate::config::catch::CatchStderr;
 use crate::config::draft::Draft;
 use crate::config::finding::Origin;
 use crate::config::limits::LimitOption;
@@ -114,6 +115,14 @@ pub struct Options {
     /// Certificates of deaths that are kept, for `mpctl deaths` [default: 1000]
     #[arg(long, value_name = "N", help_heading = "Deaths", allow_negative_numbers = true)]
     pub deaths_kept: Option<u64>,
+
+    /// Have what workers write to standard error in the log, and the last lines in certificates.
+    ///
+    /// Of all workers, or of those with these modules: a,b. A client that chose another stream for
+    /// its worker keeps it.
+    #[arg(long, value_name = "true|false|MODULES", help_heading = "Deaths", num_args = 0..=1,
+          require_equals = true, default_missing_value = "true")]
+    pub catch_stderr: Option<CatchStderr>,
 
     /// Report a task in the log, once, that still runs after this time
     #[arg(long, value_name = "TIME", help_heading = "Deaths", value_parser = duration)]
@@ -275,6 +284,7 @@ impl Options {
             draft.limits.origin = HERE;
         }
         draft.deaths_kept.overlay(self.deaths_kept, HERE);
+        draft.catch_stderr.overlay(self.catch_stderr.clone(), HERE);
         draft.slow_log.overlay(self.slow_log.map(Some), HERE);
         draft.poison.overlay(self.poison, HERE);
         draft.socket.overlay(path(&self.socket), HERE);

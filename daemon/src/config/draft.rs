@@ -4,6 +4,7 @@
 //! can forget an option.
 
 use super::admission::AdmissionTable;
+use super::catch::CatchStderr;
 use super::finding::{Finding, Origin};
 use super::limits::LimitsTable;
 use super::sandbox::SandboxTable;
@@ -136,6 +137,8 @@ draft! {
     "Deaths" {
         /// Certificates of deaths that are kept.
         deaths_kept: u64 = core().deaths_kept as u64,
+        /// Whose standard error goes through the daemon.
+        catch_stderr: CatchStderr = CatchStderr::No,
         /// When a task that still runs is reported.
         slow_log: Option<Duration> = core().slow_log,
         /// When a task is refused for the deaths of its workers.

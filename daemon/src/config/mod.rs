@@ -21,6 +21,7 @@
 
 mod access;
 pub mod admission;
+pub mod catch;
 mod checks;
 pub mod draft;
 pub mod elf;
@@ -120,6 +121,8 @@ pub struct Config {
     pub pid_file: Option<PathBuf>,
     /// Whether to detach from the terminal.
     pub daemonize: bool,
+    /// Whose standard error goes through the daemon.
+    pub catch_stderr: catch::CatchStderr,
     /// What confines workers, whatever their clients ask for.
     pub sandbox: sandbox::SandboxTable,
     draft: Draft,
@@ -244,6 +247,7 @@ impl Config {
             audit_log: of.audit_log.value,
             pid_file: of.pid_file.value,
             daemonize: of.daemonize.value,
+            catch_stderr: of.catch_stderr.value,
             sandbox: of.sandbox.value,
             draft,
             source,

@@ -42,8 +42,16 @@ impl SandboxTable {
     }
 }
 
+impl SandboxTable {
+    /// Users whose sections confine nobody in a daemon of this user: only root's workers run as
+    /// somebody else.
+    pub(crate) fn idle_uids(&self, own: u32) -> Vec<u32> {
+        self.uids.keys().copied().filter(|uid| own != 0 && *uid != own).collect()
+    }
+}
+
 /// The name of a module's file without what the linker adds.
-fn stem(name: &str) -> &str {
+pub(super) fn stem(name: &str) -> &str {
     let file = name.rsplit('/').next().unwrap_or(name);
     let file = file.strip_suffix(std::env::consts::DLL_SUFFIX).unwrap_or(file);
     file.strip_prefix(std::env::consts::DLL_PREFIX).unwrap_or(file)
@@ -190,5 +198,6 @@ mod tests {
         assert_eq!(keys(7, "other"), ["sandbox.uid.7"]);
         assert_eq!(keys(7, "thumbs"), ["sandbox.module.thumbs", "sandbox.uid.7"]);
         assert!(keys(0, "thumbs2").is_empty());
+        assert_eq!([0, 7, 8].map(|own| table.idle_uids(own)), [vec![], vec![], vec![7]]);
     }
 }

@@ -226,9 +226,19 @@ impl Core {
             return;
         }
         self.users.punish(uid, why, self.now, rules);
+        self.count_misdeed();
         if let Some((left, record)) = self.users.left(uid, self.now) {
             tracing::warn!(uid, why, times = record.times, ?left, "user is penalised");
         }
+    }
+
+    /// Users whose requests are refused now.
+    pub(super) fn penalised(&self) -> u64 {
+        if self.settings.admission.penalty.is_zero() {
+            return 0;
+        }
+        let records = self.users.records.values();
+        records.filter(|record| record.until > self.now).count() as u64
     }
 
     /// Everybody who wants workers of this pool made its template fail.

@@ -14,16 +14,19 @@ const ID_MAX: u64 = u64::MAX / 2;
 /// Nor generations above this: there is room for as many reloads as anybody asks for.
 const GENERATION_MAX: u32 = u32::MAX / 4;
 
+/// What a template that attaches itself says.
+#[derive(Debug)]
+pub(super) struct Attached {
+    pub(super) generation: u32,
+    pub(super) pid: u32,
+    pub(super) modules: Vec<ModuleReport>,
+    pub(super) memory: Memory,
+    pub(super) retiring: bool,
+}
+
 impl Core {
-    pub(super) fn template_attached(
-        &mut self,
-        id: TemplateId,
-        spec: PoolSpec,
-        generation: u32,
-        pid: u32,
-        modules: Vec<ModuleReport>,
-        memory: Memory,
-    ) {
+    pub(super) fn template_attached(&mut self, id: TemplateId, spec: PoolSpec, attached: Attached) {
+        let Attached { generation, pid, modules, memory, retiring } = attached;
         if !self.promised.remove(&id) || self.is_finished() {
             return tracing::debug!(template = %id, "template cannot be attached");
         }
@@ -40,7 +43,7 @@ impl Core {
         }
         let Some(pool) = self.pools.get_mut(&pool_id) else { return };
         tracing::info!(template = %id, name = %pool.spec.name, pid, "template attached");
-        if self.stop.is_some() || pool.active.is_some() {
+        if self.stop.is_some() || retiring || pool.active.is_some() {
             self.depart(id, Leave::Retire);
         } else {
             pool.excluded = errors;

@@ -2,7 +2,8 @@
 //! started the loop knows; reloads build in `reload.rs`.
 
 use super::Core;
-use super::event::{Action, PoolSpec, SessionId};
+use super::action::Action;
+use super::event::{PoolSpec, SessionId};
 use super::pool::Failure;
 use super::reload::Startup;
 use super::sessions::Waiting;

@@ -27,9 +27,6 @@ pub(super) const BYTES_MAX: usize = 2 << 20;
 const _: () = assert!(2 * BYTES_MAX <= FRAME_BYTES_MAX);
 /// Bytes of a certificate without its texts; an upper bound.
 pub(super) const CERTIFICATE_BYTES: usize = 400;
-/// Lines of stderr in a certificate, and bytes of each.
-const LINES_MAX: usize = 20;
-const LINE_BYTES_MAX: usize = 256;
 
 /// Signals that nobody dies of: `SIGCHLD`, `SIGCONT`, `SIGSTOP`, `SIGTSTP`, `SIGTTIN`, `SIGTTOU`,
 /// `SIGURG`, `SIGWINCH`.
@@ -112,7 +109,7 @@ pub(super) fn size(certificate: &Certificate) -> usize {
 }
 
 impl Deaths {
-    fn push(
+    pub(super) fn push(
         &mut self,
         certificate: Certificate,
         client_uid: Option<u32>,
@@ -210,7 +207,7 @@ impl Core {
     }
 
     /// Blames the task of a worker that died for no known reason; gives what was blamed.
-    fn blame_task(
+    pub(super) fn blame_task(
         &mut self,
         worker: &Worker,
         cause: Cause,
@@ -268,94 +265,6 @@ impl Core {
             forgotten: self.deaths.count - ring.len() as u64,
         }
     }
-
-    /// Writes the certificate of a worker that has ended; of a spare only if nobody let it go.
-    pub(super) fn certify(
-        &mut self,
-        id: WorkerId,
-        worker: &Worker,
-        record: ExitRecord,
-        last: Option<LastWords>,
-        mut stderr: Vec<String>,
-    ) {
-        let client_pid = match worker.owner {
-            Owner::Client { pid } => pid,
-            Owner::Pool => None,
-            Owner::Nobody => return,
-        };
-        let cause = worker.accusations.verdict(&record, last.as_ref());
-        if worker.owner == Owner::Pool && cause != Cause::Itself && cause != Cause::Unknown {
-            return;
-        }
-        let unused = |last: &LastWords| last.task.is_empty() && record.code == 0;
-        if cause == Cause::ClientGone && last.as_ref().is_some_and(unused) {
-            // Leased in advance and given back: it never had a job.
-            return;
-        }
-        stderr.drain(..stderr.len().saturating_sub(LINES_MAX));
-        stderr.iter_mut().for_each(cut_line);
-        let has_board = last.is_some();
-        let mut last = last.unwrap_or_default();
-        if let (false, Some(task)) = (has_board, &worker.task) {
-            // Nothing better is known than what the client said.
-            last.task.clone_from(task);
-        }
-        let blamed = self.blame_task(worker, cause, &record, &last);
-        let certificate = Certificate {
-            worker: id,
-            pid: worker.pid,
-            uid: worker.client_uid.unwrap_or(self.identity.uid),
-            template: worker.template,
-            template_name: worker.template_name.to_string(),
-            generation: worker.generation,
-            task: Some(last.task).filter(|task| !task.is_empty()).or_else(|| worker.task.clone()),
-            trace: last.trace.or(worker.trace),
-            client_pid,
-            ended_ms: self.wall_ms,
-            lived_ms: super::report::millis(self.now.since(worker.since)),
-            record,
-            cause,
-            peak_private_kib: last.peak_private_kib,
-            stderr,
-        };
-        tell(&certificate);
-        self.deaths.push(certificate, worker.client_uid, blamed, self.settings.deaths_kept);
-    }
-}
-
-/// Cuts a line where a character ends.
-fn cut_line(line: &mut String) {
-    let mut end = line.len().min(LINE_BYTES_MAX);
-    while !line.is_char_boundary(end) {
-        end -= 1;
-    }
-    line.truncate(end);
-}
-
-/// One line in the log for each death, as loud as it is strange.
-fn tell(certificate: &Certificate) {
-    let Certificate { worker, pid, uid, template, generation, record, cause, .. } = certificate;
-    let (code, name) = (record.code, certificate.template_name.as_str());
-    let task = certificate.task.as_deref().unwrap_or("-");
-    let trace = certificate.trace.map(|trace| trace.to_string()).unwrap_or_default();
-    macro_rules! tell {
-        ($level:ident) => {
-            tracing::$level!(
-                %worker, pid, uid, %template, name, generation, task, trace, code, %cause,
-                "worker ended"
-            )
-        };
-    }
-    match cause {
-        Cause::Itself if code == 0 => tell!(debug),
-        Cause::Itself if code > 0 => tell!(info),
-        Cause::ClientGone | Cause::Client | Cause::DaemonStop | Cause::Operator { .. } => {
-            tell!(info);
-        }
-        Cause::Itself | Cause::Limit(_) | Cause::Oom | Cause::Deadline | Cause::Unknown => {
-            tell!(warn);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -366,7 +275,8 @@ mod tests {
     use mpserverd_proto::status::{Reporter, Usage};
 
     fn record(code: i32) -> ExitRecord {
-        ExitRecord { code, core: false, usage: Usage::default(), reporter: Reporter::Template }
+        let (usage, reporter) = (Usage::default(), Reporter::Template);
+        ExitRecord { code, core: false, usage, reporter, out_of_cpu: false }
     }
 
     fn foreseen(why: Foreseen) -> LastWords {
@@ -465,12 +375,5 @@ mod tests {
         deaths.push(certificate(Cause::Oom, 10), None, None, 0);
         assert_eq!((deaths.ring.len(), deaths.count), (0, 1));
         deaths.check(0).expect("sound");
-    }
-
-    #[test]
-    fn lines_are_cut_where_a_character_ends() {
-        let mut line = "ä".repeat(300);
-        cut_line(&mut line);
-        assert_eq!(line.len(), LINE_BYTES_MAX);
     }
 }

@@ -1,16 +1,14 @@
-//! What the core is told and what it wants done. No descriptors, no clocks: the loop keeps those.
+//! What the core is told. What it wants done stands in `action.rs`. No descriptors, no clocks: the
+//! loop keeps those.
 
-use super::watch::{Measure, Sample};
-use mpserverd_proto::bounds::{Birth, Bounds};
-use mpserverd_proto::client::{Grant, Reply, StopPolicy, WorkerRef};
-use mpserverd_proto::death::{Cause, DeathsQuery, LastWords};
+use super::ask::Ask;
+use super::watch::Sample;
+use mpserverd_proto::client::StopPolicy;
+use mpserverd_proto::death::{Cause, LastWords};
 use mpserverd_proto::error::{PreloadError, Stage};
-use mpserverd_proto::explain::Subject;
-use mpserverd_proto::ids::{PoolId, RequestId, TemplateId, WorkerId};
-use mpserverd_proto::report::{ProcessFilter, ProcessesReport};
+use mpserverd_proto::ids::{RequestId, TemplateId, WorkerId};
 use mpserverd_proto::status::ExitRecord;
 use mpserverd_proto::template::{Lessee, Memory, ModuleReport, OnPreloadError};
-use mpserverd_proto::trace::TraceId;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -70,85 +68,27 @@ pub struct PoolSpec {
     pub uid: Option<u32>,
 }
 
-/// What a session asks of the core (the loop answers the rest by itself).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ask {
-    /// Make sure that this pool exists: answered with its id at once.
-    Open(PoolSpec),
-    /// Hand over a worker.
-    Lease {
-        /// From this pool.
-        pool: PoolId,
-        /// Wait so long at most.
-        wait: Duration,
-        /// The task that it is for, if that is known.
-        task: Option<String>,
-        /// The trace of the start, if that is known.
-        trace: Option<TraceId>,
-    },
-    /// Take a waiting request of the same session back; the request is answered `Cancelled`, then
-    /// this one `Done`.
-    Cancel(RequestId),
-    /// Modules of a pool, once its template is ready or has failed.
-    PoolModules {
-        /// Which.
-        pool: PoolId,
-        /// Wait so long at most.
-        wait: Duration,
-    },
-    /// `status`.
-    Status,
-    /// `ps`: answered by [`Action::Processes`].
-    Processes {
-        /// Only workers after this one.
-        after: Option<WorkerId>,
-        /// So many at most.
-        limit: u32,
-        /// Only those that it admits.
-        filter: ProcessFilter,
-    },
-    /// `modules`.
-    Modules,
-    /// `deaths`.
-    Deaths {
-        /// Which.
-        query: DeathsQuery,
-        /// Whether the asker sees those of other users, too.
-        all: bool,
-    },
-    /// A client is about to send a signal to a worker by itself.
-    Signals {
-        /// Which.
-        worker: WorkerId,
-        /// Signal number.
-        signal: i32,
-    },
-    /// Send a signal to a worker.
-    Kill {
-        /// Which.
-        worker: WorkerRef,
-        /// Signal number.
-        signal: i32,
-    },
-    /// Hand over a worker that is limited beyond what is configured.
-    LeaseWith {
-        /// From this pool.
-        pool: PoolId,
-        /// Wait so long at most.
-        wait: Duration,
-        /// Its limits.
-        bounds: Bounds,
-        /// As for [`Ask::Lease`].
-        task: Option<String>,
-        /// As for [`Ask::Lease`].
-        trace: Option<TraceId>,
-    },
-    /// `explain`.
-    Explain(Subject),
-}
-
 /// Who asked for a reload or a stop: a session's request, or a signal.
 pub type Origin = Option<(SessionId, RequestId)>;
+
+/// The end of a worker that no daemon has seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obituary {
+    /// Which.
+    pub worker: WorkerId,
+    /// Its pid.
+    pub pid: u32,
+    /// How.
+    pub record: ExitRecord,
+    /// What stood on its board.
+    pub last: Option<LastWords>,
+    /// When, milliseconds since the epoch.
+    pub ended_ms: u64,
+    /// Who had it, as far as that is known.
+    pub lessee: Option<Lessee>,
+    /// The last lines that it wrote to standard error, where they were caught.
+    pub stderr: Vec<String>,
+}
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -266,6 +206,8 @@ pub enum Event {
         modules: Vec<ModuleReport>,
         /// Its memory.
         memory: Memory,
+        /// An earlier daemon has told it to retire.
+        retiring: bool,
     },
     /// A worker that came with an attached template.
     WorkerAdopted {
@@ -317,7 +259,7 @@ pub enum Event {
         /// What it did.
         why: String,
     },
-    /// What a worker used was measured, as [`Action::Measure`] asked.
+    /// What a worker used was measured, as [`Action::Measure`](super::Action::Measure) asked.
     Measured {
         /// Which.
         worker: WorkerId,
@@ -336,170 +278,55 @@ pub enum Event {
         /// Who.
         cause: Cause,
     },
-    /// A worker that was to be looked at ([`Action::LookAtSlow`]) is not slow yet.
+    /// The loop saw how much private memory a worker had at most; told before its end is.
+    Peaked {
+        /// Which.
+        worker: WorkerId,
+        /// So much, KiB.
+        kib: u64,
+    },
+    /// Workers of an attached template ended while no daemon was there, or shortly before.
+    Missed {
+        /// Their template.
+        template: TemplateId,
+        /// Which they were.
+        deaths: Vec<Obituary>,
+        /// How many more there were.
+        forgotten: u64,
+    },
+    /// A worker that was to be looked at ([`Action::LookAtSlow`](super::Action::LookAtSlow)) is not
+    /// slow yet.
     NotSlow {
         /// Which.
         worker: WorkerId,
         /// When to look again.
         again: Duration,
     },
-    /// A supervisor wants to know whether workers can be had: answered with [`Action::Proven`].
+    /// A client or a signal asks for another program, which is being tried.
+    UpgradeBegan {
+        /// Who asked.
+        origin: Origin,
+    },
+    /// Another program has taken over, or none has.
+    UpgradeEnded {
+        /// How long nobody listened.
+        pause: Duration,
+        /// Why all is as it was; `None`: another program goes on.
+        error: Option<String>,
+    },
+    /// A new configuration cannot even be read, so no reload was begun.
+    ReloadRefused {
+        /// Why.
+        why: String,
+    },
+    /// Workers of this template are confined in another way than the configuration now wants.
+    TemplateOutdated {
+        /// Which.
+        template: TemplateId,
+    },
+    /// A supervisor wants to know whether workers can be had: answered with
+    /// [`Action::Proven`](super::Action::Proven).
     ProbeDue,
     /// The time that `Core::next_deadline` named has come (or any other time: always harmless).
     Tick,
-}
-
-/// What is to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Send a reply.
-    Reply {
-        /// To whom.
-        session: SessionId,
-        /// To which request.
-        id: RequestId,
-        /// What.
-        reply: Reply,
-    },
-    /// Hand a spare over: send the grant with the spare's three descriptors and forget them.
-    Grant {
-        /// To whom.
-        session: SessionId,
-        /// To which request.
-        id: RequestId,
-        /// Which worker, and what to say.
-        grant: Grant,
-    },
-    /// Start a template process for a pool.
-    Build {
-        /// Its new id.
-        template: TemplateId,
-        /// For which pool.
-        pool: PoolId,
-        /// The pool's key.
-        key: PoolKey,
-        /// Generation of the configuration.
-        generation: u32,
-        /// Modules to leave out, because they made an earlier attempt fail.
-        without: Vec<String>,
-        /// What its workers limit themselves by.
-        birth: Birth,
-    },
-    /// Answer with these workers, once it is known which tasks they run; the filter decides about
-    /// those.
-    Processes {
-        /// Who asked.
-        session: SessionId,
-        /// Number of the request.
-        id: RequestId,
-        /// Whom the filter admits so far.
-        report: ProcessesReport,
-        /// The filter.
-        filter: ProcessFilter,
-    },
-    /// Tell a template to fork.
-    Fork {
-        /// Which.
-        template: TemplateId,
-        /// Id of the first spare.
-        first: WorkerId,
-        /// How many.
-        count: u16,
-    },
-    /// Tell a template to fork no more and to exit after its last worker.
-    Retire {
-        /// Which.
-        template: TemplateId,
-    },
-    /// Tell a template to kill its workers, report them and exit.
-    StopTemplate {
-        /// Which.
-        template: TemplateId,
-    },
-    /// Kill a template's process.
-    KillTemplate {
-        /// Which.
-        template: TemplateId,
-    },
-    /// Close a spare's job socket, which ends it.
-    ReleaseSpare {
-        /// Which.
-        worker: WorkerId,
-    },
-    /// Send a signal to a worker.
-    Signal {
-        /// Which.
-        worker: WorkerId,
-        /// Signal number.
-        signal: i32,
-    },
-    /// Put a worker into a group of its own, with these limits; one that has a group gets the
-    /// limits.
-    Limit {
-        /// Which.
-        worker: WorkerId,
-        /// Its limits.
-        bounds: Bounds,
-    },
-    /// Measure a worker and its descendants; answered with [`Event::Measured`].
-    Measure {
-        /// Which.
-        worker: WorkerId,
-        /// What.
-        what: Measure,
-    },
-    /// Send a worker a signal that asks it to end for a limit.
-    AskToEnd {
-        /// Which.
-        worker: WorkerId,
-        /// Signal number.
-        signal: i32,
-    },
-    /// Kill a worker and all its descendants.
-    KillTree {
-        /// Which.
-        worker: WorkerId,
-    },
-    /// A worker that was limited has ended: remove its group.
-    Unlimit {
-        /// Which.
-        worker: WorkerId,
-        /// Kill who is left in it.
-        kill: bool,
-    },
-    /// Look at a worker whose task may run long: report it, or say [`Event::NotSlow`].
-    LookAtSlow {
-        /// Which.
-        worker: WorkerId,
-        /// Its task is slow if it has run so long.
-        after: Duration,
-        /// How long its client has had it.
-        leased: Duration,
-    },
-    /// Nobody needs this pool any more; forget how it is built.
-    ForgetPool {
-        /// The pool's key.
-        key: PoolKey,
-    },
-    /// Every preloaded pool has had its verdict for the first time (readiness of the service).
-    Settled {
-        /// What failed, under a policy that tolerates it.
-        failed: Vec<PreloadError>,
-    },
-    /// A preloaded pool failed under the policy `fail`: the daemon must not start.
-    StartFailed {
-        /// Why.
-        error: PreloadError,
-    },
-    /// A reload that was begun is over.
-    ReloadEnded {
-        /// Whether the new configuration serves now; otherwise the old one does.
-        switched: bool,
-    },
-    /// The path from a template to the end of a worker works.
-    Proven,
-    /// Accept no more clients.
-    StopListening,
-    /// Nothing is left: leave the loop.
-    Finished,
 }

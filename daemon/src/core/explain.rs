@@ -61,7 +61,8 @@ impl Core {
             findings.extend(self.explain_death(sight, |it| it.pid == pid));
         }
         if pid == self.identity.pid {
-            let sentences = vec![story::daemon(pid, &self.identity.version)];
+            let mut sentences = vec![story::daemon(pid, &self.identity.version)];
+            sentences.extend(self.tell_changes(sight));
             findings.push(Finding { sentences, facts: Facts::Daemon });
         }
         findings
@@ -113,6 +114,11 @@ impl Core {
         let workers = self.workers.values().filter(|worker| has(worker.owner)).count() as u64;
         let waiting = session.waiting.len() as u64;
         let mut sentences = story::client(pid, session.peer.uid, workers, waiting, &requests);
+        if session.waiting.values().any(|waiting| matches!(waiting, Waiting::Reload)) {
+            sentences.extend(self.reload.as_ref().and_then(|it| story::missing(&self.missing(it))));
+        }
+        sentences.extend(self.awaited_change(id));
+        sentences.extend(self.full_queues(id));
         sentences.extend(self.hindrances(session.peer.uid));
         let facts = Facts::Client { pid, uid: session.peer.uid, workers, waiting, requests };
         Finding { sentences, facts }
@@ -141,12 +147,12 @@ impl Core {
             waited_ms: since.map(|since| millis(self.now.since(since))),
             left_ms: due.map(|at| millis(at.since(self.now))),
             ahead,
-            reason: pool.map_or(WaitReason::Reload, |pool| self.wait_reason(pool)),
+            reason: pool.map_or(WaitReason::Reload, |pool| self.wait_reason(pool, waiting)),
         }
     }
 
     /// Why requests of a pool wait.
-    fn wait_reason(&self, pool_id: PoolId) -> WaitReason {
+    fn wait_reason(&self, pool_id: PoolId, waiting: &Waiting) -> WaitReason {
         let Some(pool) = self.pools.get(&pool_id) else { return WaitReason::Turn };
         let left = |timer| self.timers.at(timer).map(|at| millis(at.since(self.now)));
         let Some(active) = pool.active else {
@@ -154,6 +160,11 @@ impl Core {
         };
         if self.capacity() == 0 {
             return WaitReason::WorkersMax { limit: self.settings.workers_max };
+        }
+        if let Waiting::Lease { wish, .. } = waiting
+            && let Some(reason) = self.limit_reason(&wish.scopes)
+        {
+            return reason;
         }
         if let Some(retry_ms) = left(Timer::ForkRetry(pool_id)) {
             return WaitReason::ForkFails { retry_ms };

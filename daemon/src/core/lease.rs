@@ -2,7 +2,8 @@
 //! decided in `spares.rs`, whose turn it is in `queue.rs`.
 
 use super::Core;
-use super::event::{Action, SessionId};
+use super::action::Action;
+use super::event::SessionId;
 use super::quota::Scopes;
 use super::sessions::Waiting;
 use super::spares::Stock;

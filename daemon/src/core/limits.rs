@@ -7,6 +7,7 @@
 use super::event::PoolSpec;
 use mpserverd_proto::bounds::{Birth, Bound, Bounds};
 use mpserverd_proto::error::Refusal;
+use mpserverd_proto::quota::Holder;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -80,6 +81,28 @@ impl Held {
     }
 }
 
+impl Held {
+    /// Who holds a limit of single workers here.
+    #[must_use]
+    pub fn holder(&self, bound: Bound) -> Holder {
+        let by_group = |held: bool, otherwise| if held { Holder::Cgroup } else { otherwise };
+        match bound {
+            Bound::Memory => by_group(self.memory, Holder::Sampling),
+            Bound::Pids => by_group(self.pids, Holder::Sampling),
+            Bound::MemoryHigh => by_group(self.memory, Holder::Nobody),
+            Bound::CpuWeight | Bound::CpuQuota => by_group(self.cpu, Holder::Nobody),
+            Bound::Fds | Bound::FileSize => Holder::Rlimit,
+            Bound::Nice => Holder::Process,
+            Bound::WallTime
+            | Bound::CpuTime
+            | Bound::KillGrace
+            | Bound::Workers
+            | Bound::Starts
+            | Bound::Queue => Holder::Daemon,
+        }
+    }
+}
+
 /// Names that sections of modules may have for a pool: those of its modules without folder, `lib`
 /// and ending, and its own.
 pub(super) fn names(spec: &PoolSpec) -> Vec<Arc<str>> {
@@ -103,6 +126,12 @@ impl Limits {
     /// Whether nothing is limited.
     pub(super) fn is_empty(&self) -> bool {
         self.host.is_empty() && self.uids.is_empty() && self.modules.is_empty()
+    }
+
+    /// Whether some section sets it.
+    pub(super) fn mention(&self, bound: Bound) -> bool {
+        let sections = [&self.host].into_iter().chain(self.uids.values());
+        sections.chain(self.modules.values()).any(|section| section.contains_key(&bound))
     }
 
     /// The limit of a user, or of all without an own one.

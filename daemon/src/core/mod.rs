@@ -6,7 +6,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `event.rs`, `settings.rs` | what goes in and out |
+//! | `ask.rs`, `event.rs`, `action.rs`, `settings.rs` | what goes in and out |
 //! | `admission.rs` | who is refused early, and who is penalised |
 //! | `timers.rs` | deadlines, each armed at most once |
 //! | `queue.rs` | requests that wait, fair between sessions |
@@ -20,14 +20,17 @@
 //! | `build.rs` | building templates, and what happens when that fails |
 //! | `attach.rs` | templates and workers of an earlier daemon |
 //! | `reload.rs` | configuration: the first, and later ones beside what serves |
+//! | `upkeep.rs` | how reloads and upgrades went, and what earlier generations left |
 //! | `stop.rs` | going down |
 //! | [`measures`] | what is counted for metrics |
 //! | `deaths.rs` | who caused a death, and the certificates of the last ones |
+//! | `certify.rs` | writing those |
 //! | `poison.rs` | tasks that are refused for the deaths of their workers |
 //! | `slow.rs` | when to look at a worker whose task runs long |
 //! | `probe.rs` | the proof that the whole path works |
 //! | `limits.rs` | the configured limits, and which one counts |
 //! | `quota.rs` | what many workers may have together |
+//! | `usage.rs` | what of the limits is used, and who holds them |
 //! | `watch.rs` | workers that are looked after as long as they run |
 //! | `sight.rs` | who sees what of it |
 //! | `report.rs` | `status`, `modules` |
@@ -38,11 +41,14 @@
 
 #![forbid(unsafe_code)]
 
+mod action;
 mod admission;
+mod ask;
 mod attach;
 mod audit;
 mod backoff;
 mod build;
+mod certify;
 mod deaths;
 mod event;
 mod explain;
@@ -69,17 +75,22 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod upkeep;
+mod usage;
 mod watch;
 mod workers;
 
+pub use action::Action;
 pub use admission::{Admission, EarlyRefusal};
-pub use event::{Action, Ask, Event, Origin, Peer, PoolKey, PoolSpec, SessionId, Time};
+pub use ask::Ask;
+pub use event::{Event, Obituary, Origin, Peer, PoolKey, PoolSpec, SessionId, Time};
 pub use limits::{Held, Limits, Rule, Section};
 pub use pool::POOLS_MAX;
 pub use settings::{PoisonRule, Settings};
 pub use state::{CoreState, ImportError, Remains};
 pub use watch::{Measure, Sample};
 
+use attach::Attached;
 use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
 use pool::Pool;
 use reload::{Reload, Startup};
@@ -163,6 +174,8 @@ pub struct Core {
     users: admission::Users,
     deaths: deaths::Deaths,
     #[serde(default)]
+    changes: upkeep::Changes,
+    #[serde(default)]
     poison: poison::Poison,
     /// The time of day when the last end was told, milliseconds since the epoch.
     wall_ms: u64,
@@ -205,6 +218,7 @@ impl Core {
             totals: Totals::default(),
             users: admission::Users::default(),
             deaths: deaths::Deaths::default(),
+            changes: upkeep::Changes::default(),
             poison: poison::Poison::default(),
             wall_ms: 0,
         }
@@ -299,8 +313,17 @@ impl Core {
             Event::TemplateFailed { template, error } => self.template_failed(template, error),
             Event::TemplateMemory { template, memory } => self.template_memory(template, memory),
             Event::TemplateGone { template, code } => self.template_gone(template, code),
-            Event::TemplateAttached { template, pool, generation, pid, modules, memory } => {
-                self.template_attached(template, pool, generation, pid, modules, memory);
+            Event::TemplateAttached {
+                template,
+                pool,
+                generation,
+                pid,
+                modules,
+                memory,
+                retiring,
+            } => {
+                let attached = Attached { generation, pid, modules, memory, retiring };
+                self.template_attached(template, pool, attached);
             }
             Event::LesseesKnown { template, lessees } => self.lessees_known(template, &lessees),
             Event::WorkerAdopted { template, worker, pid } => {
@@ -317,7 +340,15 @@ impl Core {
             Event::Measured { worker, sample } => self.measured(worker, sample),
             Event::NotHeld { worker } => self.not_held(worker),
             Event::Blamed { worker, cause } => self.blamed(worker, cause),
+            Event::Peaked { worker, kib } => self.peaked(worker, kib),
+            Event::Missed { template, deaths, forgotten } => {
+                self.missed(template, deaths, forgotten);
+            }
             Event::NotSlow { worker, again } => self.not_slow(worker, again),
+            Event::UpgradeBegan { origin } => self.upgrade_began(origin),
+            Event::UpgradeEnded { pause, error } => self.upgrade_ended(pause, error.as_deref()),
+            Event::ReloadRefused { why } => self.reload_refused(&why),
+            Event::TemplateOutdated { template } => self.template_outdated(template),
             Event::ProbeDue => self.probe_due(),
             Event::Tick => self.tick(),
         }

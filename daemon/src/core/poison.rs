@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn only_unexplained_deaths_in_the_middle_of_a_task_blame_it() {
         let (usage, reporter) = (Usage::default(), Reporter::Template);
-        let record = |code| ExitRecord { code, core: false, usage, reporter };
+        let record = |code| ExitRecord { code, core: false, usage, reporter, out_of_cpu: false };
         let words = |task: &str, finished| LastWords {
             task: task.into(),
             finished,

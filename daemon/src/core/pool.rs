@@ -1,8 +1,9 @@
 //! Pools: what equal templates are built from, who serves them now, and when they are forgotten.
 //! A pool outlives its template processes. How it is built only the loop knows.
 
+use super::action::Action;
 use super::backoff::Backoff;
-use super::event::{Action, PoolKey, PoolSpec, SessionId, Time};
+use super::event::{PoolKey, PoolSpec, SessionId, Time};
 use super::measures::SlotId;
 use super::queue::FairQueue;
 use super::spares::Marks;

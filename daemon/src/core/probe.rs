@@ -8,7 +8,7 @@
 //! nothing either: they could stop their templates, and have the daemon killed for it.
 
 use super::Core;
-use super::event::Action;
+use super::action::Action;
 use mpserverd_proto::ids::{PoolId, WorkerId};
 use serde::{Deserialize, Serialize};
 use std::ops::Bound::{Excluded, Unbounded};

@@ -13,6 +13,7 @@ use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::{PoolId, WorkerId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,9 +36,9 @@ pub(super) type Scopes = Box<[Scope]>;
 
 /// What a scope has.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Use {
-    workers: u64,
-    queued: u64,
+pub(super) struct Use {
+    pub(super) workers: u64,
+    pub(super) queued: u64,
     /// When all starts so far would have been spread evenly.
     spent_until: Time,
 }
@@ -45,22 +46,41 @@ struct Use {
 /// All counts.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Quota {
-    uses: BTreeMap<Scope, Use>,
+    pub(super) uses: BTreeMap<Scope, Use>,
     holders: BTreeMap<WorkerId, Scopes>,
 }
 
 /// What stands in the way of a start.
 #[derive(Debug)]
-struct Obstacle<'a> {
-    bound: Bound,
-    rule: &'a Rule,
+pub(super) struct Obstacle<'a> {
+    pub(super) scope: &'a Scope,
+    pub(super) bound: Bound,
+    pub(super) rule: &'a Rule,
     /// When it is gone, if time alone does that.
-    until: Option<Time>,
+    pub(super) until: Option<Time>,
 }
 
 /// Time of one start.
 fn interval(per_second: i64) -> Duration {
     BURST / u32::try_from(per_second.max(1)).unwrap_or(u32::MAX)
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host => f.write_str("host"),
+            Self::Uid(uid) => write!(f, "uid {uid}"),
+            Self::Module(name) => write!(f, "module {name}"),
+        }
+    }
+}
+
+impl Use {
+    /// Of the starts that a second may have, how many are spent.
+    pub(super) fn starts(&self, per_second: i64, now: Time) -> u64 {
+        let spent = self.spent_until.since(now).as_nanos();
+        u64::try_from(spent.div_ceil(interval(per_second).as_nanos().max(1))).unwrap_or(u64::MAX)
+    }
 }
 
 impl Quota {
@@ -125,7 +145,7 @@ impl Core {
         self.sessions.get(&session).map_or(0, |session| session.peer.uid)
     }
 
-    fn rule(&self, scope: &Scope, bound: Bound) -> Option<&Rule> {
+    pub(super) fn rule(&self, scope: &Scope, bound: Bound) -> Option<&Rule> {
         let limits = &self.settings.limits;
         match scope {
             Scope::Host => limits.host.get(&bound),
@@ -158,20 +178,20 @@ impl Core {
         scopes.iter().map(|scope| self.room_in(scope)).min().unwrap_or(u64::MAX)
     }
 
-    fn obstacle(&self, scopes: &[Scope]) -> Option<Obstacle<'_>> {
+    pub(super) fn obstacle<'a>(&'a self, scopes: &'a [Scope]) -> Option<Obstacle<'a>> {
         for scope in scopes.iter().filter(|scope| self.room_in(scope) == 0) {
             let held = self.quota.uses.get(scope);
             if let Some(rule) = self.rule(scope, Bound::Workers)
                 && u64::try_from(rule.value).unwrap_or(0) <= held.map_or(0, |held| held.workers)
             {
-                return Some(Obstacle { bound: Bound::Workers, rule, until: None });
+                return Some(Obstacle { scope, bound: Bound::Workers, rule, until: None });
             }
             if let Some(rule) = self.rule(scope, Bound::Starts) {
                 let spent = held.map_or(self.now, |held| held.spent_until);
                 let wait = interval(rule.value)
                     .saturating_sub(BURST.saturating_sub(spent.since(self.now)));
                 let until = Some(self.now.after(wait).unwrap_or(self.now));
-                return Some(Obstacle { bound: Bound::Starts, rule, until });
+                return Some(Obstacle { scope, bound: Bound::Starts, rule, until });
             }
         }
         None

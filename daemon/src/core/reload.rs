@@ -6,8 +6,9 @@
 //! because of a reload. One that cannot fork, or whose spares end by themselves, is a reason not
 //! to switch. A pool that comes into being while a reload is under way joins it.
 
+use super::action::Action;
 use super::build::{is_tolerated, log_excluded};
-use super::event::{Action, Origin, PoolSpec};
+use super::event::{Origin, PoolSpec, Time};
 use super::lease::FORK_HINT;
 use super::sessions::Waiting;
 use super::template::{Leave, Phase};
@@ -53,6 +54,20 @@ pub(super) struct Reload {
     candidates: BTreeMap<PoolId, Candidate>,
     /// Pools that came while it was under way have joined it.
     joined: bool,
+    /// When it was begun.
+    #[serde(default)]
+    since: Time,
+}
+
+impl Reload {
+    pub(super) fn since(&self) -> Time {
+        self.since
+    }
+
+    /// New templates that are not ready.
+    pub(super) fn not_ready(&self) -> impl Iterator<Item = TemplateId> + '_ {
+        self.candidates.values().filter(|candidate| !candidate.ready).map(|it| it.template)
+    }
 }
 
 impl Core {
@@ -161,7 +176,9 @@ impl Core {
         }
         let (candidates, joined) = (BTreeMap::new(), false);
         // First, because its settings are those that the new templates are measured by.
-        self.reload = Some(Reload { origin, settings, preload, loaded, candidates, joined });
+        let since = self.now;
+        let reload = Reload { origin, settings, preload, loaded, candidates, joined, since };
+        self.reload = Some(reload);
         for (pool_id, spec) in specs {
             self.add_candidate(pool_id, spec);
         }
@@ -279,7 +296,7 @@ impl Core {
     pub(super) fn roll_back(&mut self, refusal: Refusal) {
         let Some(reload) = self.reload.take() else { return };
         tracing::warn!(%refusal, "reload failed");
-        self.note_reload(false);
+        self.note_reload(reload.since, Some(&refusal.to_string()));
         self.out.push(Action::ReloadEnded { switched: false });
         for (pool_id, candidate) in reload.candidates {
             if self.templates.get(&candidate.template).is_some_and(|t| !t.is_leaving()) {
@@ -308,7 +325,7 @@ impl Core {
         }
         self.let_latecomers_join();
         let Some(reload) = self.reload.take_if(|reload| is_ready(reload)) else { return };
-        self.note_reload(true);
+        self.note_reload(reload.since, None);
         self.generation += 1;
         self.settings = reload.settings;
         for (id, pool) in &mut self.pools {

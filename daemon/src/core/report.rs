@@ -126,6 +126,11 @@ impl Core {
             refused: self.totals.refused,
             templates: rows.chain(failed.map(|(pool, why)| self.failed_row(pool, why))).collect(),
             penalties: self.penalties(sight),
+            reload: self.reloads(sight),
+            upgrade: self.upgrades(sight),
+            generations: self.generations(sight),
+            held: self.held_limits(),
+            quotas: self.quotas(sight),
         }
     }
 

@@ -2,7 +2,9 @@
 //! exactly once, unless its session closes first. Frames and permissions are the loop's.
 
 use super::Core;
-use super::event::{Action, Ask, Peer, PoolSpec, SessionId, Time};
+use super::action::Action;
+use super::ask::Ask;
+use super::event::{Peer, PoolSpec, SessionId, Time};
 use super::lease::Wish;
 use super::pool::POOLS_MAX;
 use super::queue::Ticket;
@@ -93,7 +95,7 @@ impl Core {
             Ask::PoolModules { pool, wait } => self.pool_modules(session, id, pool, wait),
             Ask::Status => {
                 let report = self.status_report(self.sight(session));
-                self.reply(session, id, Reply::Status(report));
+                self.reply(session, id, Reply::Status(Box::new(report)));
             }
             Ask::Processes { after, limit, filter } => {
                 let report = self.processes_report(self.sight(session), after, limit, &filter);

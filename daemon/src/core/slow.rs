@@ -4,7 +4,7 @@
 //! looked at again later.
 
 use super::Core;
-use super::event::Action;
+use super::action::Action;
 use super::timers::Timer;
 use super::workers::Owner;
 use mpserverd_proto::ids::WorkerId;

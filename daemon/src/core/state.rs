@@ -7,7 +7,7 @@
 //! What must never be in here: descriptors and clocks, as in the rest of the core.
 
 use super::deaths::Deaths;
-use super::{Core, Time};
+use super::{Core, Time, Totals};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -83,6 +83,7 @@ impl Core {
         ensure(sound, "a limit is out of range")?;
         let latest = Time(Duration::from_secs(SECONDS_MAX));
         ensure(self.users.is_sound(NUMBER_MAX, latest), "a penalty is out of range")?;
+        ensure(self.changes.are_sound(latest), "a reload or upgrade is out of range")?;
         let last = self.timers.last().unwrap_or_default().max(self.now);
         ensure(last <= latest, "a deadline is out of range")?;
         for (id, template) in &self.templates {
@@ -107,6 +108,8 @@ pub struct Remains {
     generation: u32,
     next_template: u64,
     starts: u64,
+    spare_hits: u64,
+    ends: u64,
     refused: u64,
     deaths: Deaths,
 }
@@ -119,6 +122,8 @@ impl Core {
             generation: self.generation,
             next_template: self.next.template,
             starts: self.totals.starts,
+            spare_hits: self.totals.spare_hits,
+            ends: self.totals.ends,
             refused: self.totals.refused,
             deaths: self.deaths.clone(),
         }
@@ -126,10 +131,11 @@ impl Core {
 
     /// Changes whenever [`remains`](Self::remains) does; costs nothing.
     #[must_use]
-    pub fn remains_mark(&self) -> [u64; 5] {
+    pub fn remains_mark(&self) -> [u64; 6] {
+        let Totals { starts, ends, refused, .. } = self.totals;
         let generation = u64::from(self.generation);
-        let totals = &self.totals;
-        [generation, self.next.template, totals.starts, totals.refused, self.deaths.count]
+        // A spare is hit by a start.
+        [generation, self.next.template, starts, ends, refused, self.deaths.count]
     }
 
     /// Goes on counting where a daemon was that died; for a core that has not been told anything.
@@ -138,7 +144,8 @@ impl Core {
     /// When the remains contradict themselves; the core is as it was.
     pub fn recall(&mut self, remains: Remains) -> Result<(), ImportError> {
         let fits = |number: u64| number <= NUMBER_MAX;
-        let numbers = [remains.next_template, remains.starts, remains.refused];
+        let Remains { next_template, starts, spare_hits, ends, refused, .. } = remains;
+        let numbers = [next_template, starts, spare_hits, ends, refused];
         let sound = numbers.into_iter().all(fits)
             && remains.generation <= GENERATION_MAX / 2
             && remains.deaths.are_sound(NUMBER_MAX);
@@ -150,9 +157,8 @@ impl Core {
         self.deaths.bound(self.settings.deaths_kept);
         // The next configuration is the next generation.
         self.generation = remains.generation;
-        self.next.template = self.next.template.max(remains.next_template);
-        self.totals.starts = remains.starts;
-        self.totals.refused = remains.refused;
+        self.next.template = self.next.template.max(next_template);
+        self.totals = Totals { starts, spare_hits, ends, refused, ..self.totals };
         Ok(())
     }
 }

@@ -2,7 +2,8 @@
 //! step has a limit, so that nothing that hangs keeps the daemon.
 
 use super::Core;
-use super::event::{Action, Origin};
+use super::action::Action;
+use super::event::Origin;
 use super::template::{Leave, Phase};
 use super::timers::Timer;
 use super::workers::{Owner, SIGKILL};

@@ -6,7 +6,9 @@ use super::workers::Owner;
 use mpserverd_proto::death::{Cause, Certificate};
 use mpserverd_proto::error::{PreloadError, Stage};
 use mpserverd_proto::explain::{WaitKind, WaitReason, WaitingRow};
+use mpserverd_proto::quota::QuotaRow;
 use mpserverd_proto::report::{ProcessRow, TemplateRow, TemplateState};
+use mpserverd_proto::upkeep::{Change, GenerationRow};
 use std::time::Duration;
 
 /// A span of time in words, no more precise than it matters.
@@ -24,6 +26,79 @@ fn count(number: u64, one: &str) -> String {
 
 pub(super) fn daemon(pid: u32, version: &str) -> String {
     format!("Pid {pid} is this daemon, mpserverd {version}.")
+}
+
+/// A reload that is under way, and what it waits for.
+pub(super) fn reloading(ms: u64, missing: &[String]) -> String {
+    let begun = format!("A reload has been under way for {}", span(ms));
+    match self::missing(missing) {
+        Some(missing) => format!("{begun}; the old templates serve meanwhile. {missing}"),
+        None => format!("{begun}."),
+    }
+}
+
+/// Templates that a reload still waits for.
+pub(super) fn missing(names: &[String]) -> Option<String> {
+    let (first, more) = names.split_first()?;
+    Some(match more.len() {
+        0 => format!("The new template `{first}` is not ready yet."),
+        more => format!("The new template `{first}` and {more} more are not ready yet."),
+    })
+}
+
+/// An upgrade that is under way.
+pub(super) fn upgrading(ms: u64) -> String {
+    format!("An upgrade has been under way for {}: the new program is being tried.", span(ms))
+}
+
+/// A client that asked for an upgrade.
+pub(super) fn awaits_upgrade(ms: u64) -> String {
+    format!("It waits for the end of an upgrade, for {} so far.", span(ms))
+}
+
+/// How the last reload or upgrade ended.
+pub(super) fn changed(what: &str, change: &Change) -> String {
+    let Change { ago_ms, took_ms, pause_us, error } = change;
+    let (ago, took) = (span(*ago_ms), span(*took_ms));
+    match (error, pause_us) {
+        (Some(error), _) => {
+            let error = error.trim_end_matches('.');
+            format!("The last {what} failed {ago} ago, and everything is as it was: {error}.")
+        }
+        (None, Some(pause)) => format!(
+            "The last {what} was done {ago} ago; it took {took}, and nobody listened for {}.",
+            humantime::format_duration(Duration::from_micros(*pause))
+        ),
+        (None, None) => format!("The last {what} was done {ago} ago; it took {took}."),
+    }
+}
+
+/// What is left of an earlier generation.
+pub(super) fn left_over(row: &GenerationRow) -> String {
+    let workers = count(row.workers, "worker");
+    let templates = count(row.templates, "template");
+    format!("Of generation {} there are still {workers} and {templates}.", row.generation)
+}
+
+/// A limit of waiting requests that is reached.
+pub(super) fn queue_full(row: &QuotaRow) -> String {
+    let QuotaRow { limit, scope, max, set_in, .. } = row;
+    let waiting = match max {
+        1 => format!("1 request of {} waits", whose(scope)),
+        more => format!("{more} requests of {} wait", whose(scope)),
+    };
+    format!(
+        "{waiting}, which is the limit (`{limit} = {max}`, set in {set_in}): further \
+         ones are refused at once."
+    )
+}
+
+/// Whose limit it is, in a sentence.
+fn whose(scope: &str) -> String {
+    match scope.split_once(' ') {
+        Some((kind, name)) => format!("{kind} {name}"),
+        None => format!("the {scope}"),
+    }
 }
 
 pub(super) fn worker(row: &ProcessRow, owner: Owner, template_leaves: bool) -> Vec<String> {
@@ -229,6 +304,17 @@ fn reason(reason: &WaitReason) -> String {
         }
         WaitReason::WorkersMax { limit } => {
             format!("{limit} workers run, which is the limit (`max_workers`): one must end first.")
+        }
+        WaitReason::Limit { limit, scope, max, set_in, retry_ms } => {
+            let whose = whose(scope);
+            let then = match retry_ms {
+                Some(ms) => format!("the next one may start in {}", span((*ms).max(1))),
+                None => format!(
+                    "one of its {} must end first",
+                    if *max == 1 { "worker" } else { "workers" }
+                ),
+            };
+            format!("The limit `{limit} = {max}` of {whose}, set in {set_in}, is reached: {then}.")
         }
         WaitReason::ForkFails { retry_ms } => {
             format!("The template could not fork, and tries again in {}.", span(*retry_ms))

@@ -2,7 +2,8 @@
 //! What its end means for the pool is decided in `build.rs` and `reload.rs`.
 
 use super::Core;
-use super::event::{Action, Time};
+use super::action::Action;
+use super::event::Time;
 use super::measures::ForkTimes;
 use super::timers::Timer;
 use mpserverd_proto::death::Cause;

@@ -2,7 +2,8 @@
 //! the kernel holds nothing. While there is none, nothing here has a timer.
 
 use super::Core;
-use super::event::{Action, PoolSpec, SessionId, Time};
+use super::action::Action;
+use super::event::{PoolSpec, SessionId, Time};
 use super::limits;
 use super::quota::Scopes;
 use super::stop::SIGTERM;
@@ -260,6 +261,9 @@ impl Core {
 
     /// What a worker used was measured, or it could not be.
     pub(super) fn measured(&mut self, id: WorkerId, sample: Option<Sample>) {
+        if let Some(bytes) = sample.and_then(|sample| sample.private) {
+            self.peaked(id, bytes >> 10);
+        }
         let (cpus, every) = (self.held.cpus, self.settings.limits.sample_every);
         let Some(watch) = self.watches.by_id.get_mut(&id) else { return };
         watch.measuring = false;

@@ -2,8 +2,9 @@
 //! it, the client that leased it, or nobody any more, when it was released and is about to end.
 
 use super::Core;
+use super::action::Action;
 use super::deaths::Accusations;
-use super::event::{Action, Peer, Time};
+use super::event::{Peer, Time};
 use super::template::{Leave, Phase};
 use super::timers::Timer;
 use mpserverd_proto::death::LastWords;
@@ -60,6 +61,12 @@ pub(super) struct Worker {
     pub(super) task: Option<String>,
     /// What it is about to be ended for.
     pub(super) accusations: Accusations,
+    /// The most private memory that was measured from outside, KiB.
+    #[serde(default)]
+    pub(super) peak_private_kib: Option<u64>,
+    /// It is to end if it has no job yet.
+    #[serde(default)]
+    pub(super) outdated: bool,
 }
 
 impl Core {
@@ -128,6 +135,8 @@ impl Core {
             trace: None,
             task: None,
             accusations: Accusations::default(),
+            peak_private_kib: None,
+            outdated: false,
         };
         if let Some(pool) = self.pools.get_mut(&template.pool) {
             pool.workers += 1;

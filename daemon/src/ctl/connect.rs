@@ -5,6 +5,7 @@ use mp::daemon::Connection;
 use mpserverd_proto::client::{Reply, Request};
 use mpserverd_proto::limits::PROCESS_ROWS_MAX;
 use mpserverd_proto::report::{ProcessFilter, ProcessRow};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -27,15 +28,19 @@ pub(super) fn open(socket: Option<&Path>) -> Result<Connection, CtlError> {
 fn nobody(absent: &[(PathBuf, mp::DaemonError)]) -> CtlError {
     let tried = absent.iter().map(|(path, error)| {
         let why = match error {
-            mp::DaemonError::NotRunning { source, .. } => source.to_string(),
+            mp::DaemonError::NotRunning { source, .. } => match source.kind() {
+                ErrorKind::NotFound => "no such socket".to_owned(),
+                ErrorKind::ConnectionRefused => "nobody listens there any more".to_owned(),
+                _ => source.to_string(),
+            },
             other => other.to_string(),
         };
         format!("{} ({why})", path.display())
     });
     let tried = tried.collect::<Vec<_>>().join(", nor at ");
     CtlError::system(format!(
-        "no mpserverd answers at {tried}; start one with `mpserverd`, or name its socket with \
-         --socket"
+        "no mpserverd answers at {tried}; start one with `mpserverd`, name its socket with --socket, \
+         or ask `mpctl doctor`"
     ))
 }
 
@@ -125,7 +130,7 @@ mod tests {
         let error = open(Some(Path::new("/no/such/socket"))).expect_err("nobody");
         let text = error.to_string();
         assert_eq!(error.code, 111);
-        for part in ["/no/such/socket (No such file", "start one with `mpserverd`", "--socket"] {
+        for part in ["/no/such/socket (no such socket)", "start one with `mpserverd`", "--socket"] {
             assert!(text.contains(part), "{part}: {text}");
         }
     }

@@ -272,7 +272,10 @@ fn details(c: &Certificate, now: u64) -> String {
         line("core", "dumped".to_owned());
     }
     match c.stderr.as_slice() {
-        [] => line("stderr", "went where its client sent it, not through the daemon".to_owned()),
+        [] => {
+            let text = "went where its client sent it, not through the daemon (`catch_stderr`)";
+            line("stderr", text.to_owned());
+        }
         lines => lines.iter().for_each(|written| line("stderr", written.clone())),
     }
     text
@@ -300,7 +303,7 @@ mod tests {
             client_pid: Some(12),
             ended_ms: 5_000,
             lived_ms: 61_000,
-            record: ExitRecord { code, core: false, usage, reporter },
+            record: ExitRecord { code, core: false, usage, reporter, out_of_cpu: false },
             cause,
             peak_private_kib: Some(2048),
             stderr: Vec::new(),

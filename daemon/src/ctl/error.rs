@@ -57,7 +57,23 @@ impl CtlError {
 
 impl From<mp::DaemonError> for CtlError {
     fn from(error: mp::DaemonError) -> Self {
-        Self::system(error.to_string())
+        Self::system(match hint(&error) {
+            Some(hint) => format!("{error}; {hint}"),
+            None => error.to_string(),
+        })
+    }
+}
+
+/// What to look at next.
+fn hint(error: &mp::DaemonError) -> Option<&'static str> {
+    let mp::DaemonError::Refused(refusal) = error else { return None };
+    match refusal {
+        mp::Refusal::NoSuchWorker(_) | mp::Refusal::NothingKnown(_) => {
+            Some("`mpctl ps --all` lists workers, `mpctl status` templates")
+        }
+        mp::Refusal::LimitReached { .. } => Some("`mpctl status` shows what is used of it"),
+        mp::Refusal::Poisoned { .. } => Some("`mpctl deaths` says how they died"),
+        _ => None,
     }
 }
 
@@ -90,6 +106,12 @@ mod tests {
         assert_eq!(CtlError::from(mp::StartError::NoFreezeSupport).code, 111);
         assert_eq!(CtlError::from(mp::DaemonError::Refused(mp::Refusal::ShuttingDown)).code, 111);
         assert_eq!(CtlError::timeout("late").code, 124);
+    }
+
+    #[test]
+    fn what_to_look_at_next() {
+        let error = mp::DaemonError::Refused(mp::Refusal::NoSuchWorker("w1".into()));
+        assert!(CtlError::from(error).to_string().contains("w1; `mpctl ps --all`"));
     }
 
     #[test]

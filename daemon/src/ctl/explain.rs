@@ -80,7 +80,7 @@ fn sentence(process: &Process) -> String {
         'Z' | 'X' => "has ended",
         _ => "sleeps",
     };
-    let cpu = units::micros(seen.cpu_ms.saturating_mul(1000));
+    let cpu = units::cpu(seen.cpu_ms);
     let memory = match memory {
         Some(Owned { private_kib, shared_kib }) => format!(
             "{} of memory of its own, beside {} that it shares",
@@ -103,23 +103,10 @@ fn text(report: &Report<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mpserverd_proto::ids::{TemplateId, WorkerId};
     use mpserverd_proto::report::ProcessRow;
 
     fn worker(pid: u32) -> Finding {
-        let row = ProcessRow {
-            worker: WorkerId(7),
-            pid,
-            template: TemplateId(3),
-            template_name: "images".into(),
-            spare: false,
-            age_ms: 5,
-            client_pid: Some(9),
-            generation: 1,
-            uid: 1000,
-            task: None,
-            trace: None,
-        };
+        let row = ProcessRow { pid, ..ProcessRow::default() };
         Finding { sentences: vec!["It is.".into()], facts: Facts::Worker(row) }
     }
 

@@ -47,9 +47,13 @@ fn module_line(module: &ModuleReport) -> String {
         (title, "") => title.to_owned(),
         (title, version) => format!("{title} {version}"),
     };
-    let (took, added) = (units::micros(module.load_us), units::memory(module.added_kib));
     let tasks = units::count(module.tasks.len() as u64, "task");
-    format!("{title}  {tasks}, loaded in {took}, +{added}, {}", module.path)
+    // The program itself was not loaded by anybody.
+    let cost = match (module.load_us, module.added_kib) {
+        (0, 0) => String::new(),
+        (us, kib) => format!(", loaded in {}, +{}", units::micros(us), units::memory(kib)),
+    };
+    format!("{title}  {tasks}{cost}, {}", module.path)
 }
 
 fn first_line(task: &TaskInfo) -> Option<&str> {

@@ -74,7 +74,8 @@ pub(super) fn main(socket: Option<&Path>, screen: &Screen, options: &Ps) -> Resu
     let more = found.cut || workers.len() > limit;
     workers.truncate(limit);
     let report = Report { workers, total: found.total };
-    screen.show(&report, || text(&report, more, screen))
+    let like = if filter == ProcessFilter::default() { "" } else { " like that" };
+    screen.show(&report, || text(&report, more, like, screen))
 }
 
 fn enrich(
@@ -114,8 +115,12 @@ fn sort(workers: &mut [Worker], key: SortKey, reverse: bool) {
     workers.sort_by(|a, b| if reverse { order(b, a) } else { order(a, b) });
 }
 
-fn text(report: &Report, more: bool, screen: &Screen) -> String {
+fn text(report: &Report, more: bool, like: &str, screen: &Screen) -> String {
     let mut text = render(screen, &COLUMNS, report.workers.iter().map(cells).collect());
+    if report.workers.is_empty() {
+        let spares = "spares included: `--all` lists them";
+        let _ = writeln!(text, "no workers{like}; there are {} in all, {spares}", report.total);
+    }
     if more {
         let _ = writeln!(text, "… and more; there are {} in all", report.total);
     }
@@ -134,7 +139,7 @@ fn cells(worker: &Worker) -> Vec<Value> {
         plain(row.uid),
         state(row, seen),
         plain(units::age(row.age_ms)),
-        optional(seen.map(|seen| units::micros(seen.cpu_ms.saturating_mul(1000)))),
+        optional(seen.map(|seen| units::cpu(seen.cpu_ms))),
         optional(memory.map(|own| units::memory(own.private_kib))),
         optional(seen.map(|seen| units::memory(seen.rss_kib))),
         optional(seen.map(|seen| units::memory(seen.anonymous_kib))),
@@ -200,7 +205,7 @@ mod tests {
         let report = report();
         for width in [80, 200] {
             let screen = Screen { width: Some(width), colours: false, json: false };
-            let text = text(&report, true, &screen);
+            let text = text(&report, true, "", &screen);
             assert!(text.lines().all(|line| line.width() <= usize::from(width)), "{text}");
             for part in ["thumbs::resize", "running", "spare", "1m01s", "… and more; there are 9"]
             {

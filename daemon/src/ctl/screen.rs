@@ -45,6 +45,26 @@ impl Screen {
         }
     }
 
+    /// Text after a lead, as lines that fit: the further ones stand below the first.
+    pub(super) fn wrap(&self, lead: &str, words: &str) -> String {
+        let width = self.width.map_or(usize::MAX, usize::from);
+        // A lead as wide as the screen leaves no room to stand below.
+        let indent = " ".repeat(lead.width().clamp(2, 8.max(width / 4)));
+        let (mut text, mut line, mut empty) = (String::new(), lead.to_owned(), true);
+        for word in words.split_whitespace() {
+            if !empty && line.width() + 1 + word.width() > width {
+                text += &(self.cut(&line) + "\n");
+                (line, empty) = (indent.clone(), true);
+            }
+            if !empty {
+                line.push(' ');
+            }
+            line += word;
+            empty = false;
+        }
+        text + &self.cut(&line) + "\n"
+    }
+
     /// Cuts a line that does not fit, with a sign that something is missing.
     pub(super) fn cut(&self, line: &str) -> String {
         let line: String = line
@@ -91,6 +111,15 @@ mod tests {
         assert_eq!(wide(9).cut("a\tb\x1b[1m"), "a\u{fffd}b\u{fffd}[1m");
         let nobody_counts = Screen { width: None, ..wide(0) };
         assert_eq!(nobody_counts.cut("longer"), "longer");
+    }
+
+    #[test]
+    fn text_is_wrapped_below_its_lead() {
+        assert_eq!(wide(12).wrap("do: ", "one two three"), "do: one two\n    three\n");
+        assert_eq!(wide(9).wrap("", "one two three"), "one two\n  three\n");
+        let nobody_counts = Screen { width: None, ..wide(0) };
+        assert_eq!(nobody_counts.wrap("do: ", "one  two"), "do: one two\n");
+        assert_eq!(wide(5).wrap("", "longer"), "long…\n");
     }
 
     proptest::proptest! {

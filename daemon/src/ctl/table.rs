@@ -89,10 +89,10 @@ pub(super) fn render(screen: &Screen, columns: &[Column], rows: Vec<Vec<Value>>)
         });
         table.add_row(Row::from(cells.collect::<Vec<_>>()));
     }
-    if let Some(width) = screen.width {
-        table.set_width(width);
-    }
-    let shown = what_fits(&table, columns, screen.width.unwrap_or(u16::MAX));
+    // A serial line is a terminal of no width, and would be measured again.
+    let width = screen.width.unwrap_or(u16::MAX);
+    table.set_width(width);
+    let shown = what_fits(&table, columns, width);
     let last = shown.iter().rposition(|shown| *shown);
     for (at, column) in columns.iter().enumerate() {
         let Some(laid_out) = table.column_mut(at) else { continue };

@@ -33,6 +33,11 @@ pub(super) fn micros(us: u64) -> String {
     }
 }
 
+/// Time on a CPU, which the kernel counts in milliseconds at best.
+pub(super) fn cpu(ms: u64) -> String {
+    if ms == 0 { "0ms".to_owned() } else { micros(ms.saturating_mul(1000)) }
+}
+
 /// A time that somebody waits for or looks back on, out of milliseconds: `3s`, `2m05s`, `4d03h`.
 pub(super) fn age(ms: u64) -> String {
     let seconds = ms / 1_000;
@@ -88,6 +93,7 @@ mod tests {
         ] {
             assert_eq!(micros(us), text, "{us}");
         }
+        assert_eq!((cpu(0), cpu(1500)), ("0ms".to_owned(), "1.5s".to_owned()));
         for (ms, text) in [(0, "0s"), (125_000, "2m05s"), (97_200_000, "1d03h")] {
             assert_eq!(age(ms), text, "{ms}");
         }

@@ -56,9 +56,7 @@ fn daemon(text: &mut Text, snapshot: &Snapshot<'_>) {
     gauge("mpserverd_templates_limit", "Templates that may exist at once.", snapshot.templates_max);
     text.family("mpserverd_uptime_seconds", Kind::Gauge, "seconds", "How long it has been up.");
     text.sample(&[], snapshot.uptime);
-    text.family("mpserverd_reloads", Kind::Counter, "", "Reloads by how they ended.");
-    text.sample(&[("result", "switched")], snapshot.reloads.0);
-    text.sample(&[("result", "unchanged")], snapshot.reloads.1);
+    changes(text, snapshot);
     text.family("mpserverd_refusals", Kind::Counter, "", "Requests refused, by reason.");
     for (reason, count) in REASONS.iter().zip(snapshot.refusals) {
         text.sample(&[("reason", reason)], *count);
@@ -67,6 +65,44 @@ fn daemon(text: &mut Text, snapshot: &Snapshot<'_>) {
     text.family("mpserverd_deaths", Kind::Counter, "", help);
     for (cause, count) in &snapshot.deaths {
         text.sample(&[("cause", cause)], *count);
+    }
+    let help = "Misdeeds of clients that were noted against their users; see `[admission]`.";
+    text.family("mpserverd_misdeeds", Kind::Counter, "", help);
+    text.sample(&[], snapshot.misdeeds);
+    let help = "Users whose requests are refused now for such.";
+    text.family("mpserverd_penalised_users", Kind::Gauge, "", help);
+    text.sample(&[], snapshot.penalised);
+}
+
+/// Reloads and upgrades. What is said of the last one is there once there was one.
+fn changes(text: &mut Text, snapshot: &Snapshot<'_>) {
+    for (name, help, (switched, unchanged)) in [
+        ("mpserverd_reloads", "Reloads by how they ended.", snapshot.reloads),
+        ("mpserverd_upgrades", "Upgrades by how they ended.", snapshot.upgrades),
+    ] {
+        text.family(name, Kind::Counter, "", help);
+        text.sample(&[("result", "switched")], switched);
+        text.sample(&[("result", "unchanged")], unchanged);
+    }
+    let last = [("reload", &snapshot.last_reload), ("upgrade", &snapshot.last_upgrade)];
+    let last = last.into_iter().filter_map(|(what, change)| Some((what, change.as_ref()?)));
+    let last: Vec<_> = last.collect();
+    if !last.is_empty() {
+        let help = "Whether the last one was done; otherwise all stayed as it was.";
+        text.family("mpserverd_last_change_successful", Kind::Gauge, "", help);
+        for (what, change) in &last {
+            text.sample(&[("change", what)], change.error.is_none());
+        }
+        let help = "How long the last one took, whether or not it was done.";
+        text.family("mpserverd_last_change_seconds", Kind::Gauge, "seconds", help);
+        for (what, change) in &last {
+            text.sample(&[("change", what)], Duration::from_millis(change.took_ms));
+        }
+    }
+    if let Some(pause) = snapshot.last_upgrade.as_ref().and_then(|change| change.pause_us) {
+        let help = "How long nobody listened when another program went on, the last time.";
+        text.family("mpserverd_upgrade_pause_seconds", Kind::Gauge, "seconds", help);
+        text.sample(&[], Duration::from_micros(pause));
     }
 }
 
@@ -208,7 +244,49 @@ fn own(text: &mut Text, process: &Process) {
 mod tests {
     use super::*;
     use crate::core::{Core, Time};
+    use mpserverd_proto::upkeep::Change;
     use std::collections::BTreeSet;
+
+    /// First columns of the table under a heading of `metrics.md`.
+    fn documented(heading: &str) -> BTreeSet<&'static str> {
+        let document = include_str!("metrics.md");
+        let section = document.split("\n| ").skip_while(|row| !row.starts_with(heading));
+        let section = section.skip(1).take_while(|row| row.starts_with('`'));
+        let names = section.flat_map(|row| row.split(" | ").next().unwrap().split(", "));
+        names.map(|name| name.trim_matches('`')).collect()
+    }
+
+    #[test]
+    fn every_metric_and_every_reason_is_documented() {
+        let core = Core::new(Time::default(), "1", 7, "/sock", 1);
+        let mut snapshot = core.snapshot();
+        let change = Change { pause_us: Some(1500), took_ms: 20, ..Change::default() };
+        let failed = Change { error: Some("no".into()), ..Change::default() };
+        (snapshot.last_reload, snapshot.last_upgrade) = (Some(failed), Some(change));
+        let process = Process {
+            cpu: Some(Duration::ZERO),
+            started: Some(Duration::ZERO),
+            resident_bytes: Some(1),
+            virtual_bytes: Some(1),
+            open_fds: Some(1),
+            max_fds: Some(1),
+        };
+        let text = render(&snapshot, &process);
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let told: BTreeSet<_> = types.filter_map(|line| line.split(' ').next()).collect();
+        assert_eq!(told, documented("metric "));
+        assert_eq!(REASONS.into_iter().collect::<BTreeSet<_>>(), documented("reason "));
+        for line in [
+            "mpserverd_last_change_successful{change=\"reload\"} 0\n",
+            "mpserverd_last_change_successful{change=\"upgrade\"} 1\n",
+            "mpserverd_last_change_seconds{change=\"upgrade\"} 0.020000000\n",
+            "mpserverd_upgrade_pause_seconds 0.001500000\n",
+            "mpserverd_refusals_total{reason=\"limit_workers\"} 0\n",
+            "mpserverd_penalised_users 0\n",
+        ] {
+            assert!(text.contains(line), "{line}: {text}");
+        }
+    }
 
     #[test]
     fn every_family_is_described_once_and_in_one_piece() {

@@ -3,7 +3,7 @@
 use super::access::own_uid;
 use super::exec::{self, Started};
 use super::recipes::{self, Recipe};
-use super::templates::TemplateProcess;
+use super::templates::{Confinement, TemplateProcess};
 use super::{ServeError, Server};
 use crate::core::{Action, Event, Peer, PoolKey, SessionId, Settings};
 use mp::sys::board::{Board, SLOTS_MAX};
@@ -121,7 +121,12 @@ impl Server<'_> {
         let board = self.new_board();
         let fd = board.as_ref().and_then(|board| board.fd().try_clone_to_owned().ok());
         let process = TemplateProcess::new(pid, recipe.name.clone(), control, pidfd);
-        let process = process.with_board(board);
+        let confinement = Confinement {
+            uid: recipe.runs_as(own_uid()),
+            names: recipe.names(),
+            forced: boot.sandbox.clone(),
+        };
+        let process = process.with_board(board).confined(confinement);
         let system = |error: &dyn std::fmt::Display| PreloadError {
             module: boot.name.clone(),
             stage: Stage::Exec,
@@ -171,6 +176,7 @@ impl Server<'_> {
             orphan_grace_ms: config.orphan_grace.as_millis() as u64,
             canary_ms: config.canary_timeout.as_millis() as u64,
             birth: Birth::default(),
+            catch_stderr: config.catch_stderr.catches(&recipe.names()),
         }
     }
 

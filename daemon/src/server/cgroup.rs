@@ -17,6 +17,8 @@ use std::time::Duration;
 const OWN: &str = "daemon";
 /// Controllers that limits need.
 const CONTROLLERS: [&str; 3] = ["memory", "cpu", "pids"];
+/// Set by units that take the controllers back when a daemon has ended (`ExecStopPost=`).
+pub(super) const RELEASED: &str = "MPSERVERD_GROUP_RELEASED";
 /// Period of a CPU quota, microseconds: the kernel's usual one.
 const QUOTA_PERIOD_US: i64 = 100_000;
 /// Rounds of killing one by one, where the kernel cannot kill a group (before Linux 5.14).
@@ -55,9 +57,10 @@ impl Groups {
             }
             Cgroup::Auto => {
                 let (base, in_subgroup) = delegated(pid)?;
-                // systemd tells every service who it is by this variable.
+                // systemd tells every service who it is by this variable; our units say the other.
                 let is_service = std::env::var_os("INVOCATION_ID").is_some();
-                let controllers = in_subgroup || !is_service;
+                let is_released = std::env::var_os(RELEASED).is_some();
+                let controllers = in_subgroup || is_released || !is_service;
                 Self::at(&base, pid, controllers)
                     .map_err(|error| format!("{}: {error}", base.display()))
             }
@@ -68,8 +71,9 @@ impl Groups {
     /// that is wanted.
     ///
     /// With controllers, no process can be put into the group itself any more. systemd does just
-    /// that when it starts a service again, unless the service has a group below it
-    /// (`DelegateSubgroup=`, since 254): with workers left over from a crash, it would fail.
+    /// that when it starts a service again: with workers left over from a crash, it would fail.
+    /// Unless the service has a group below it (`DelegateSubgroup=`, since 254), or its unit takes
+    /// the controllers back in between (`mpctl release-group`).
     ///
     /// # Errors
     /// As the kernel says; then nothing is changed.
@@ -157,6 +161,12 @@ impl Groups {
     pub(super) fn cpu(&self, worker: WorkerId) -> Option<Duration> {
         let text = fs::read_to_string(self.of(worker).join("cpu.stat")).ok()?;
         Some(Duration::from_micros(field(&text, "usage_usec")?))
+    }
+
+    /// The most memory that a worker's group had, bytes, where the kernel counts it (Linux 5.19).
+    pub(super) fn peak(&self, worker: WorkerId) -> Option<u64> {
+        let text = fs::read_to_string(self.of(worker).join("memory.peak")).ok()?;
+        text.trim().parse().ok()
     }
 
     /// What happened in a worker's group.

@@ -14,8 +14,9 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
 /// Variables of this process's supervisor, which templates must not see.
-pub(super) const PRIVATE: [&str; 7] = [
+pub(super) const PRIVATE: [&str; 8] = [
     super::upgrade::exec::HANDOVER,
+    super::cgroup::RELEASED,
     "NOTIFY_SOCKET",
     "LISTEN_FDS",
     "LISTEN_FDNAMES",

@@ -10,6 +10,7 @@ use crate::core::{Event, Held, Measure, Sample};
 use mpserverd_proto::bounds::{Bound, Bounds};
 use mpserverd_proto::death::{Cause, LastWords, LimitKind};
 use mpserverd_proto::ids::WorkerId;
+use mpserverd_proto::status::ExitRecord;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -249,8 +250,17 @@ impl Server<'_> {
     }
 
     /// Looks why a worker ended, before its group is gone.
-    pub(super) fn examine(&mut self, worker: WorkerId, code: i32, last: Option<&LastWords>) {
-        if code != -libc::SIGKILL {
+    pub(super) fn examine(
+        &mut self,
+        worker: WorkerId,
+        record: &ExitRecord,
+        last: Option<&LastWords>,
+    ) {
+        let peak = self.limiter.groups.as_ref().and_then(|groups| groups.peak(worker));
+        if let Some(bytes) = peak {
+            self.events.push_back(Event::Peaked { worker, kib: bytes >> 10 });
+        }
+        if record.code != -libc::SIGKILL {
             if self.limiter.looked.elapsed() > LOOK_PAUSE {
                 self.limiter.machine_killed();
             }
@@ -259,7 +269,7 @@ impl Server<'_> {
         let events = self.limiter.groups.as_ref().map(|groups| groups.events(worker));
         let events = events.unwrap_or_default();
         // Somebody was killed on this machine: it, unless it said why it would end.
-        let is_silent = last.is_none_or(|last| last.foreseen.is_none());
+        let is_silent = last.is_none_or(|last| last.foreseen.is_none()) && !record.out_of_cpu;
         let machine = self.limiter.machine_killed() && is_silent;
         let cause = if events.oom_kill && events.own_limit {
             Cause::Limit(LimitKind::Memory)

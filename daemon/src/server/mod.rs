@@ -17,6 +17,7 @@
 //! | [`exec`] | starting a template's process |
 //! | [`templates`] | the templates' control sockets |
 //! | [`workers`] | the descriptors of spares and workers, and how orphans end |
+//! | [`stderr`] | what workers write to standard error, where it is caught |
 //! | [`limiter`] | holding workers to their limits |
 //! | [`cgroup`] | control groups, of the daemon and of limited workers |
 //! | [`tree`] | a process and its descendants, where there are no control groups |
@@ -59,6 +60,7 @@ mod scrape;
 mod session;
 mod signals;
 mod slow;
+mod stderr;
 mod store;
 mod sweep;
 mod templates;
@@ -89,6 +91,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
+use stderr::Catchers;
 use store::Store;
 use templates::TemplateProcess;
 use tracing::{error, info, warn};
@@ -166,6 +169,7 @@ struct Server<'a> {
     next_session: u64,
     templates: HashMap<TemplateId, TemplateProcess>,
     workers: Workers,
+    catchers: Catchers,
     limiter: Limiter,
     recipes: Recipes,
     events: VecDeque<Event>,
@@ -296,6 +300,7 @@ impl<'a> Server<'a> {
             next_session: 1,
             templates: HashMap::new(),
             workers: Workers::default(),
+            catchers: Catchers::default(),
             limiter,
             recipes: Recipes::new(access::own_uid()),
             events: VecDeque::new(),
@@ -335,6 +340,7 @@ impl<'a> Server<'a> {
             }
             self.expire_sessions();
             self.expire_readers();
+            self.hear_again();
             self.on_trial();
             self.tell_supervisor();
             self.audit.iter_mut().for_each(audit::AuditLog::retry);
@@ -348,7 +354,7 @@ impl<'a> Server<'a> {
         while !self.events.is_empty() {
             while let Some(event) = self.events.pop_front() {
                 let now = self.now();
-                if matches!(event, Event::WorkerEnded { .. }) {
+                if matches!(event, Event::WorkerEnded { .. } | Event::Missed { .. }) {
                     self.core.set_wall_clock(epoch_ms());
                 }
                 self.core.handle(now, event, &mut actions);
@@ -373,8 +379,11 @@ impl<'a> Server<'a> {
         let audit = self.audit.as_ref().and_then(audit::AuditLog::due);
         let upgrade = self.upgrade.as_ref().and_then(Upgrade::deadline);
         let store = self.store.due();
-        let next =
-            [core, sessions, retry, orphans, supervisor, readers, followers, audit, upgrade, store];
+        let stderr = self.catchers.due();
+        let next = [
+            core, sessions, retry, orphans, supervisor, readers, followers, audit, upgrade, store,
+            stderr,
+        ];
         let next = next.into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
@@ -395,6 +404,7 @@ impl<'a> Server<'a> {
             Source::Control(template) => self.on_control(template, readiness),
             Source::TemplateEnd(template) => self.on_template_end(template),
             Source::OrphanEnd(worker) => self.on_orphan_end(worker),
+            Source::Stderr(worker) => self.on_stderr(worker),
             Source::CommandEnd => self.on_command_end(),
             Source::Samples => self.take_samples(),
             Source::Signal(caught) => self.on_signal(caught),

@@ -20,6 +20,8 @@ pub(super) enum Source {
     Control(TemplateId),
     TemplateEnd(TemplateId),
     OrphanEnd(WorkerId),
+    /// What a worker writes to standard error.
+    Stderr(WorkerId),
     CommandEnd,
     /// Measurements came.
     Samples,
@@ -52,6 +54,7 @@ impl Source {
             Self::CommandEnd => (5, 0),
             Self::Signal(caught) => (6, caught as u64),
             Self::Samples => (7, 0),
+            Self::Stderr(id) => (8, id.0),
             Self::Scrapes => (20, 0),
             Self::Scrape(id) => (21, id),
             Self::Trial => (30, 0),
@@ -70,6 +73,7 @@ impl Source {
             5 => Self::CommandEnd,
             6 => Self::Signal(Caught::from_number(id)?),
             7 => Self::Samples,
+            8 => Self::Stderr(WorkerId(id)),
             20 => Self::Scrapes,
             21 => Self::Scrape(id),
             30 => Self::Trial,
@@ -160,6 +164,7 @@ mod tests {
             Source::Control(TemplateId(7)),
             Source::TemplateEnd(TemplateId(7)),
             Source::OrphanEnd(WorkerId(large)),
+            Source::Stderr(WorkerId(large)),
             Source::CommandEnd,
             Source::Samples,
             Source::Signal(Caught::Hangup),

@@ -7,7 +7,7 @@ use super::owners::Owner;
 use super::poller::{Readiness, Source};
 use super::recipes::{Asker, is_program};
 use super::session::{Fault, Session};
-use super::templates::TemplateProcess;
+use super::templates::{Confinement, TemplateProcess};
 use crate::config::Config;
 use crate::core::{Ask, Event, Origin, PoolKey, PoolSpec, SessionId};
 use mp::sys::board::Board;
@@ -42,6 +42,14 @@ const ACCEPTS: usize = 256;
 const ATTACHED_MAX: usize = 64;
 /// Clients beyond the limit that are being told so.
 const REFUSED_MAX: usize = 64;
+
+/// Sections that somebody may rely on, and that confine nobody.
+fn warn_of_idle(config: &Config) {
+    let own = own_uid();
+    for uid in config.sandbox.idle_uids(own) {
+        warn!("[sandbox.uid.{uid}] confines nobody: all workers of this daemon run as uid {own}");
+    }
+}
 
 /// Whether the other end of a socket is closed.
 fn is_hung_up(socket: &OwnedFd) -> bool {
@@ -314,6 +322,7 @@ impl Server<'_> {
                 let preload = self.recipes.of_configuration(&config);
                 let settings = config.settings.clone();
                 self.limiter.warn_of_unheld(&config);
+                warn_of_idle(&config);
                 let generation = self.core.generation() + 1;
                 self.next = Some(Next { config, generation, notes });
                 self.events.push_back(Event::Configured {
@@ -326,6 +335,7 @@ impl Server<'_> {
             Err(why) => {
                 if self.next.is_none() {
                     self.reopen_audit();
+                    self.events.push_back(Event::ReloadRefused { why: why.clone() });
                 }
                 why
             }
@@ -371,6 +381,7 @@ impl Server<'_> {
             self.config = next.config;
             self.notes = next.notes;
             guard(&self.config.access);
+            self.call_off_outdated();
         } else {
             self.recipes.of_configuration(&self.config);
             self.reopen_audit();
@@ -380,6 +391,7 @@ impl Server<'_> {
     /// The first configuration.
     pub(super) fn configure_first(&mut self) {
         guard(&self.config.access);
+        warn_of_idle(&self.config);
         let preload = self.recipes.of_configuration(&self.config);
         let settings = self.config.settings.clone();
         self.events.push_back(Event::Configured {
@@ -424,7 +436,9 @@ impl Server<'_> {
         let mut names = attach.boot.modules.iter().map(|m| m.name.clone()).collect::<Vec<_>>();
         names.extend(is_program(&key).then(|| attach.boot.name.clone()));
         // It runs as whoever shows it: the owner was held against that.
-        if attach.boot.sandbox != self.config.sandbox.forced(client.client.uid, &names) {
+        let confinement =
+            Confinement { uid: client.client.uid, names, forced: attach.boot.sandbox };
+        if confinement.is_outdated(&self.config.sandbox) {
             // Its workers go on, but what it forks would be confined by the old configuration: it
             // serves nobody, and is dropped when it is idle.
             key.0.extend(b" (confined otherwise)");
@@ -435,15 +449,20 @@ impl Server<'_> {
         let template = self.core.new_template_id();
         let _ = mp::sys::fd::set_nonblocking(control.as_fd(), true);
         let process = TemplateProcess::new(peer, attach.boot.name, control, pidfd);
-        let process = process.with_board(board);
+        let process = process.with_board(board).confined(confinement);
         if let Err(error) = self.add_template(template, process) {
             return self.answer(session, id, refuse(&error.to_string()));
         }
         info!(%template, pid = peer, pool = pool.name, "template of an earlier daemon attached");
         self.answer(session, id, Reply::Done);
-        let (modules, memory) = (attach.modules, attach.memory);
-        let (pid, generation) = (peer, attach.boot.generation);
-        let event = Event::TemplateAttached { template, pool, generation, pid, modules, memory };
-        self.events.push_back(event);
+        self.events.push_back(Event::TemplateAttached {
+            template,
+            pool,
+            generation: attach.boot.generation,
+            pid: peer,
+            modules: attach.modules,
+            memory: attach.memory,
+            retiring: attach.retiring,
+        });
     }
 }

@@ -72,7 +72,7 @@ fn read(file: &OwnedFd) -> Result<Kept, String> {
 pub(super) struct Store {
     present: bool,
     /// What was kept last, by its mark.
-    mark: Option<[u64; 5]>,
+    mark: Option<[u64; 6]>,
     kept_at: Option<Instant>,
     /// Something has changed, and waits for the pause to be over.
     waiting: bool,
@@ -182,7 +182,7 @@ mod tests {
         let nothing = std::fs::File::open("/dev/null").expect("there is one").into();
         let kept = vec![file(b""), file(b"mpstate"), nothing, kept(9, u32::MAX)];
         let core = recall(core(), kept);
-        assert_eq!(core.remains_mark(), [0, 1, 0, 0, 0]);
+        assert_eq!(core.remains_mark(), [0, 1, 0, 0, 0, 0]);
     }
 
     #[test]

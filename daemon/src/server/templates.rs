@@ -4,8 +4,10 @@ pub(super) mod carry;
 
 use super::Server;
 use super::poller::{Readiness, Source};
-use super::workers::SpareFds;
-use crate::core::Event;
+use super::stderr::last_lines;
+use super::workers::{SpareFds, shortened};
+use crate::config::sandbox::SandboxTable;
+use crate::core::{Event, Obituary};
 use mp::sys::board::Board;
 use mp::sys::packet::{self, Packet};
 use mp::sys::wait;
@@ -13,8 +15,10 @@ use mpserverd_proto::codec;
 use mpserverd_proto::ids::TemplateId;
 use mpserverd_proto::limits::FDS_PER_SPARE;
 use mpserverd_proto::packet::Kind;
+use mpserverd_proto::sandbox::Forced;
 use mpserverd_proto::status::Reporter;
-use mpserverd_proto::template::{Ended, FromTemplate, Lessee, Spare, ToTemplate};
+use mpserverd_proto::template::{Ended, FromTemplate, Heard, Lessee, Missed, Spare, ToTemplate};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -28,6 +32,24 @@ const UNTOLD_MAX: usize = 64;
 /// Messages that wait for a template that does not read: it gets a handful in its life.
 const OUTBOX_MAX: usize = 1024;
 
+/// What the workers of a template are confined by, and for whose sake.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Confinement {
+    /// The user that they run as.
+    pub(super) uid: u32,
+    /// Names by which the configuration may mean them.
+    pub(super) names: Vec<String>,
+    /// What the template was told to force on them.
+    pub(super) forced: Vec<Forced>,
+}
+
+impl Confinement {
+    /// Whether the configuration says something else by now.
+    pub(super) fn is_outdated(&self, table: &SandboxTable) -> bool {
+        self.forced != table.forced(self.uid, &self.names)
+    }
+}
+
 /// A template's process.
 #[derive(Debug)]
 pub(super) struct TemplateProcess {
@@ -37,6 +59,7 @@ pub(super) struct TemplateProcess {
     pidfd: OwnedFd,
     /// What its workers say about themselves; a template may have none.
     board: Option<Arc<Board>>,
+    confinement: Confinement,
     /// Leases that it was not told of yet.
     untold: Vec<Lessee>,
     /// What it could not take yet: kind, body and descriptor.
@@ -45,13 +68,27 @@ pub(super) struct TemplateProcess {
 
 impl TemplateProcess {
     pub(super) fn new(pid: u32, name: String, control: OwnedFd, pidfd: OwnedFd) -> Self {
-        Self { pid, name, control, pidfd, board: None, untold: Vec::new(), outbox: VecDeque::new() }
+        Self {
+            pid,
+            name,
+            control,
+            pidfd,
+            board: None,
+            confinement: Confinement::default(),
+            untold: Vec::new(),
+            outbox: VecDeque::new(),
+        }
     }
 
     /// Gives it a board.
     pub(super) fn with_board(mut self, board: Option<Board>) -> Self {
         self.board = board.map(Arc::new);
         self
+    }
+
+    /// Notes what its workers are confined by.
+    pub(super) fn confined(self, confinement: Confinement) -> Self {
+        Self { confinement, ..self }
     }
 
     /// Kills it. Its workers live on.
@@ -81,7 +118,24 @@ impl TemplateProcess {
     }
 }
 
+/// What a template says of a death that no daemon has seen.
+fn obituary(missed: Missed) -> Obituary {
+    let Missed { worker, pid, record, last, ended_ms, lessee, stderr } = missed;
+    let (last, stderr) = (last.map(shortened), last_lines(&stderr));
+    Obituary { worker, pid, record, last, ended_ms, lessee, stderr }
+}
+
 impl Server<'_> {
+    /// Another configuration serves: what clients hold of workers that it would confine otherwise
+    /// they are not to use any more.
+    pub(super) fn call_off_outdated(&mut self) {
+        for (id, process) in &self.templates {
+            if process.confinement.is_outdated(&self.config.sandbox) {
+                self.events.push_back(Event::TemplateOutdated { template: *id });
+            }
+        }
+    }
+
     /// Watches a new template.
     pub(super) fn add_template(
         &mut self,
@@ -205,6 +259,14 @@ impl Server<'_> {
             FromTemplate::Spares(spares) => return self.take_spares(template, spares, packet.fds),
             FromTemplate::Leases(lessees) => Event::LesseesKnown { template, lessees },
             FromTemplate::Adopt(workers) => return self.adopt(template, workers, packet.fds),
+            FromTemplate::Heard(heard) => {
+                self.catch_up_with(template, heard);
+                return Ok(());
+            }
+            FromTemplate::Missed { deaths, forgotten } => {
+                let deaths = deaths.into_iter().map(obituary).collect();
+                Event::Missed { template, deaths, forgotten }
+            }
         };
         self.events.push_back(event);
         Ok(())
@@ -216,7 +278,8 @@ impl Server<'_> {
         spares: Vec<Spare>,
         fds: Vec<OwnedFd>,
     ) -> Result<(), String> {
-        if fds.len() != spares.len() * FDS_PER_SPARE {
+        let caught = spares.iter().filter(|spare| spare.stderr).count();
+        if fds.len() != spares.len() * FDS_PER_SPARE + caught {
             return Err(format!("{} descriptors for {} spares", fds.len(), spares.len()));
         }
         let board = self.templates.get(&template).and_then(|process| process.board.clone());
@@ -228,11 +291,15 @@ impl Server<'_> {
             else {
                 return Err("descriptors are missing".to_owned());
             };
-            let fds = Some(SpareFds { job, status });
-            if !self.workers.add(template, spare, board.as_ref(), write, pidfd, fds) {
+            let stderr = if spare.stderr { fds.next() } else { None };
+            let own = Some(SpareFds { job, status });
+            if !self.workers.add(template, spare, board.as_ref(), write, pidfd, own) {
                 return Err(format!("{} exists already", super::describe(spare.worker, spare.pid)));
             }
             known.push((spare.worker, spare.pid));
+            if let Some(pipe) = stderr {
+                self.catch(spare.worker, spare.pid, pipe);
+            }
         }
         self.events.push_back(Event::Spares { template, spares: known });
         Ok(())
@@ -244,7 +311,8 @@ impl Server<'_> {
         workers: Vec<Spare>,
         fds: Vec<OwnedFd>,
     ) -> Result<(), String> {
-        if fds.len() != workers.len() * 2 {
+        let caught = workers.iter().filter(|worker| worker.stderr).count();
+        if fds.len() != workers.len() * 2 + caught {
             return Err(format!("{} descriptors for {} workers", fds.len(), workers.len()));
         }
         let board = self.templates.get(&template).and_then(|process| process.board.clone());
@@ -254,11 +322,29 @@ impl Server<'_> {
             let (Some(pidfd), Some(write)) = (fds.next(), fds.next()) else {
                 return Err("descriptors are missing".to_owned());
             };
+            let stderr = if spare.stderr { fds.next() } else { None };
             if self.workers.add(template, spare, board.as_ref(), write, pidfd, None) {
+                if let Some(pipe) = stderr {
+                    self.catch(worker, pid, pipe);
+                }
                 self.events.push_back(Event::WorkerAdopted { template, worker, pid });
             }
         }
+        let sandbox = &self.config.sandbox;
+        let is_outdated = |process: &TemplateProcess| process.confinement.is_outdated(sandbox);
+        if self.templates.get(&template).is_some_and(is_outdated) {
+            self.events.push_back(Event::TemplateOutdated { template });
+        }
         Ok(())
+    }
+
+    /// What adopted workers wrote while no daemon was there.
+    fn catch_up_with(&mut self, template: TemplateId, heard: Vec<Heard>) {
+        for Heard { worker, stderr } in heard {
+            if self.workers.template_of(worker) == Some(template) {
+                self.catch_up(worker, &stderr);
+            }
+        }
     }
 
     /// A template's process has ended: hears its last words, reaps it, watches its orphans.

@@ -26,6 +26,9 @@ const RECORD_GRACE: Duration = Duration::from_millis(500);
 /// How often it is looked for meanwhile.
 const RECORD_PAUSE: Duration = Duration::from_millis(5);
 
+/// Of what a panic said.
+const PANIC_CHARS_MAX: usize = 256;
+
 /// What a client gets of a spare, beside its pidfd.
 #[derive(Debug)]
 pub(super) struct SpareFds {
@@ -54,9 +57,10 @@ impl Worker {
 }
 
 /// What a template tells is no longer than what its board can hold.
-fn shortened(mut last: LastWords) -> LastWords {
+pub(super) fn shortened(mut last: LastWords) -> LastWords {
     last.task = short_task(&last.task).to_owned();
     last.name = short_task(&last.name).to_owned();
+    last.panic = last.panic.map(|text| text.chars().take(PANIC_CHARS_MAX).collect());
     last
 }
 
@@ -80,7 +84,7 @@ impl Workers {
         pidfd: OwnedFd,
         spare: Option<SpareFds>,
     ) -> bool {
-        let Spare { worker: id, pid, slot } = newborn;
+        let Spare { worker: id, pid, slot, .. } = newborn;
         if self.by_id.contains_key(&id) {
             return false;
         }
@@ -91,13 +95,13 @@ impl Workers {
         true
     }
 
-    /// Removes one that ended; gives what stands on its board, if the worker was there.
-    fn end(&mut self, id: WorkerId) -> Option<Option<LastWords>> {
-        let worker = self.by_id.remove(&id)?;
+    /// Removes one that ended; false if it was not there.
+    fn end(&mut self, id: WorkerId) -> bool {
+        let Some(worker) = self.by_id.remove(&id) else { return false };
         if self.by_pid.get(&worker.pid) == Some(&id) {
             self.by_pid.remove(&worker.pid);
         }
-        Some(worker.words(id))
+        true
     }
 
     /// The template that forked it.
@@ -215,11 +219,14 @@ impl Server<'_> {
         record: ExitRecord,
         told: Option<LastWords>,
     ) {
-        let Some(found) = self.workers.end(worker) else { return };
         // Who reaped it read the board before the place was given away.
-        let last = told.map(shortened).or(found);
-        self.examine(worker, record.code, last.as_ref());
-        self.events.push_back(Event::WorkerEnded { worker, record, last, stderr: Vec::new() });
+        let last = told.map(shortened).or_else(|| self.workers.words_of(worker));
+        if !self.workers.end(worker) {
+            return;
+        }
+        let stderr = self.last_lines_of(worker, last.as_ref());
+        self.examine(worker, &record, last.as_ref());
+        self.events.push_back(Event::WorkerEnded { worker, record, last, stderr });
     }
 
     /// Looks again for records of orphans that somebody else reaps.
@@ -239,7 +246,8 @@ impl Server<'_> {
             } else {
                 // Its pipe closes without a record: the client reports the end as unknown.
                 let (usage, reporter) = (Usage::default(), Reporter::Daemon);
-                let record = ExitRecord { code: 255, core: false, usage, reporter };
+                let record =
+                    ExitRecord { code: 255, core: false, usage, reporter, out_of_cpu: false };
                 self.core.accuse(worker, Cause::Unknown);
                 self.worker_ended(worker, record, None);
             }

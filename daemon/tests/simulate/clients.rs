@@ -1,6 +1,6 @@
 //! Sessions that ask, cancel and vanish, and operators that reload, kill and stop.
 
-use crate::templates::{Owner, Process, Worker, broken, ended, module};
+use crate::templates::{Owner, Process, Worker, broken, ended, module, obituary};
 use crate::world::{USERS, World};
 use mpserverd::core::{Ask, Event, Peer, PoolKey, SessionId};
 use mpserverd_proto::client::{Grant, Reply, WorkerRef};
@@ -65,6 +65,7 @@ impl World {
                 self.tell(Event::Misbehaved { uid, why });
             }
             96..98 => self.attach(),
+            98 if self.rng.bool() => self.change_something(),
             98 => self.tell(Event::ProbeDue),
             // The loop was late.
             _ => {
@@ -233,8 +234,16 @@ impl World {
             process.pool = known;
         }
         let (memory, uid) = (Memory::default(), pool.uid);
-        let generation = self.rng.u32(..9);
-        self.tell(Event::TemplateAttached { template, pool, generation, pid, modules, memory });
+        let (generation, retiring) = (self.rng.u32(..9), self.rng.u8(..4) == 0);
+        self.tell(Event::TemplateAttached {
+            template,
+            pool,
+            generation,
+            pid,
+            modules,
+            memory,
+            retiring,
+        });
         for _ in 0..self.rng.u32(..4) {
             let number = self.rng.u64(1..crate::world::FIRST_ID);
             let (worker, pid) = (WorkerId(number), self.next_pid());
@@ -246,6 +255,21 @@ impl World {
             self.tell(Event::WorkerAdopted { template, worker, pid });
             let lessee = Lessee { worker, pid, client_pid: pid, client_uid: 1000 };
             self.tell(Event::LesseesKnown { template, lessees: vec![lessee] });
+        }
+        self.tell_missed(template);
+    }
+
+    /// A template tells of deaths; of some that are none.
+    fn tell_missed(&mut self, template: TemplateId) {
+        for _ in 0..self.rng.u32(..3) {
+            let worker = WorkerId(self.rng.u64(1..crate::world::FIRST_ID));
+            let living = self.workers.keys().next().copied();
+            let meant = living.filter(|_| self.rng.bool()).unwrap_or(worker);
+            let is_alive = self.workers.contains_key(&meant);
+            let (before, deaths) = (self.core.deaths(), vec![obituary(meant, -6)]);
+            self.tell(Event::Missed { template, deaths, forgotten: 0 });
+            let written = self.core.deaths() - before;
+            assert!(written <= u64::from(!is_alive), "{meant} lives, and is dead");
         }
     }
 

@@ -2,7 +2,7 @@
 //! Nothing may panic, and the book must stay right.
 
 use crate::clients::any_query;
-use crate::templates::{broken, ended, module};
+use crate::templates::{broken, ended, module, obituary};
 use fastrand::Rng;
 use mpserverd::core::{
     Action, Admission, Ask, Core, EarlyRefusal, Event, Held, Origin, Peer, PoolKey, PoolSpec,
@@ -29,11 +29,11 @@ pub(crate) fn feed(seed: u64, events: u32) {
         now += Duration::from_micros(rng.u64(..most));
         let event = any_event(&mut rng, core.next_deadline().is_some_and(|Time(at)| at <= now));
         let event = match event {
-            Event::TemplateAttached { pool, generation, pid, modules, memory, .. }
-                if rng.bool() =>
-            {
-                let template = core.new_template_id();
-                Event::TemplateAttached { template, pool, generation, pid, modules, memory }
+            mut event @ Event::TemplateAttached { .. } if rng.bool() => {
+                if let Event::TemplateAttached { template, .. } = &mut event {
+                    *template = core.new_template_id();
+                }
+                event
             }
             other => other,
         };
@@ -137,7 +137,15 @@ fn any_event(rng: &mut Rng, due: bool) -> Event {
         return Event::Tick;
     }
     if rng.u8(..50) == 0 {
-        return Event::ProbeDue;
+        let template = TemplateId(rng.u64(..40));
+        let error = rng.bool().then(|| "no".to_owned());
+        return match rng.u8(..5) {
+            0 => Event::UpgradeBegan { origin: any_origin(rng) },
+            1 => Event::UpgradeEnded { pause: Duration::MAX, error },
+            2 => Event::ReloadRefused { why: "ä".repeat(2000) },
+            3 => Event::TemplateOutdated { template },
+            _ => Event::ProbeDue,
+        };
     }
     let session = any_session(rng);
     let template = TemplateId(rng.u64(..40));
@@ -178,8 +186,8 @@ fn any_event(rng: &mut Rng, due: bool) -> Event {
         695..730 => Event::TemplateGone { template, code: rng.bool().then_some(code) },
         730..740 => {
             let (pool, modules) = (any_spec(rng), vec![module("alpha")]);
-            let generation = rng.u32(..);
-            Event::TemplateAttached { template, pool, generation, pid, modules, memory }
+            let (generation, retiring) = (rng.u32(..), rng.bool());
+            Event::TemplateAttached { template, pool, generation, pid, modules, memory, retiring }
         }
         740..747 => Event::WorkerAdopted { template, worker, pid },
         747..750 => {
@@ -197,6 +205,11 @@ fn any_event(rng: &mut Rng, due: bool) -> Event {
         940..945 => Event::NotHeld { worker },
         945..960 => Event::Measured { worker, sample: crate::limits::any_sample(rng) },
         960..965 => Event::Blamed { worker, cause: Cause::Oom },
+        965..968 => Event::Peaked { worker, kib: rng.u64(..) },
+        968..975 => {
+            let deaths = (0..rng.u64(..40)).map(|n| obituary(WorkerId(worker.0 + n), code));
+            Event::Missed { template, deaths: deaths.collect(), forgotten: rng.u64(..) }
+        }
         _ => Event::Tick,
     }
 }

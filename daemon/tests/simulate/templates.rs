@@ -3,10 +3,11 @@
 
 use crate::clients::any_task;
 use crate::world::World;
-use mpserverd::core::{Event, PoolKey};
+use mpserverd::core::{Event, Obituary, PoolKey};
 use mpserverd_proto::death::{Foreseen, LastWords};
 use mpserverd_proto::error::{Fault, PreloadError, Stage};
 use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
+use mpserverd_proto::job::END_IF_IDLE;
 use mpserverd_proto::status::{ExitRecord, Reporter, Usage};
 use mpserverd_proto::template::{Memory, ModuleReport};
 use std::time::Duration;
@@ -191,6 +192,7 @@ impl World {
             Event::WorkerEnded { worker, record, last, .. } => {
                 // It ran nothing, as one that was leased in advance and given back.
                 let idle = record.code == 0 && last.as_ref().is_some_and(|l| l.task.is_empty());
+                let idle = idle || record.code == -END_IF_IDLE;
                 let Some(gone) = self.workers.remove(worker) else { return };
                 let before = self.core.deaths();
                 self.tell(event);
@@ -308,6 +310,9 @@ impl World {
 
     pub(crate) fn signal(&mut self, id: WorkerId, signal: i32) {
         assert!(self.workers.contains_key(&id), "a signal to a worker that is not there");
+        if signal == END_IF_IDLE {
+            return self.end_if_idle(id);
+        }
         let deaf = if signal == 9 { self.odds.hangs / 5 } else { self.odds.hangs * 3 };
         if matches!(signal, 9 | 15 | 24) && !self.chance(deaf) {
             let at = self.some_ms(5);
@@ -340,8 +345,16 @@ impl World {
 /// The end of a worker, as the loop tells it.
 pub(crate) fn ended(worker: WorkerId, code: i32) -> Event {
     let (usage, reporter) = (Usage::default(), Reporter::Template);
-    let record = ExitRecord { code, core: false, usage, reporter };
+    let record = ExitRecord { code, core: false, usage, reporter, out_of_cpu: false };
     Event::WorkerEnded { worker, record, last: None, stderr: Vec::new() }
+}
+
+/// The same, as a template tells it to the next daemon.
+pub(crate) fn obituary(worker: WorkerId, code: i32) -> Obituary {
+    let Event::WorkerEnded { record, .. } = ended(worker, code) else { panic!("no end") };
+    let last = Some(LastWords { panic: Some("no".into()), ..LastWords::default() });
+    let (ended_ms, lessee, stderr) = (u64::MAX, None, vec!["x".repeat(400); 40]);
+    Obituary { worker, pid: 1, record, last, ended_ms, lessee, stderr }
 }
 
 pub(crate) fn broken(module: &str, stage: Stage) -> PreloadError {

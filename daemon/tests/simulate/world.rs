@@ -2,6 +2,7 @@
 //! happen to a real daemon from outside happens here by chance.
 
 use crate::clients::{Client, OPERATOR};
+use crate::seen::{IsWork, Seen, kind};
 use crate::templates::{Process, Worker};
 use fastrand::Rng;
 use mpserverd::core::{
@@ -9,8 +10,6 @@ use mpserverd::core::{
     Settings, Time,
 };
 use mpserverd::state;
-use mpserverd_proto::client::Reply;
-use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
 use mpserverd_proto::template::OnPreloadError;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -24,63 +23,6 @@ pub(crate) const USERS: std::ops::Range<u32> = 2000..2003;
 /// Events that a failure tells.
 const STORY_EVENTS: usize = 40;
 
-/// How often each kind of action was seen.
-pub(crate) type Seen = BTreeMap<&'static str, u64>;
-
-/// Kinds of actions that every series of runs must meet.
-pub(crate) const KINDS: &[&str] = &[
-    "opened",
-    "modules",
-    "status",
-    "processes",
-    "explained",
-    "nothing known",
-    "deaths",
-    "done",
-    "reloaded",
-    "unknown worker",
-    "bad request",
-    "deadline",
-    "cancelled",
-    "shutting down",
-    "template failed",
-    "fork failed",
-    "reload failed",
-    "no room",
-    "too busy",
-    "penalised",
-    "hit",
-    "grant",
-    "build",
-    "build without",
-    "fork",
-    "retire",
-    "stop template",
-    "kill template",
-    "release",
-    "signal",
-    "forget",
-    "look at slow",
-    "poisoned",
-    "unnamed",
-    "settled",
-    "start failed",
-    "switched",
-    "rolled back",
-    "proven",
-    "limit reached",
-    "limit loosened",
-    "limit unsupported",
-    "limit",
-    "measure",
-    "ask to end",
-    "kill tree",
-    "unlimit",
-    "stop listening",
-    "finished",
-    "handed over",
-];
-
 /// The book as the next program has it.
 pub(crate) fn hand_over(core: &Core) -> Core {
     let written = state::encode(&core.export()).expect("a book can be written");
@@ -89,67 +31,6 @@ pub(crate) fn hand_over(core: &Core) -> Core {
     let again = state::encode(&core.export()).expect("a book can be written");
     assert_eq!(again, written, "what was read is not what was written");
     core
-}
-
-fn kind(action: &Action) -> &'static str {
-    match action {
-        Action::Reply { reply, .. } => kind_of_reply(reply),
-        Action::Processes { .. } => "processes",
-        Action::Grant { grant, .. } if grant.spare_hit => "hit",
-        Action::Grant { .. } => "grant",
-        Action::Build { without, .. } if without.is_empty() => "build",
-        Action::Build { .. } => "build without",
-        Action::Fork { .. } => "fork",
-        Action::Retire { .. } => "retire",
-        Action::StopTemplate { .. } => "stop template",
-        Action::KillTemplate { .. } => "kill template",
-        Action::ReleaseSpare { .. } => "release",
-        Action::Signal { .. } => "signal",
-        Action::Limit { .. } => "limit",
-        Action::Measure { .. } => "measure",
-        Action::AskToEnd { .. } => "ask to end",
-        Action::KillTree { .. } => "kill tree",
-        Action::Unlimit { .. } => "unlimit",
-        Action::LookAtSlow { .. } => "look at slow",
-        Action::ForgetPool { .. } => "forget",
-        Action::Settled { .. } => "settled",
-        Action::Proven => "proven",
-        Action::StartFailed { .. } => "start failed",
-        Action::ReloadEnded { switched: true } => "switched",
-        Action::ReloadEnded { switched: false } => "rolled back",
-        Action::StopListening => "stop listening",
-        Action::Finished => "finished",
-    }
-}
-
-fn kind_of_reply(reply: &Reply) -> &'static str {
-    match reply {
-        Reply::Opened(_) => "opened",
-        Reply::Modules(_) => "modules",
-        Reply::Status(_) => "status",
-        Reply::Explained(_) => "explained",
-        Reply::Refused(Refusal::NothingKnown(_)) => "nothing known",
-        Reply::Deaths(_) => "deaths",
-        Reply::Done => "done",
-        Reply::Reloaded(_) => "reloaded",
-        Reply::Refused(Refusal::NoSuchWorker(_)) => "unknown worker",
-        Reply::Refused(Refusal::BadRequest(_)) => "bad request",
-        Reply::Refused(Refusal::Deadline { .. }) => "deadline",
-        Reply::Refused(Refusal::Cancelled) => "cancelled",
-        Reply::Refused(Refusal::ShuttingDown) => "shutting down",
-        Reply::Refused(Refusal::TemplateFailed { .. }) => "template failed",
-        Reply::Refused(Refusal::ForkFailed { .. }) => "fork failed",
-        Reply::Refused(Refusal::ReloadFailed(_)) => "reload failed",
-        Reply::Refused(Refusal::Poisoned { .. }) => "poisoned",
-        Reply::Refused(Refusal::TaskUnnamed) => "unnamed",
-        Reply::Refused(Refusal::System { .. }) => "no room",
-        Reply::Refused(Refusal::TooBusy { .. }) => "too busy",
-        Reply::Refused(Refusal::Penalised { .. }) => "penalised",
-        Reply::Refused(Refusal::LimitReached { .. }) => "limit reached",
-        Reply::Refused(Refusal::LimitLoosened { .. }) => "limit loosened",
-        Reply::Refused(Refusal::LimitUnsupported { .. }) => "limit unsupported",
-        other => panic!("the core does not say {other:?}"),
-    }
 }
 
 /// How likely things go wrong, in percent.
@@ -491,25 +372,5 @@ impl World {
         let open = |client: &Client| client.pools.iter().any(|p| self.keys.get(p) == Some(key));
         assert!(!self.clients.values().any(open), "a pool that a session opened");
         self.keys.retain(|_, known| known != key);
-    }
-}
-
-/// What an action is about.
-pub(crate) trait IsWork {
-    fn is_work(&self) -> bool;
-}
-
-impl IsWork for Action {
-    /// Starts or changes something, where a finished daemon only answers.
-    fn is_work(&self) -> bool {
-        !matches!(
-            self,
-            Action::Reply { .. }
-                | Action::Processes { .. }
-                | Action::ForgetPool { .. }
-                | Action::ReleaseSpare { .. }
-                | Action::ReloadEnded { .. }
-                | Action::Proven
-        )
     }
 }

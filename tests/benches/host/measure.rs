@@ -7,6 +7,7 @@ use mpserverd_tests::bench::driver::Driver;
 use mpserverd_tests::bench::{PATIENCE, machine, text};
 use mpserverd_tests::columns::columns;
 use mpserverd_tests::daemon::Daemon;
+use mpserverd_tests::load::percentile;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -25,15 +26,21 @@ pub(crate) struct Options {
     phase: Duration,
     /// Reloads and deaths in a phase.
     events: u32,
+    /// Gaps of each kind.
+    pub(super) gaps: usize,
+    /// Workers that sleep meanwhile.
+    pub(super) asleep: usize,
 }
 
 impl Options {
     pub(crate) fn full() -> Self {
-        Self { workers: vec![0, 100, 1000], phase: Duration::from_secs(5), events: 5 }
+        let workers = vec![0, 100, 1000, 10_000];
+        Self { workers, phase: Duration::from_secs(5), events: 5, gaps: 100, asleep: 1000 }
     }
 
     pub(crate) fn quick() -> Self {
-        Self { workers: vec![0, 100], phase: Duration::from_secs(1), events: 1 }
+        let workers = vec![0, 100];
+        Self { workers, phase: Duration::from_secs(1), events: 1, gaps: 5, asleep: 100 }
     }
 }
 
@@ -49,7 +56,7 @@ pub(crate) fn run(options: Options) -> Result<(), String> {
     println!("{}\n", machine::describe(python));
     let descriptors = mp::sys::attributes::raise_descriptor_limit().map_err(text)?;
     let fits = |workers: &usize| *workers as u64 * 4 + 500 < descriptors;
-    let mut sizes = vec![line(["live workers", "status", "ps", "metrics", "daemon RSS"])];
+    let mut sizes = vec![line(["live workers", "status", "ps", "metrics", "RSS", "private"])];
     for workers in options.workers.iter().filter(|workers| fits(workers)) {
         eprintln!("{workers} workers");
         sizes.push(with_workers(*workers)?);
@@ -62,16 +69,17 @@ pub(crate) fn run(options: Options) -> Result<(), String> {
         phases.extend(theirs(python, &options)?);
     }
     println!("Starts one after the other\n\n{}", columns(&phases));
-    Ok(())
+    super::gaps::run(&options, python)
 }
 
-fn line<const N: usize>(cells: [&str; N]) -> Vec<String> {
+pub(super) fn line<const N: usize>(cells: [&str; N]) -> Vec<String> {
     cells.map(str::to_owned).to_vec()
 }
 
-fn daemon() -> Result<Daemon, String> {
-    let arguments = ["--metrics-address", ADDRESS, "--spares", "4..32"];
-    Daemon::try_start(&arguments, &[])
+pub(super) fn daemon() -> Result<Daemon, String> {
+    let service = ["--metrics-address", ADDRESS, "--spares", "4..32"];
+    let limits = ["--max-workers", "20000", "--stop-policy", "kill"];
+    Daemon::try_start(&[&service[..], &limits[..]].concat(), &[])
 }
 
 fn address(daemon: &Daemon) -> Result<SocketAddr, String> {
@@ -101,7 +109,7 @@ fn median(mut ask: impl FnMut() -> Result<(), String>) -> Result<String, String>
         std::thread::sleep(Duration::from_millis(60));
     }
     times.sort_unstable();
-    Ok(format!("{:.2?}", times[QUESTIONS / 2]))
+    Ok(percentile(&times, 50).map(|time| format!("{time:.2?}")).unwrap_or_default())
 }
 
 fn ask(connection: &mut Connection, request: &Request) -> Result<Reply, String> {
@@ -122,15 +130,18 @@ fn with_workers(count: usize) -> Result<Vec<String>, String> {
     let everybody = Request::Processes { after: None, limit: u32::MAX, filter };
     let ps = median(|| ask(&mut connection, &everybody).map(drop))?;
     let metrics = median(|| scrape(place).map(drop))?;
-    let resident = machine::resident_kib(daemon.pid()).ok_or("the daemon is gone")?;
+    let taken = [machine::resident_kib(daemon.pid()), machine::private_kib(daemon.pid())];
+    let mib = |kib: Option<u64>| kib.map(|kib| format!("{:.1} MiB", kib as f64 / 1024.0));
+    let [Some(resident), Some(private)] = taken.map(mib) else {
+        return Err("the daemon is gone".to_owned());
+    };
     for worker in &workers {
         worker.kill().map_err(text)?;
     }
     for worker in &workers {
         worker.join();
     }
-    let resident = format!("{:.1} MiB", resident as f64 / 1024.0);
-    Ok(vec![count.to_string(), status, ps, metrics, resident])
+    Ok(vec![count.to_string(), status, ps, metrics, resident, private])
 }
 
 /// What a driver says of a phase.
@@ -176,6 +187,18 @@ fn ours(options: &Options) -> Result<Vec<Vec<String>>, String> {
         }
     }
     let name = format!("ours, {} reloads", options.events);
+    rows.push(row(&name, &mut driver, phase)?);
+
+    eprintln!("over upgrades");
+    driver.send(&command)?;
+    for _ in 0..options.events {
+        std::thread::sleep(pause);
+        let upgraded = daemon.mpctl(&["upgrade"]);
+        if !upgraded.status.success() {
+            return Err(String::from_utf8_lossy(&upgraded.stderr).into_owned());
+        }
+    }
+    let name = format!("ours, {} upgrades", options.events);
     rows.push(row(&name, &mut driver, phase)?);
 
     eprintln!("over kills of the daemon");

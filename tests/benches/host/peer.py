@@ -1,6 +1,7 @@
-"""A driver, as driver.rs describes it, for CPython's forkserver, with one command more:
+"""A driver, as driver.rs describes it, for CPython's forkserver, with two commands more:
 
 | `dies MS` | as `starts`, but the server is killed in the middle |
+| `gaps N` | kills the server so often; for each, nanoseconds until a start had succeeded |
 
 Run as `python3 -c 'import peer; peer.main()'` with this folder in PYTHONPATH.
 """
@@ -49,10 +50,30 @@ def starts(context, span, dies):
     return "%d %d %d %d %d" % (len(times), failed, at(50), at(99), pause)
 
 
+def gaps(context, count):
+    found = []
+    for _ in range(count):
+        time.sleep(0.1)
+        start(context)
+        killed = time.monotonic_ns()
+        os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
+        while True:
+            try:
+                start(context)
+                break
+            except (OSError, EOFError):
+                pass
+        found.append(time.monotonic_ns() - killed)
+    return " ".join(map(str, found))
+
+
 def main():
     context = multiprocessing.get_context("forkserver")
     start(context)
     print("ready", flush=True)
     for line in sys.stdin:
         command, span = line.split()
+        if command == "gaps":
+            print(gaps(context, int(span)), flush=True)
+            continue
         print(starts(context, int(span) * 1_000_000, command == "dies"), flush=True)

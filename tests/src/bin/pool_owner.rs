@@ -4,14 +4,7 @@
 //! `work` works for ever. `finish` and `give-up` wait for a `SIGINT`: the first then ends what it
 //! has and says how much that was, the other terminates the pool.
 
-#[cfg(not(target_os = "linux"))]
-fn main() {}
-
-#[cfg(target_os = "linux")]
-fn main() {
-    mp::freeze_support();
-    linux::main();
-}
+mpserverd_tests::main_on_linux!();
 
 #[cfg(target_os = "linux")]
 mod linux {

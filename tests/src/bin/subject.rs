@@ -3,14 +3,7 @@
 //!
 //! The first argument says which; what it finds out it prints.
 
-#[cfg(not(target_os = "linux"))]
-fn main() {}
-
-#[cfg(target_os = "linux")]
-fn main() {
-    mp::freeze_support();
-    linux::main();
-}
+mpserverd_tests::main_on_linux!();
 
 #[cfg(target_os = "linux")]
 mod linux {

@@ -6,7 +6,7 @@ use std::io::{Seek, SeekFrom, Write};
 
 /// Workers and spares for which the board of these tests has places: 100 + 2 * 2.
 const ARGUMENTS: [&str; 4] = ["--max-workers", "100", "--spares", "1..2"];
-const BOARD_BYTES: u64 = (104u64 * 256).next_multiple_of(4096);
+const BOARD_BYTES: u64 = (104u64 * 512).next_multiple_of(4096);
 
 /// Writes nonsense all over its template's board, then crashes.
 #[mp::task]

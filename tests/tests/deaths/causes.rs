@@ -105,6 +105,18 @@ fn computes_too_long(daemon: &Daemon) -> Expected {
     expect(&process, -24, cause, "computes")
 }
 
+/// The kernel kills at the hard limit, and says nothing.
+fn computes_far_too_long(daemon: &Daemon) -> Expected {
+    let builder = daemon.context().process::<computes>(());
+    let process = builder.rlimit(mp::Resource::Cpu, 1, 1).start().unwrap();
+    let cause = Cause::Limit(LimitKind::CpuTime);
+    assert_eq!(cause_of(&process), Some(cause));
+    expect(&process, -9, cause, "computes")
+}
+
+const OUT_OF_TIME: &[Way] =
+    &[("computes too long", computes_too_long), ("far too long", computes_far_too_long)];
+
 /// Has the daemon send signals to a worker.
 fn ask_for(socket: &Path, pid: u32, signals: &[i32]) {
     let deadline = Some(Instant::now() + PATIENCE);
@@ -232,7 +244,9 @@ fn check(daemon: &Daemon, way: &str, expected: &Expected) {
 }
 
 fn every_way(ways: &[Way], rounds: u64) {
-    let daemon = Daemon::start(&["--deaths-kept", "100000"]);
+    // One way kills a template each time, for which there is to be another at once.
+    let arguments = ["--deaths-kept", "100000", "--backoff-min", "1ms", "--backoff-max", "5ms"];
+    let daemon = Daemon::start(&arguments);
     let mut pids = BTreeSet::new();
     for round in 0..rounds {
         for (way, die) in ways {
@@ -266,13 +280,13 @@ fn every_certificate_names_the_right_cause_a_hundred_times() {
 
 #[test]
 fn time_on_the_cpu_runs_out() {
-    every_way(&[("computes too long", computes_too_long)], 1);
+    every_way(OUT_OF_TIME, 1);
 }
 
 #[test]
-#[ignore = "long: a hundred seconds of computing"]
+#[ignore = "long: two hundred seconds of computing"]
 fn time_on_the_cpu_runs_out_a_hundred_times() {
-    every_way(&[("computes too long", computes_too_long)], seeds::count(100));
+    every_way(OUT_OF_TIME, seeds::count(100));
 }
 
 #[mp::task]
@@ -358,4 +372,24 @@ fn spares_of(daemon: &Daemon) -> Vec<u32> {
         panic!("no list of processes")
     };
     report.rows.iter().filter(|row| row.spare).map(|row| row.pid).collect()
+}
+
+/// Has so much memory for itself, for long enough to be worth counting.
+#[mp::task]
+fn fills(bytes: usize) -> u8 {
+    let memory = std::hint::black_box(vec![7u8; bytes]);
+    std::thread::sleep(Duration::from_millis(700));
+    memory[bytes / 2]
+}
+
+#[test]
+fn private_memory_is_known_of_who_ended_by_itself() {
+    let daemon = Daemon::start(&[]);
+    let process = daemon.context().process::<fills>((48 << 20,)).start().unwrap();
+    assert_eq!(process.result_timeout(PATIENCE).unwrap(), 7);
+    process.join();
+    let found = certificate(&daemon, process.pid());
+    let kib = found.peak_private_kib.expect("it was worth it");
+    // The vector is gone when it is counted.
+    assert!((48 << 10..200 << 10).contains(&kib), "{kib}");
 }

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `causes` | all causes of death, one after the other, many times |
 //! | `boards` | boards: hostile ones, and those of templates and daemons that are gone |
+//! | `missed` | deaths while no daemon runs |
+//! | `stderr` | what workers write to standard error, caught |
 //! | `traces` | the one number from client to certificate |
 //! | `poison` | tasks that are refused for the deaths of their workers |
 //! | `slow` | tasks that run long are reported once |
@@ -12,9 +14,11 @@
 
 mod boards;
 mod causes;
+mod missed;
 mod poison;
 mod screens;
 mod slow;
+mod stderr;
 mod traces;
 
 use mp::{Cause, ProcessError};

@@ -42,7 +42,7 @@ fn lease(pool: PoolId, wait_ms: u32) -> Request {
 
 fn status(daemon: &Daemon) -> StatusReport {
     match daemon.connect().call(&Request::Status, &[], None).unwrap() {
-        (Reply::Status(report), _) => report,
+        (Reply::Status(report), _) => *report,
         other => panic!("{other:?}"),
     }
 }

@@ -175,21 +175,47 @@ fn quoted(text: &str) -> (String, &str) {
     panic!("no closing quote: {text}")
 }
 
-#[allow(clippy::disallowed_methods, reason = "the reader is a program of its own")]
 /// What the reader that everybody uses finds in a text: how many families and samples. `None`,
 /// with the reason printed, where it cannot be had.
 pub(crate) fn stock(text: &str) -> Option<(usize, usize)> {
+    read_by("prometheus_client.openmetrics.parser", text)
+}
+
+/// The same for the format before OpenMetrics; there every family must have its kind.
+pub(crate) fn stock_older(text: &str) -> Option<(usize, usize)> {
+    read_by("prometheus_client.parser", text)
+}
+
+#[allow(clippy::disallowed_methods, reason = "the reader is a program of its own")]
+fn read_by(parser: &str, text: &str) -> Option<(usize, usize)> {
     static READER: OnceLock<Option<PathBuf>> = OnceLock::new();
     let python = READER.get_or_init(install).as_ref()?;
-    let script = "import sys\n\
-                  from prometheus_client.openmetrics.parser import text_string_to_metric_families\n\
-                  families = list(text_string_to_metric_families(sys.stdin.read()))\n\
-                  print(len(families), sum(len(family.samples) for family in families))\n";
-    let output = run(Command::new(python).args(["-c", script]), text);
+    let script = format!(
+        "import sys\n\
+         from {parser} import text_string_to_metric_families\n\
+         families = list(text_string_to_metric_families(sys.stdin.read()))\n\
+         assert all(family.type != 'unknown' for family in families), families\n\
+         print(len(families), sum(len(family.samples) for family in families))\n"
+    );
+    let output = run(Command::new(python).args(["-c", &script]), text);
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let (families, samples) = said.trim().split_once(' ').unwrap();
     Some((families.parse().unwrap(), samples.parse().unwrap()))
+}
+
+/// Lets Prometheus's own checker look at a text of the format before OpenMetrics, where there is one.
+///
+/// # Panics
+/// When it finds anything to complain of.
+#[allow(clippy::disallowed_methods, reason = "the checker is a program of its own")]
+pub(crate) fn check_by_promtool(text: &str) {
+    if Command::new("promtool").arg("--version").output().is_err() {
+        return skip("there is no promtool on the PATH");
+    }
+    let output = run(Command::new("promtool").args(["check", "metrics"]), text);
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
 }
 
 #[allow(clippy::disallowed_methods, reason = "the reader is a program of its own")]

@@ -1,6 +1,6 @@
 //! Requests and answers, the usual and the unusual.
 
-use crate::exposition::Exposition;
+use crate::exposition::{self, Exposition};
 use crate::{address, connect, daemon, exchange, printed, rest};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -33,6 +33,36 @@ fn a_page_says_what_it_is() {
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains(kind), "{head}");
     let families = |text: &str| Exposition::read(text).families().len();
     assert_eq!(families(&body), families(&printed(&daemon)), "the same over both ways");
+}
+
+/// Readers of before OpenMetrics say what they take.
+#[test]
+fn the_older_format_is_for_who_names_it_alone() {
+    let daemon = daemon(&[]);
+    let page = |accept: &str| {
+        let mut stream = connect(address(&daemon));
+        let request = METRICS.replace("\r\n\r\n", &format!("\r\nAccept: {accept}\r\n\r\n"));
+        stream.write_all(request.as_bytes()).unwrap();
+        answer(&mut stream)
+    };
+    let (head, body) = page("text/plain;version=0.0.4;q=0.5, */*;q=0.1");
+    assert!(
+        head.contains("\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"),
+        "{head}"
+    );
+    assert!(body.contains("# TYPE mpserverd_starts_total counter\n"), "{body}");
+    assert!(!body.contains("# EOF") && !body.contains("# UNIT"), "{body}");
+    let lines = body.lines().filter(|line| !line.starts_with('#')).count();
+    if let Some((families, samples)) = exposition::stock_older(&body) {
+        let families_told = body.lines().filter(|line| line.starts_with("# TYPE ")).count();
+        assert_eq!((families, samples), (families_told, lines));
+    }
+    exposition::check_by_promtool(&body);
+    for accept in
+        ["*/*", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5", "text/html"]
+    {
+        assert!(page(accept).1.ends_with("# EOF\n"), "{accept}");
+    }
 }
 
 #[test]

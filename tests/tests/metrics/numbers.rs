@@ -14,6 +14,8 @@ const FAMILIES: &[&str] = &[
     "mpserverd_forks",
     "mpserverd_generation",
     "mpserverd_loop_lag_seconds",
+    "mpserverd_misdeeds",
+    "mpserverd_penalised_users",
     "mpserverd_queue_wait_seconds",
     "mpserverd_queued_requests",
     "mpserverd_ready",
@@ -31,6 +33,7 @@ const FAMILIES: &[&str] = &[
     "mpserverd_template_memory_bytes",
     "mpserverd_templates",
     "mpserverd_templates_limit",
+    "mpserverd_upgrades",
     "mpserverd_uptime_seconds",
     "mpserverd_worker_ends",
     "mpserverd_workers",
@@ -94,6 +97,49 @@ fn refusals_and_reloads_are_counted_by_reason() {
     assert_eq!((refused("no_such_worker"), refused("queue_full")), (1.0, 0.0));
     assert_eq!(seen.value("mpserverd_reloads_total", &[("result", "switched")]), 1.0);
     assert_eq!(seen.value("mpserverd_generation", &[]), 2.0);
+    assert_eq!(seen.value("mpserverd_last_change_successful", &[("change", "reload")]), 1.0);
+    assert!(seen.value("mpserverd_last_change_seconds", &[("change", "reload")]) > 0.0);
+    assert!(!seen.families().contains("mpserverd_upgrade_pause_seconds"), "there was none");
+}
+
+/// What an operator watches an upgrade by.
+#[test]
+fn upgrades_are_counted_and_timed() {
+    let daemon = daemon(&[]);
+    assert!(!daemon.mpctl(&["upgrade", "--binary", "/bin/false"]).status.success());
+    let value =
+        |name: &str, label: (&str, &str)| Exposition::read(&printed(&daemon)).value(name, &[label]);
+    assert_eq!(value("mpserverd_upgrades_total", ("result", "unchanged")), 1.0);
+    assert_eq!(value("mpserverd_last_change_successful", ("change", "upgrade")), 0.0);
+    assert_eq!(value("mpserverd_refusals_total", ("reason", "upgrade_failed")), 1.0);
+    let upgraded = daemon.mpctl(&["upgrade"]);
+    assert!(upgraded.status.success(), "{upgraded:?}");
+    assert_eq!(value("mpserverd_upgrades_total", ("result", "switched")), 1.0);
+    assert_eq!(value("mpserverd_upgrades_total", ("result", "unchanged")), 1.0, "carried over");
+    assert_eq!(value("mpserverd_last_change_successful", ("change", "upgrade")), 1.0);
+    let seen = Exposition::read(&printed(&daemon));
+    assert!(seen.value("mpserverd_upgrade_pause_seconds", &[]) > 0.0);
+}
+
+/// A limit that is met, and one that would be loosened, each have a counter.
+#[test]
+fn refusals_for_limits_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mpserverd.toml");
+    std::fs::write(&file, "[limits]\nworkers = 1\nqueue = 0\nfds = 500\n").unwrap();
+    let daemon = daemon(&["--config", file.to_str().unwrap()]);
+    let start = || daemon.context().process::<sleep_for_ever>(());
+    let only = start().start().unwrap();
+    let counted = |reason| {
+        let seen = Exposition::read(&printed(&daemon));
+        seen.value("mpserverd_refusals_total", &[("reason", reason)])
+    };
+    assert!(start().start().is_err());
+    assert!(counted("limit_queue") >= 1.0, "{}", printed(&daemon));
+    assert!(start().limits(mp::Limits::new().open_files(600)).start().is_err());
+    assert_eq!((counted("limit_loosened"), counted("other")), (1.0, 0.0));
+    only.kill().unwrap();
+    let _ = end(&only);
 }
 
 #[test]

@@ -2,9 +2,12 @@
 //! asks for more than it leaves hears by which key.
 
 use crate::attempts::{Attempts, Place, attempt, can};
+use crate::hostile::{ends, lease};
 use mp::{Deny, JobError, ProcessError, Sandbox};
+use mpserverd_proto::packet::Kind;
 use mpserverd_tests::daemon::Daemon;
 use mpserverd_tests::suite::{end, outcome};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use tempfile::TempDir;
 
@@ -44,6 +47,11 @@ impl Host {
         }
         told
     }
+}
+
+fn has_ended(pidfd: &OwnedFd) -> bool {
+    let mut end = [nix::poll::PollFd::new(pidfd.as_fd(), nix::poll::PollFlags::POLLIN)];
+    nix::poll::poll(&mut end, nix::poll::PollTimeout::ZERO) == Ok(1)
 }
 
 fn key(told: Result<Attempts, ProcessError>) -> String {
@@ -122,6 +130,32 @@ fn programs_and_users_have_their_own() {
     assert_eq!(named, format!("sandbox.module.{program}"));
 }
 
+/// Workers are started one after another while the confinement changes time and again: each start
+/// is confined by what was in force when it began or later, and none fails for it.
+#[test]
+fn starts_amid_changes_fail_for_nothing() {
+    if !able() {
+        return;
+    }
+    let host = Host::with("");
+    let place = Place::new();
+    std::thread::scope(|scope| {
+        let reloads = scope.spawn(|| {
+            for round in 0..12 {
+                let denied = ["no-exec', 'no-kernel", "no-exec"][round % 2];
+                host.reconfigure(&format!("[sandbox]\ndeny = ['{denied}']\n"));
+                let reloaded = host.daemon.mpctl(&["reload"]);
+                assert!(reloaded.status.success(), "{reloaded:?}");
+            }
+        });
+        while !reloads.is_finished() {
+            // Of the first ones nothing is demanded: they may have begun before the first reload.
+            host.told(&place, None).unwrap();
+        }
+    });
+    assert_eq!(host.told(&place, None).unwrap().exec, EPERM);
+}
+
 /// A reload builds templates that force the new, and a template of an earlier daemon with another
 /// configuration serves nobody.
 #[test]
@@ -133,15 +167,23 @@ fn reloads_and_restarts_leave_no_worker_with_the_old() {
     let place = Place::new();
     assert_eq!(host.told(&place, None).unwrap().exec, 0);
     host.reconfigure("[sandbox]\ndeny = ['no-exec']\n");
+    // Starts in quick succession: the next lease is taken in advance, under the old configuration.
+    (0..3).for_each(|_| assert_eq!(host.told(&place, None).unwrap().exec, 0));
+    let (job, held) = lease(&host.daemon);
     let reloaded = host.daemon.mpctl(&["reload"]);
     assert!(reloaded.status.success(), "{reloaded:?}");
-    std::thread::sleep(std::time::Duration::from_millis(1100));
     assert_eq!(host.told(&place, None).unwrap().exec, EPERM);
+    assert!(ends(&held), "a lease that was held over the reload can still be used");
+    let late = mp::sys::packet::send(job.as_fd(), Kind::Job, &[b"job"], &[], false);
+    assert!(late.is_err_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe));
+    // A reload that confines as before calls nobody off.
+    let (_job, held) = lease(&host.daemon);
+    assert!(host.daemon.mpctl(&["reload"]).status.success());
+    assert_eq!(host.told(&place, None).unwrap().exec, EPERM);
+    assert!(!has_ended(&held), "a lease that is as good as any");
     host.reconfigure("[sandbox]\ndeny = ['no-exec', 'no-ptrace']\n");
     host.daemon.kill();
     host.daemon.restart();
-    // What this process leased in advance is a worker of the old configuration, for a second.
-    std::thread::sleep(std::time::Duration::from_millis(1100));
     for _ in 0..20 {
         // Before and after the old template finds the new daemon.
         let told = host.told(&place, None).unwrap();

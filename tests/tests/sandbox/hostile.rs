@@ -17,7 +17,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// A worker of this program: its job socket, and its pidfd.
-fn lease(daemon: &Daemon) -> (OwnedFd, OwnedFd) {
+pub(crate) fn lease(daemon: &Daemon) -> (OwnedFd, OwnedFd) {
     let mut connection = daemon.connect();
     let program = File::open("/proc/self/exe").unwrap();
     let open = Request::OpenTemplate(TemplateSpec {
@@ -33,6 +33,13 @@ fn lease(daemon: &Daemon) -> (OwnedFd, OwnedFd) {
     let (_, fds) = connection.call(&lease, &[], None).unwrap();
     let [job, _status, pidfd] = <[OwnedFd; 3]>::try_from(fds).unwrap();
     (job, pidfd)
+}
+
+/// Whether a worker ends, given time.
+pub(crate) fn ends(pidfd: &OwnedFd) -> bool {
+    let mut end = [nix::poll::PollFd::new(pidfd.as_fd(), nix::poll::PollFlags::POLLIN)];
+    let timeout = nix::poll::PollTimeout::try_from(PATIENCE).unwrap();
+    nix::poll::poll(&mut end, timeout) == Ok(1)
 }
 
 fn job(sandbox: Asked) -> Job {
@@ -69,9 +76,7 @@ fn told(daemon: &Daemon, bytes: &[u8]) -> Option<Outcome> {
     shutdown(socket.as_raw_fd(), Shutdown::Write).unwrap();
     let packet = packet::receive(socket.as_fd(), false).ok().flatten();
     // It ends by itself, whatever it was told.
-    let mut end = [nix::poll::PollFd::new(pidfd.as_fd(), nix::poll::PollFlags::POLLIN)];
-    let timeout = nix::poll::PollTimeout::try_from(PATIENCE).unwrap();
-    assert_eq!(nix::poll::poll(&mut end, timeout), Ok(1), "the worker does not end");
+    assert!(ends(&pidfd), "the worker does not end");
     packet.map(|packet| job::split::<Ended>(&packet.body).unwrap().0.outcome)
 }
 

@@ -153,6 +153,7 @@ fn every_command_keeps_its_promise() {
     first.join();
     second.kill().expect("killed");
     second.join();
+    check(&daemon, "mpctl deaths", &["deaths"]);
     check(&daemon, "mpctl run", &["run", "misbehave::tasks::echo", "hi"]);
     check(&daemon, "mpctl run", &["run", "misbehave::tasks::crash", "11"]);
     check(&daemon, "mpctl map", &["map", "misbehave::tasks::echo", "a", "b"]);
@@ -161,12 +162,63 @@ fn every_command_keeps_its_promise() {
     let prefix = daemon.directory().to_str().expect("text");
     let install = ["install-units", "--user", "--dry-run", "--prefix", prefix];
     check(&daemon, "mpctl install-units", &install);
+    check(&daemon, "mpctl metrics", &["metrics"]);
+    check(&daemon, "mpctl doctor", &["doctor"]);
+    check(&daemon, "mpctl doctor", &["doctor", "--host-only"]);
     check(&daemon, "mpctl reload", &["reload"]);
+    check(&daemon, "mpctl upgrade", &["upgrade"]);
     check(&daemon, "mpctl stop", &["stop"]);
 }
 
+/// All that `status` can tell, in one: limits, a reload that failed and one that was done, and a
+/// worker of the generation before.
 #[test]
-fn what_is_documented_exists() {
+fn a_daemon_that_has_much_to_tell_keeps_its_promise() {
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("mpserverd.toml");
+    let limits = "[limits]\nworkers = 1\nqueue = 5\nfds = 4000\n[limits.uid.'*']\nworkers = 4\n";
+    std::fs::write(&file, limits).expect("configuration");
+    let daemon = Daemon::start(&["--config", file.to_str().expect("text")]);
+    let worker = sleeper(&daemon, "a");
+    let context = daemon.context();
+    let waits = move || context.process::<sleep_for_ever>(()).start();
+    let waits = std::thread::Builder::new().name("waits".into()).spawn(waits).expect("thread");
+    let own = std::process::id().to_string();
+    let mut said = String::new();
+    let waiting = mpserverd_tests::eventually(mpserverd_tests::suite::PATIENCE, || {
+        said = check(&daemon, "mpctl explain", &["explain", &own])[0].to_string();
+        said.contains("The limit `workers = 1` of the host, set in ")
+    });
+    assert!(waiting, "{said}");
+    std::fs::write(&file, "[limits]\nwrkers = 1\n").expect("configuration");
+    assert!(!daemon.mpctl(&["reload"]).status.success());
+    let status = check(&daemon, "mpctl status", &["status"]);
+    let why = status[0]["reload"]["last"]["error"].as_str().expect("it failed");
+    assert!(why.contains("wrkers"), "{why}");
+    let quotas = status[0]["quotas"].as_array().expect("rows");
+    assert_eq!((&quotas[0]["scope"], &quotas[0]["used"]), (&"host".into(), &1.into()));
+    assert_eq!(quotas.len(), 3, "workers and queue of the host, workers of this user: {quotas:?}");
+    let told = daemon.mpctl(&["explain", &daemon.pid().to_string()]);
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.contains("The last reload failed"), "{told}");
+    std::fs::write(&file, limits).expect("configuration");
+    check(&daemon, "mpctl reload", &["reload"]);
+    let status = check(&daemon, "mpctl status", &["status"]);
+    assert_eq!(status[0]["generations"][0]["workers"], 1, "{}", status[0]);
+    check(&daemon, "mpctl upgrade", &["upgrade"]);
+    let status = check(&daemon, "mpctl status", &["status"]);
+    assert_eq!(status[0]["upgrade"]["last"]["error"], Value::Null);
+    assert!(status[0]["upgrade"]["last"]["pause_us"].is_u64(), "{}", status[0]);
+    assert_eq!(status[0]["reload"]["last"]["error"], Value::Null, "and nothing is forgotten");
+    worker.kill().expect("killed");
+    worker.join();
+    let next = waits.join().expect("no panic").expect("its turn");
+    next.kill().expect("killed");
+    next.join();
+}
+
+#[test]
+fn every_command_is_documented_and_every_documented_one_exists() {
     let help = Daemon::start(&[]).mpctl(&["--help"]);
     let help = String::from_utf8_lossy(&help.stdout).into_owned();
     let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
@@ -175,7 +227,11 @@ fn what_is_documented_exists() {
     let tables = tables();
     let documented: Vec<_> = tables.keys().filter_map(|name| name.strip_prefix("mpctl ")).collect();
     assert!(documented.len() > 10, "{documented:?}");
-    for name in documented {
-        assert!(names.contains(&name), "`{name}` is documented, but is no command");
+    for name in &documented {
+        assert!(names.contains(name), "`{name}` is documented, but is no command");
+    }
+    // Their output is text for a shell or for `man`.
+    for name in names.iter().filter(|name| !["completions", "man", "help"].contains(name)) {
+        assert!(documented.contains(name), "`{name}` is a command, but is not documented");
     }
 }

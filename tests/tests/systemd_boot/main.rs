@@ -8,6 +8,7 @@
 //! | `starting` | installing, socket activation, instances, users' own |
 //! | `living` | reload, watchdog, crashes, memory |
 //! | `ending` | stop, restart, what cannot run |
+//! | `upgrading` | upgrades, and what the next daemon knows |
 //! | `users` | who may use which daemon |
 //!
 //! One boot serves all cases; each has daemons of its own. `CASE=NAME` runs one of them.
@@ -18,6 +19,7 @@ mod living;
 mod machine;
 mod service;
 mod starting;
+mod upgrading;
 mod users;
 
 use machine::Machine;
@@ -28,8 +30,9 @@ use std::time::Instant;
 /// A case, by name.
 type Case = (&'static str, fn(&Machine));
 
-const CASES: [Case; 16] = [
+const CASES: [Case; 22] = [
     ("installed by the book", starting::by_the_book),
+    ("instances by the book", starting::instances_by_the_book),
     ("started by a connection", starting::by_a_connection),
     ("instances are strangers", starting::instances),
     ("a user's own", starting::of_a_user),
@@ -38,6 +41,9 @@ const CASES: [Case; 16] = [
     ("a crash", living::crashes),
     ("a crash with limited workers", living::crash_with_limited_workers),
     ("a worker out of memory", living::out_of_memory),
+    ("upgrades", upgrading::upgrades),
+    ("refused upgrades", upgrading::refused_upgrades),
+    ("what the next daemon knows", upgrading::remembered),
     ("stop", ending::stop),
     ("restart", ending::restart),
     ("without pidfds", ending::without_pidfds),
@@ -45,6 +51,8 @@ const CASES: [Case; 16] = [
     ("doctor", ending::doctor),
     ("members of the group", users::throw_away),
     ("strangers", users::strangers),
+    ("two users", users::two_users),
+    ("code at run time", users::code_at_run_time),
 ];
 
 #[test]

@@ -137,7 +137,13 @@ impl<'a> Service<'a> {
     /// A report of `mpctl --json`.
     #[track_caller]
     pub(crate) fn report(&self, command: &str) -> Value {
-        let said = self.mpctl(&["--json", command]);
+        self.report_of("root", command)
+    }
+
+    /// A report of `mpctl --json`, as somebody sees it.
+    #[track_caller]
+    pub(crate) fn report_of(&self, user: &str, command: &str) -> Value {
+        let said = self.mpctl_as(user, &["--json", command]);
         serde_json::from_str(said.ok()).expect("JSON")
     }
 
@@ -147,10 +153,16 @@ impl<'a> Service<'a> {
     /// When there is no such worker.
     #[track_caller]
     pub(crate) fn sleeper(&self, name: &str) -> Sleeper {
+        self.sleeper_of(self.client, name)
+    }
+
+    /// The same for a client of this user.
+    #[track_caller]
+    pub(crate) fn sleeper_of(&self, user: &str, name: &str) -> Sleeper {
         let socket = self.socket();
         let words = ["mpctl", "--socket", &socket, "run", "--name", name, "misbehave.sleep_ms"];
         let words = [&words[..], &["600000"]].concat();
-        let client = self.machine.prepare(self.client, &words);
+        let client = self.machine.prepare(user, &words);
         let client = { client }.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut pid = None;
         let met = eventually(PATIENCE, || {

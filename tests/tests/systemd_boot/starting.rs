@@ -6,14 +6,22 @@ use mpserverd_tests::eventually;
 use mpserverd_tests::suite::PATIENCE;
 use serde_json::Value;
 
-/// What `install-units` prints as the next steps is all that it takes.
-pub(crate) fn by_the_book(machine: &Machine) {
-    let said = machine.run(&["mpctl", "--json", "install-units", "--system"]);
+/// Runs `install-units` with these words, then what it prints as the next steps.
+fn install(machine: &Machine, words: &[&str]) {
+    let said = machine.run(&[&["mpctl", "--json", "install-units", "--system"], words].concat());
     let report: Value = serde_json::from_str(said.ok()).expect("JSON");
     for step in report["next"].as_array().expect("steps") {
+        // After an uninstall its files are gone by now: what is left to do must still work.
         let step = step.as_str().expect("a command").replace("NAME", "alice");
         machine.run(&["sh", "-c", &step]).ok();
     }
+}
+
+/// What `install-units` prints as the next steps is all that it takes, and what the manual tells
+/// an operator to do with a running service works as it is told.
+pub(crate) fn by_the_book(machine: &Machine) {
+    machine.run(&["mpctl", "doctor", "--host-only"]).ok();
+    install(machine, &[]);
     let unit = "mpserverd.service";
     assert_eq!(machine.property(unit, "ActiveState"), "active");
     assert_eq!(machine.property("mpserverd.socket", "ActiveState"), "active");
@@ -31,14 +39,52 @@ pub(crate) fn by_the_book(machine: &Machine) {
     assert_eq!(status["socket"], "/run/mpserverd/mpserverd.sock");
     let socket = machine.run(&["stat", "-c", "%a %G", "/run/mpserverd/mpserverd.sock"]);
     assert_eq!(socket.ok(), "660 mpserverd");
+    machine.run_as("alice", &["mpctl", "doctor"]).ok();
+    machine.run_as("alice", &["mpctl", "status"]).ok();
 
-    let said = machine.run(&["mpctl", "--json", "install-units", "--system", "--uninstall"]);
-    let report: Value = serde_json::from_str(said.ok()).expect("JSON");
-    for step in report["next"].as_array().expect("steps") {
-        // Its files are gone by now: what is left to do must still work.
-        machine.run(&["sh", "-c", step.as_str().expect("a command")]).ok();
-    }
+    let path = "/etc/mpserverd/mpserverd.toml";
+    machine.write(path, &format!("preload = [\"{PROGRAMS}/libmisbehave.so\"]\n"));
+    machine.run(&["mpserverd", "--config", path, "--check"]).ok();
+    machine.run(&["systemctl", "reload", "mpserverd"]).ok();
+    let said = machine.run_as("alice", &["mpctl", "run", "misbehave.echo", "hello"]);
+    assert_eq!(said.ok(), "\"hello\"");
+    machine.run(&["mpctl", "upgrade"]).ok();
+    let kill = ["systemctl", "kill", "--kill-who=main", "--signal=USR2", "mpserverd"];
+    machine.run(&kill).ok();
+    let upgraded = || machine.journal(unit).lines().filter(|line| *line == "upgraded").count();
+    assert!(eventually(PATIENCE, || upgraded() == 2), "{}", machine.journal(unit));
+    assert_eq!(machine.property(unit, "MainPID"), pid);
+
+    install(machine, &["--uninstall"]);
     assert_eq!(machine.property(unit, "ActiveState"), "inactive");
+    assert_eq!(machine.property(unit, "LoadState"), "not-found");
+    assert!(machine.path(path).exists(), "the operator's own stays");
+    machine.run(&["rm", path]).ok();
+}
+
+/// The same for hosts with names, of which one stays when the other goes.
+pub(crate) fn instances_by_the_book(machine: &Machine) {
+    for name in ["images", "video"] {
+        install(machine, &["--instance", name, "--profile", "multi-user"]);
+        let unit = format!("mpserverd@{name}.service");
+        assert_eq!(machine.property(&unit, "ActiveState"), "active");
+        assert_eq!(machine.property(&unit, "UnitFileState"), "enabled");
+    }
+    let alive = |name: &str| {
+        let variable = format!("MPSERVERD_SOCKET=/run/mpserverd/{name}.sock");
+        machine.run_as("alice", &["env", &variable, "mpctl", "ping"]).code == 0
+    };
+    assert!(alive("images") && alive("video"));
+    install(machine, &["--instance", "images", "--uninstall"]);
+    assert_eq!(machine.property("mpserverd@images.service", "ActiveState"), "inactive");
+    assert!(!alive("images") && alive("video"));
+    machine.run(&["systemctl", "restart", "mpserverd@video.service"]).ok();
+    assert!(alive("video"));
+    install(machine, &["--instance", "video", "--uninstall"]);
+    assert!(!alive("video"));
+    assert_eq!(machine.property("mpserverd@video.service", "LoadState"), "not-found");
+    let left = machine.run(&["find", "/etc/systemd/system", "-name", "mpserverd*"]);
+    assert_eq!(left.ok(), "");
 }
 
 /// The first client starts it, and gets its answer once it is ready.

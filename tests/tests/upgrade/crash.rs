@@ -41,3 +41,35 @@ fn the_next_daemon_knows_who_has_the_workers_and_goes_on_counting_generations() 
     }
     assert_eq!(value(context.process::<double>((4,))), 8);
 }
+
+#[test]
+fn workers_of_an_earlier_generation_come_along_through_every_death() {
+    let mut daemon = Daemon::start(&[]);
+    let context = daemon.context();
+    let wake = context.event().unwrap();
+    let start = |code: i32| context.process::<hold>((wake.clone(), code)).start().unwrap();
+    let old = start(3);
+    let generation = status(&daemon).generation;
+    assert!(daemon.mpctl(&["reload"]).status.success());
+    let new = start(4);
+    for _ in 0..3 {
+        daemon.kill();
+        daemon.restart();
+        // The template of the first was retired before the first death.
+        let known = || {
+            let rows = processes(&daemon).rows;
+            [(&old, generation), (&new, generation + 1)].iter().all(|(worker, generation)| {
+                let row = rows.iter().find(|row| row.pid == worker.pid());
+                row.is_some_and(|row| row.generation == *generation && !row.spare)
+            })
+        };
+        assert!(eventually(PATIENCE, known), "{:?}\n{}", processes(&daemon), daemon.log());
+    }
+    assert_eq!(value(context.process::<double>((4,))), 8);
+    wake.set();
+    assert_eq!(old.join_timeout(PATIENCE), Some(3), "{:?}", old.ending());
+    assert_eq!(new.join_timeout(PATIENCE), Some(4), "{:?}", new.ending());
+    // With its last worker goes the template.
+    let gone = || status(&daemon).templates.iter().all(|row| row.generation > generation);
+    assert!(eventually(PATIENCE, gone), "{:?}", status(&daemon));
+}

@@ -77,7 +77,7 @@ fn ask(daemon: &Daemon, request: &Request) -> Reply {
 
 fn status(daemon: &Daemon) -> StatusReport {
     match ask(daemon, &Request::Status) {
-        Reply::Status(status) => status,
+        Reply::Status(status) => *status,
         other => panic!("{other:?}"),
     }
 }

@@ -54,15 +54,19 @@ impl Fate {
 
     pub(crate) fn failure(&self) -> TaskFailure {
         match self {
-            Self::Lost(loss) => TaskFailure::WorkerLost {
-                pid: loss.pid,
-                ending: loss.autopsy.ending,
+            Self::Lost(loss) => {
                 // Asked for here, by whoever wants the answer: the pool goes on.
-                cause: loss.autopsy.cause(),
-                oom: loss.oom,
-                stderr: loss.stderr.clone(),
-                attempts: loss.attempts,
-            },
+                let found = loss.autopsy.findings();
+                let caught = !loss.stderr.is_empty();
+                TaskFailure::WorkerLost {
+                    pid: loss.pid,
+                    ending: loss.autopsy.ending,
+                    cause: found.cause,
+                    oom: loss.oom,
+                    stderr: if caught { &loss.stderr } else { &found.stderr }.clone(),
+                    attempts: loss.attempts,
+                }
+            }
             Self::Deadline(limit) => TaskFailure::DeadlineExceeded(*limit),
             Self::Cancelled => TaskFailure::Cancelled,
             Self::Terminated => TaskFailure::Pool(PoolError::Terminated),

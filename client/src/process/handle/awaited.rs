@@ -3,6 +3,7 @@
 use super::{Handle, Inner, Outcome, Parcel, ProcessError, Received};
 use crate::error::Ending;
 use crate::reactor::{Interest, ready, until};
+use crate::start::cause::Findings;
 use crate::start::child::Sign;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -60,8 +61,9 @@ impl Handle {
             }
             if has_ended {
                 let ending = self.ending_async().await;
-                let cause = self.autopsy(ending).cause_async().await;
-                return Err(ProcessError::Died { pid: self.pid(), ending, cause });
+                let autopsy = self.autopsy(ending);
+                let Findings { cause, stderr } = autopsy.findings_async().await.clone();
+                return Err(ProcessError::Died { pid: self.pid(), ending, cause, stderr });
             }
             self.ready_async(|inner| inner.child.job()).await;
         }

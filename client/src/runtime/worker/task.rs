@@ -60,11 +60,12 @@ pub(super) fn begin(shared: &Shared, job: &mut Job, fds: Vec<OwnedFd>) -> Result
         let (task, name) = (job.task.as_str(), job.identity.name.as_str());
         place.write(&Entry { task, name, trace: Some(job.trace), began_ms: epoch_ms() });
     }
+    let _ = shared.begun.set(Instant::now());
     let kill = job.on_parent_death == OnParentDeath::Kill;
     shared.kill_on_parent_death.store(kill, Ordering::Release);
     shared.state.store(RUNNING, Ordering::Release);
     let baseline = Baseline::get();
-    let passed = setup::descriptors(job.slots, fds, baseline)?;
+    let passed = setup::descriptors(job.slots, fds, baseline, shared.mouth.is_some())?;
     let setup = std::mem::take(&mut job.setup);
     let (deadline_ms, grace) = (setup.deadline_ms, Duration::from_millis(setup.grace_ms));
     setup::attributes(setup, baseline)?;

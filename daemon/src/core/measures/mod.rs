@@ -46,6 +46,12 @@ pub(super) struct Measures {
     turn: Histogram,
     /// Reloads that switched, and such that changed nothing.
     reloads: (u64, u64),
+    /// Upgrades likewise.
+    #[serde(default)]
+    upgrades: (u64, u64),
+    /// Misdeeds of clients that were noted.
+    #[serde(default)]
+    misdeeds: u64,
 }
 
 impl Default for Measures {
@@ -58,6 +64,8 @@ impl Default for Measures {
             load: Histogram::new(&histogram::LOADS),
             turn: Histogram::new(&histogram::TURNS),
             reloads: (0, 0),
+            upgrades: (0, 0),
+            misdeeds: 0,
         }
     }
 }
@@ -73,7 +81,9 @@ impl Measures {
 
     /// Whether it can be counted on, for the check of a book from elsewhere.
     pub(super) fn are_sound(&self, most: u64) -> bool {
-        let counts = self.refusals.iter().chain([&self.reloads.0, &self.reloads.1]);
+        let Self { reloads, upgrades, misdeeds, .. } = self;
+        let more = [&reloads.0, &reloads.1, &upgrades.0, &upgrades.1, misdeeds];
+        let counts = self.refusals.iter().chain(more);
         self.slots.are_sound(most) && counts.max().is_none_or(|count| *count <= most)
     }
 }
@@ -121,9 +131,18 @@ impl Core {
         self.measures.turn.observe(busy);
     }
 
-    pub(super) fn note_reload(&mut self, switched: bool) {
+    pub(super) fn count_reload(&mut self, switched: bool) {
         let (done, failed) = &mut self.measures.reloads;
         *if switched { done } else { failed } += 1;
+    }
+
+    pub(super) fn count_upgrade(&mut self, done: bool) {
+        let (switched, failed) = &mut self.measures.upgrades;
+        *if done { switched } else { failed } += 1;
+    }
+
+    pub(super) fn count_misdeed(&mut self) {
+        self.measures.misdeeds += 1;
     }
 
     pub(super) fn note_wait(&mut self, since: Time) {

@@ -159,8 +159,9 @@ fn cut(name: &str) -> String {
     }
 }
 
-/// Words for why something was refused, in the order of the counters.
-pub const REASONS: [&str; 16] = [
+/// Words for why something was refused, in the order of the counters, which does not change: more
+/// come at the end. `other` counts what an earlier version had no word for.
+pub const REASONS: [&str; 26] = [
     "not_permitted",
     "bad_request",
     "unknown_pool",
@@ -175,30 +176,25 @@ pub const REASONS: [&str; 16] = [
     "reload_failed",
     "too_busy",
     "penalised",
-    "other",
+    OTHER_REASON,
     "upgrade_failed",
+    "system",
+    "nothing_known",
+    "limit_workers",
+    "limit_starts_per_second",
+    "limit_queue",
+    "limit_reached",
+    "limit_loosened",
+    "limit_unsupported",
+    "poisoned",
+    "task_unnamed",
 ];
+const OTHER_REASON: &str = "other";
 
 /// Which of the [`REASONS`].
 pub(crate) fn reason(refusal: &Refusal) -> usize {
-    match refusal {
-        Refusal::NotPermitted { .. } => 0,
-        Refusal::BadRequest(_) => 1,
-        Refusal::UnknownPool => 2,
-        Refusal::NoSuchWorker(_) => 3,
-        Refusal::QueueFull { .. } => 4,
-        Refusal::TooManyClients { .. } => 5,
-        Refusal::Deadline { .. } => 6,
-        Refusal::Cancelled => 7,
-        Refusal::ShuttingDown => 8,
-        Refusal::TemplateFailed { .. } => 9,
-        Refusal::ForkFailed { .. } => 10,
-        Refusal::ReloadFailed(_) => 11,
-        Refusal::TooBusy { .. } => 12,
-        Refusal::Penalised { .. } => 13,
-        Refusal::UpgradeFailed(_) => 15,
-        _ => 14,
-    }
+    let find = |word: &str| REASONS.iter().position(|reason| *reason == word);
+    find(refusal.word()).or_else(|| find(OTHER_REASON)).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -240,12 +236,18 @@ mod tests {
     }
 
     #[test]
-    fn every_refusal_has_a_word() {
-        assert_eq!(REASONS[reason(&Refusal::ShuttingDown)], "shutting_down");
-        assert_eq!(REASONS[reason(&Refusal::ReloadFailed(String::new()))], "reload_failed");
-        let penalised = Refusal::Penalised { uid: 1, why: String::new(), retry_after_ms: 1 };
-        assert_eq!(REASONS[reason(&penalised)], "penalised");
-        let system = Refusal::System { call: String::new(), message: String::new() };
-        assert_eq!(REASONS[reason(&system)], "other");
+    fn every_refusal_has_a_counter_of_its_own() {
+        let mut words: Vec<_> = Refusal::WORDS.into_iter().chain([OTHER_REASON]).collect();
+        words.sort_unstable();
+        let mut reasons = REASONS;
+        reasons.sort_unstable();
+        assert_eq!(reasons[..], words);
+        for (refusal, word) in [
+            (Refusal::ShuttingDown, "shutting_down"),
+            (Refusal::TaskUnnamed, "task_unnamed"),
+            (Refusal::System { call: String::new(), message: String::new() }, "system"),
+        ] {
+            assert_eq!(REASONS[reason(&refusal)], word);
+        }
     }
 }

@@ -2,7 +2,9 @@
 
 use super::{Counts, Histogram, REASONS};
 use crate::core::Core;
+use crate::core::sight::Sight;
 use crate::core::template::Phase;
+use mpserverd_proto::upkeep::Change;
 use std::time::Duration;
 
 /// What there is just now of templates with one name.
@@ -58,6 +60,16 @@ pub struct Snapshot<'a> {
     pub templates_max: u64,
     /// Reloads that switched, and such that changed nothing.
     pub reloads: (u64, u64),
+    /// Upgrades that another program went on from, and such that changed nothing.
+    pub upgrades: (u64, u64),
+    /// The last reload.
+    pub last_reload: Option<Change>,
+    /// The last upgrade.
+    pub last_upgrade: Option<Change>,
+    /// Misdeeds of clients that were noted.
+    pub misdeeds: u64,
+    /// Users whose requests are refused now for such.
+    pub penalised: u64,
     /// How often it was refused, in the order of [`REASONS`].
     pub refusals: &'a [u64; REASONS.len()],
     /// Workers that have died, by the word for who caused it.
@@ -118,6 +130,11 @@ impl Core {
             workers_max: self.settings.workers_max,
             templates_max: self.settings.templates_max as u64,
             reloads: measures.reloads,
+            upgrades: measures.upgrades,
+            last_reload: self.reloads(Sight::All).last,
+            last_upgrade: self.upgrades(Sight::All).last,
+            misdeeds: measures.misdeeds,
+            penalised: self.penalised(),
             refusals: &measures.refusals,
             deaths: self.deaths_by_cause().collect(),
             queue_wait: &measures.queue_wait,

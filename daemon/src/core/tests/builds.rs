@@ -234,20 +234,26 @@ fn room_is_made_by_dropping_who_was_idle_longest_or_refused() {
 fn an_attached_template_takes_over_from_one_that_loads() {
     let (mut bench, actions) = Bench::new(Settings::default(), vec![warn("p")]);
     let loading = built(&actions)[0];
-    let attach = |bench: &mut Bench| {
+    let attach = |bench: &mut Bench, retiring: bool| {
         let template = bench.core.new_template_id();
         let (modules, memory) = (vec![module("alpha")], Memory::default());
         let pool = warn("p");
+        let (generation, pid) = (7, 5);
         let event =
-            Event::TemplateAttached { template, pool, generation: 7, pid: 5, modules, memory };
+            Event::TemplateAttached { template, pool, generation, pid, modules, memory, retiring };
         (template, bench.tell(event))
     };
-    let (first, actions) = attach(&mut bench);
+    // One that was retired comes for its workers' sake: the one that loads is still needed.
+    let (retired, actions) = attach(&mut bench, true);
+    assert_eq!(actions, [Action::Retire { template: retired }]);
+    bench.tell(Event::WorkerAdopted { template: retired, worker: WorkerId(400), pid: 7 });
+    assert_eq!(bench.core.totals.leased, 1);
+    let (first, actions) = attach(&mut bench, false);
     assert!(actions.contains(&Action::StopTemplate { template: loading }));
     assert_eq!(forked(&actions)[0].0, first);
     let worker = WorkerId(500);
     bench.tell(Event::WorkerAdopted { template: first, worker, pid: 6 });
-    assert_eq!(bench.core.totals.leased, 1);
+    assert_eq!(bench.core.totals.leased, 2);
     assert!(bench.core.next.worker > 500, "ids stay unique");
     assert_eq!(bench.core.generation, 7, "generations go on");
     let lessee = Lessee { worker, pid: 6, client_pid: 40, client_uid: 9 };
@@ -258,6 +264,6 @@ fn an_attached_template_takes_over_from_one_that_loads() {
     let entry = &bench.core.workers[&worker];
     assert_eq!(entry.owner, Owner::Client { pid: Some(40) });
     assert_eq!(entry.client_uid, Some(9));
-    let (second, actions) = attach(&mut bench);
+    let (second, actions) = attach(&mut bench, false);
     assert!(actions.contains(&Action::Retire { template: second }));
 }

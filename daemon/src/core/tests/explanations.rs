@@ -1,6 +1,7 @@
 //! `explain`: every reason to wait is told for what it is.
 
 use super::*;
+use mpserverd_proto::bounds::Bound;
 use mpserverd_proto::explain::{Explanation, Facts, Finding, Subject, WaitReason, WaitingRow};
 
 fn explain(bench: &mut Bench, subject: Subject) -> Result<Explanation, Refusal> {
@@ -103,6 +104,58 @@ fn the_limit_of_workers_and_the_turn() {
     assert!(text.contains("it has 1 worker and waits for the answers to 3 requests"), "{text}");
     assert!(text.contains("1 workers run, which is the limit (`max_workers`)"), "{text}");
     assert!(text.contains("2 requests are served before it."), "{text}");
+}
+
+/// Limits of the host, of a user or of a module.
+fn limits(scope: &str, rules: &[(Bound, i64)]) -> Settings {
+    let rule = |&(bound, value): &(Bound, i64)| (bound, Rule { value, set_in: "there".into() });
+    let section: Section = rules.iter().map(rule).collect();
+    let mut limits = Limits::default();
+    match scope {
+        "host" => limits.host = section,
+        "uid" => drop(limits.uids.insert(Some(1000), section)),
+        module => drop(limits.modules.insert(Some(module.to_owned()), section)),
+    }
+    Settings { spares_min: 8, limits, ..Settings::default() }
+}
+
+#[test]
+fn limits_of_the_host_a_user_and_a_module() {
+    for (scope, of) in [("host", "host"), ("uid", "uid 1000"), ("alpha", "module alpha")] {
+        let (mut bench, pool, _) = Bench::serving(limits(scope, &[(Bound::Workers, 2)]));
+        (0..3).for_each(|_| drop(bench.lease(S, pool)));
+        let (rows, text) = waiting(&mut bench);
+        let reason = WaitReason::Limit {
+            limit: "workers".into(),
+            scope: of.into(),
+            max: 2,
+            set_in: "there".into(),
+            retry_ms: None,
+        };
+        assert_eq!((rows.len(), &rows[0].reason), (1, &reason));
+        let of = if of == "host" { "the host" } else { of };
+        let want = format!(
+            "The limit `workers = 2` of {of}, set in there, is reached: one of its workers must \
+             end first. It is the next in turn."
+        );
+        assert!(text.contains(&want), "{text}");
+    }
+}
+
+#[test]
+fn a_rate_of_starts_and_a_queue_that_is_full() {
+    let rules = [(Bound::Starts, 2), (Bound::Queue, 1)];
+    let (mut bench, pool, _) = Bench::serving(limits("uid", &rules));
+    (0..3).for_each(|_| drop(bench.lease(S, pool)));
+    bench.now += ms(100);
+    let (rows, text) = waiting(&mut bench);
+    let WaitReason::Limit { limit, retry_ms, .. } = &rows[0].reason else { panic!("{rows:?}") };
+    assert_eq!((limit.as_str(), *retry_ms), ("starts_per_second", Some(400)));
+    let want = "The limit `starts_per_second = 2` of uid 1000, set in there, is reached: the next \
+                one may start in 400ms.";
+    assert!(text.contains(want), "{text}");
+    let want = "1 request of uid 1000 waits, which is the limit (`queue = 1`, set in there)";
+    assert!(text.contains(want), "{text}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod reloads;
 mod reports;
 mod sights;
 mod stops;
+mod upkeep;
 
 use super::*;
 use mpserverd_proto::client::{Grant, Reply};
@@ -172,7 +173,7 @@ impl Bench {
 
     fn end_with(&mut self, worker: WorkerId, code: i32) -> Vec<Action> {
         let (usage, reporter) = (Usage::default(), Reporter::Template);
-        let record = ExitRecord { code, core: false, usage, reporter };
+        let record = ExitRecord { code, core: false, usage, reporter, out_of_cpu: false };
         self.tell(Event::WorkerEnded { worker, record, last: None, stderr: Vec::new() })
     }
 }

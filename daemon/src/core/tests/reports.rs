@@ -9,7 +9,7 @@ use mpserverd_proto::report::{StatusReport, TemplateState};
 fn status(bench: &mut Bench) -> StatusReport {
     let (_, actions) = bench.ask(S, Ask::Status);
     match replies(&actions).pop() {
-        Some(Reply::Status(report)) => report,
+        Some(Reply::Status(report)) => *report,
         other => panic!("{other:?}"),
     }
 }

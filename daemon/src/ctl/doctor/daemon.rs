@@ -135,7 +135,7 @@ fn ask(path: &Path) -> Result<StatusReport, Silence> {
             .map_err(|error| Silence::Other(error.to_string()))
     })?;
     match reply {
-        Reply::Status(report) => Ok(report),
+        Reply::Status(report) => Ok(*report),
         other => Err(Silence::Other(format!("an unexpected answer: {:.80}", format!("{other:?}")))),
     }
 }
@@ -195,20 +195,9 @@ mod tests {
         StatusReport {
             version: OWN.to_owned(),
             pid: std::process::id(),
-            uptime_ms: 1,
-            socket: "/a".to_owned(),
-            generation: 1,
-            stopping: false,
-            clients: 1,
             workers: 1,
             workers_max: 4,
-            queued: 0,
-            starts: 1,
-            spare_hits: 1,
-            ends: 0,
-            refused: 0,
-            templates: Vec::new(),
-            penalties: Vec::new(),
+            ..StatusReport::default()
         }
     }
 

@@ -13,7 +13,7 @@ const SERVICE: Thing = Thing("systemd.service", "its service");
 const SOCKET: Thing = Thing("systemd.socket", "its socket unit");
 
 /// The oldest version that the units are made for.
-const OLDEST: u32 = 252;
+pub(in crate::ctl) const OLDEST: u32 = 252;
 /// How long the manager may take to answer.
 const ANSWER_MS: u16 = 5000;
 /// What it is asked about a unit.
@@ -41,7 +41,7 @@ impl Facts {
         if !Path::new("/run/systemd/system").is_dir() {
             return Self::default();
         }
-        let version = systemctl(&["--version"]).as_deref().and_then(version);
+        let version = installed();
         let [service, socket] = names(socket);
         for user in [true, false] {
             let manager = if user { "--user" } else { "--system" };
@@ -154,6 +154,11 @@ fn names(socket: &Path) -> [String; 2] {
     let instance = socket.parent() == Some(Path::new("/run/mpserverd")) && stem != "mpserverd";
     let name = if instance { format!("mpserverd@{stem}") } else { "mpserverd".to_owned() };
     [format!("{name}.service"), format!("{name}.socket")]
+}
+
+/// The version of systemd that is installed here, whether it runs or not.
+pub(in crate::ctl) fn installed() -> Option<u32> {
+    systemctl(&["--version"]).as_deref().and_then(version)
 }
 
 /// `systemd 252 (252.38-1)`.

@@ -26,7 +26,7 @@ mod files;
 mod finding;
 mod kernel;
 mod limits;
-mod manager;
+pub(super) mod manager;
 mod memory;
 mod report;
 mod socket;

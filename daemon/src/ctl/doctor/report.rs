@@ -7,7 +7,6 @@ use crate::ctl::table::{Column, Mood, plain, render, words};
 use crate::ctl::units;
 use serde_json::{Value, json};
 use std::fmt::Write;
-use unicode_width::UnicodeWidthStr;
 
 const COLUMNS: [Column; 3] = [words("STATE", 0), words("WHAT", 0), words("FOUND", 0)];
 /// Version of the document: it grows only when a name or a meaning changes.
@@ -38,9 +37,9 @@ pub(super) fn text(screen: &Screen, subject: Subject, findings: &[Finding]) -> S
             let (word, _) = word(bad);
             let Finding { title, found, cost, remedy, .. } = finding;
             text.push('\n');
-            paragraph(&mut text, screen, &format!("{word}: "), &format!("{title}: {found}"));
-            paragraph(&mut text, screen, "  cost: ", cost);
-            paragraph(&mut text, screen, "  do:   ", remedy);
+            text += &screen.wrap(&format!("{word}: "), &format!("{title}: {found}"));
+            text += &screen.wrap("  cost: ", cost);
+            text += &screen.wrap("  do:   ", remedy);
         }
     }
     let _ = writeln!(text, "\n{}", screen.cut(&verdict(findings)));
@@ -68,29 +67,11 @@ fn verdict(findings: &[Finding]) -> String {
     format!("{}: {verdict}", counts.join(", "))
 }
 
-/// Text with a lead, its further lines below its first, as wide as the screen.
-fn paragraph(text: &mut String, screen: &Screen, lead: &str, words: &str) {
-    let indent = " ".repeat(lead.width());
-    let width = screen.width.map_or(usize::MAX, usize::from);
-    let (mut line, mut empty) = (lead.to_owned(), true);
-    for word in words.split_whitespace() {
-        if !empty && line.width() + 1 + word.width() > width {
-            *text += &(screen.cut(&line) + "\n");
-            (line, empty) = (indent.clone(), true);
-        }
-        if !empty {
-            line.push(' ');
-        }
-        line += word;
-        empty = false;
-    }
-    *text += &(screen.cut(&line) + "\n");
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::finding::Thing;
     use super::*;
+    use unicode_width::UnicodeWidthStr;
 
     const SUBJECT: Subject = Subject { pid: 7, uid: 0, is_daemon: true };
 

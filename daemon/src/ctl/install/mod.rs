@@ -5,7 +5,7 @@
 //! | `texts` | the units, as they lie in `systemd/` |
 //! | `plan` | which file goes where |
 //!
-//! What must never be in here: a talk with systemd itself. What to run next is printed.
+//! What must never be in here: a talk with a running systemd. What to run next is printed.
 
 mod plan;
 mod texts;
@@ -13,7 +13,7 @@ mod texts;
 use super::error::CtlError;
 use super::screen::Screen;
 use crate::cli::mpctl::InstallUnits;
-use plan::{Place, Plan, Unit};
+use plan::{Kind, Place, Plan, Unit};
 use serde_json::json;
 use std::fs;
 use std::io::{self, Write};
@@ -27,6 +27,10 @@ enum Done {
     Kept,
     Removed,
     Absent,
+    /// Other hosts of the machine need it.
+    Needed,
+    /// What was never there and must not be: not worth a line.
+    Nothing,
 }
 
 impl Done {
@@ -36,9 +40,10 @@ impl Done {
             (Self::Written, true) => "would be written",
             (Self::Same, _) => "up to date",
             (Self::Kept, _) => "kept",
+            (Self::Needed, _) => "kept for others of this machine",
             (Self::Removed, false) => "removed",
             (Self::Removed, true) => "would be removed",
-            (Self::Absent, _) => "not there",
+            (Self::Absent | Self::Nothing, _) => "not there",
         }
     }
 }
@@ -68,7 +73,9 @@ pub(super) fn main(screen: &Screen, options: &InstallUnits) -> Result<u8, CtlErr
         };
         let done =
             done.map_err(|error| CtlError::system(format!("{}: {error}", unit.path.display())))?;
-        report.push((unit, done));
+        if done != Done::Nothing {
+            report.push((unit, done));
+        }
     }
     let next = plan.next_steps(options.uninstall);
     let document = json!({
@@ -91,9 +98,13 @@ pub(super) fn main(screen: &Screen, options: &InstallUnits) -> Result<u8, CtlErr
 }
 
 fn write(unit: &Unit, dry: bool) -> io::Result<Done> {
+    if unit.kind == Kind::Unwanted {
+        let done = remove(unit, dry)?;
+        return Ok(if done == Done::Absent { Done::Nothing } else { done });
+    }
     match fs::read(&unit.path) {
         Ok(now) if now == unit.text.as_bytes() => return Ok(Done::Same),
-        Ok(_) if unit.is_users => return Ok(Done::Kept),
+        Ok(_) if unit.kind == Kind::Users => return Ok(Done::Kept),
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
@@ -117,8 +128,10 @@ fn write(unit: &Unit, dry: bool) -> io::Result<Done> {
 }
 
 fn remove(unit: &Unit, dry: bool) -> io::Result<Done> {
-    if unit.is_users && unit.path.exists() {
-        return Ok(Done::Kept);
+    match unit.kind {
+        Kind::Users if unit.path.exists() => return Ok(Done::Kept),
+        Kind::Shared if unit.path.exists() => return Ok(Done::Needed),
+        _ => {}
     }
     if dry {
         return Ok(if unit.path.exists() { Done::Removed } else { Done::Absent });

@@ -2,6 +2,7 @@
 
 use super::texts;
 use crate::cli::mpctl::InstallUnits;
+use crate::ctl::doctor::manager;
 use crate::ctl::error::CtlError;
 use std::path::{Path, PathBuf};
 
@@ -25,14 +26,27 @@ pub(super) struct Unit {
     pub(super) path: PathBuf,
     /// What is in it.
     pub(super) text: String,
-    /// It is meant to be edited: never overwritten, never removed.
-    pub(super) is_users: bool,
+    pub(super) kind: Kind,
+}
+
+/// What may be done to a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Written and removed.
+    Ours,
+    /// Written too, but other hosts of the machine need it when this one goes.
+    Shared,
+    /// Meant to be edited: never overwritten, never removed.
+    Users,
+    /// Written for another version of systemd: removed.
+    Unwanted,
 }
 
 impl Unit {
     /// Whether something else is there that only `--force` overwrites.
     pub(super) fn is_changed(&self) -> bool {
-        !self.is_users && std::fs::read(&self.path).is_ok_and(|now| now != self.text.as_bytes())
+        matches!(self.kind, Kind::Ours | Kind::Shared)
+            && std::fs::read(&self.path).is_ok_and(|now| now != self.text.as_bytes())
     }
 }
 
@@ -107,38 +121,46 @@ impl Plan {
             (true, None) => texts::SYSTEM,
             (true, Some(_)) => texts::INSTANCES,
         };
+        let others = Others::of(place, options);
+        let template = if others.instances { Kind::Shared } else { Kind::Ours };
         for (name, text) in units {
-            plan.add(place.path(place.units().join(name)), place.fill(text), false);
+            plan.add(place.path(place.units().join(name)), place.fill(text), template);
         }
+        let ((since, name, text), service) = (texts::NEWER, units[1].0);
+        let path = place.path(place.units().join(format!("{service}.d")).join(name));
+        let knows = options.uninstall || version(options) >= since;
+        plan.add(path, text.to_owned(), if knows { template } else { Kind::Unwanted });
         if place.system {
-            plan.add_system(place, options);
+            plan.add_system(place, options, &others);
         }
         Ok(plan)
     }
 
-    fn add_system(&mut self, place: &Place, options: &InstallUnits) {
+    fn add_system(&mut self, place: &Place, options: &InstallUnits, others: &Others) {
         let service = match &options.instance {
             Some(name) => format!("mpserverd@{name}.service.d"),
             None => "mpserverd.service.d".to_owned(),
         };
         for (name, text) in texts::PROFILES {
-            if options.profiles.iter().any(|wanted| wanted == name) {
+            // An uninstall takes all of them.
+            if options.uninstall || options.profiles.iter().any(|wanted| wanted == name) {
                 let path = place.units().join(&service).join(format!("{name}.conf"));
-                self.add(place.path(path), text.to_owned(), false);
+                self.add(place.path(path), text.to_owned(), Kind::Ours);
             }
         }
         let file = |text: &str, path: &str| (place.path(path), text.to_owned());
+        let common = if others.any { Kind::Shared } else { Kind::Ours };
         let (path, text) = file(texts::SYSUSERS, "/etc/sysusers.d/mpserverd.conf");
-        self.add(path, text, false);
+        self.add(path, text, common);
         let (path, text) = file(texts::TMPFILES, "/etc/tmpfiles.d/mpserverd.conf");
-        self.add(path, text, false);
+        self.add(path, text, common);
         let name = options.instance.as_deref().unwrap_or("mpserverd");
         let path = format!("/etc/mpserverd/{name}.toml");
-        self.add(place.path(path), texts::CONFIGURATION.to_owned(), true);
+        self.add(place.path(path), texts::CONFIGURATION.to_owned(), Kind::Users);
     }
 
-    fn add(&mut self, path: PathBuf, text: String, is_users: bool) {
-        self.units.push(Unit { path, text, is_users });
+    fn add(&mut self, path: PathBuf, text: String, kind: Kind) {
+        self.units.push(Unit { path, text, kind });
     }
 
     /// What remains to be done, as commands.
@@ -162,6 +184,55 @@ impl Plan {
         steps.push(format!("systemctl{user} enable --now {} {service}", self.socket));
         steps
     }
+}
+
+/// Other hosts of the machine, which need files of this one when it goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Others {
+    /// Instances, if this is one.
+    instances: bool,
+    /// Instances or the one without a name.
+    any: bool,
+}
+
+impl Others {
+    /// Looks for drop-ins and for what is enabled.
+    fn of(place: &Place, options: &InstallUnits) -> Self {
+        let mut others = Self::default();
+        if !place.system || !options.uninstall {
+            return others;
+        }
+        let folder = place.path(place.units());
+        let wanted = names(&folder).into_iter().filter(|name| name.ends_with(".wants"));
+        let wanted = wanted.flat_map(|name| names(&folder.join(name))).collect::<Vec<_>>();
+        for name in names(&folder).into_iter().chain(wanted) {
+            let Some((instance, _)) =
+                name.strip_prefix("mpserverd").and_then(|n| n.split_once('.'))
+            else {
+                continue;
+            };
+            match (instance.strip_prefix('@'), options.instance.as_deref()) {
+                // Nobody's: the template of all of them.
+                (Some(""), _) => {}
+                (Some(name), Some(own)) if name == own => {}
+                (Some(_), Some(_)) => others = Self { instances: true, any: true },
+                (Some(_), None) => others.any = true,
+                (None, own) => others.any |= own.is_some() && instance.is_empty(),
+            }
+        }
+        others
+    }
+}
+
+/// Names of what is in a folder.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// The version of systemd that the files are for. Where none is found, the oldest that will do.
+fn version(options: &InstallUnits) -> u32 {
+    options.for_systemd.or_else(manager::installed).unwrap_or(manager::OLDEST)
 }
 
 /// Whether a word can be an instance: systemd would escape the rest.

@@ -29,3 +29,6 @@ pub(super) const PROFILES: [(&str, &str); 4] = [
     ("network", include_str!("../../../../systemd/profiles/network.conf")),
     ("sandbox", include_str!("../../../../systemd/profiles/sandbox.conf")),
 ];
+/// A drop-in for the services where systemd is new enough, with the version that it takes.
+pub(super) const NEWER: (u32, &str, &str) =
+    (254, "systemd-254.conf", include_str!("../../../../systemd/newer/254.conf"));

@@ -6,8 +6,9 @@ use std::io;
 
 fn died(code: i32) -> ProcessError {
     let usage = Usage::default();
-    let record = ExitRecord { code, core: false, usage, reporter: Reporter::Template };
-    ProcessError::Died { pid: 4711, ending: Ending::Known(record), cause: None }
+    let record =
+        ExitRecord { code, core: false, usage, reporter: Reporter::Template, out_of_cpu: false };
+    ProcessError::Died { pid: 4711, ending: Ending::Known(record), cause: None, stderr: Vec::new() }
 }
 
 fn failure(error: ProcessError) -> Failure {
@@ -31,7 +32,7 @@ fn kinds_codes_and_retries() {
         (died(8), Kind::Died, 8, true),
         (died(0), Kind::Died, 1, true),
         (
-            ProcessError::Died { pid: 1, ending: Ending::Unknown, cause: None },
+            ProcessError::Died { pid: 1, ending: Ending::Unknown, cause: None, stderr: Vec::new() },
             Kind::Died,
             111,
             true,

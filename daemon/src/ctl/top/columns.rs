@@ -21,6 +21,8 @@ pub(super) struct Column<T: ?Sized> {
     /// Columns of a higher rank go first where there is no room.
     rank: u8,
     pub(super) right: bool,
+    /// Its end says more than its beginning.
+    pub(super) ends: bool,
     pub(super) cell: fn(&T, &Model) -> (String, Mood),
 }
 
@@ -30,7 +32,7 @@ const fn words<T>(
     rank: u8,
     cell: fn(&T, &Model) -> (String, Mood),
 ) -> Column<T> {
-    Column { title, sort: None, width, grows: false, rank, right: false, cell }
+    Column { title, sort: None, width, grows: false, rank, right: false, ends: false, cell }
 }
 
 const fn numbers<T>(
@@ -39,12 +41,17 @@ const fn numbers<T>(
     rank: u8,
     cell: fn(&T, &Model) -> (String, Mood),
 ) -> Column<T> {
-    Column { title, sort: None, width, grows: false, rank, right: true, cell }
+    Column { title, sort: None, width, grows: false, rank, right: true, ends: false, cell }
 }
 
 impl<T> Column<T> {
     const fn growing(mut self) -> Self {
         self.grows = true;
+        self
+    }
+
+    const fn ending(mut self) -> Self {
+        self.ends = true;
         self
     }
 
@@ -97,7 +104,10 @@ pub(super) const TEMPLATES: [Column<TemplateRow>; 11] = [
 /// The columns of workers.
 pub(super) const WORKERS: [Column<Row>; 13] = [
     numbers("PID", 7, 0, |row: &Row, _| plain(row.row.pid)).by(SortKey::Pid, 'P'),
-    words("TASK", 14, 0, |row: &Row, _| plain(row.what())).growing().by(SortKey::Task, 'T'),
+    words("TASK", 14, 0, |row: &Row, _| plain(row.what()))
+        .growing()
+        .ending()
+        .by(SortKey::Task, 'T'),
     words("NAME", 10, 5, |row: &Row, _| maybe(row.name.as_ref())).growing(),
     words("TEMPLATE", 10, 3, |row: &Row, _| plain(&row.row.template_name))
         .growing()

@@ -168,8 +168,9 @@ impl Model {
         };
         let to = match self.position(&rows) {
             Some(at) => at.saturating_add_signed(step).min(last),
+            None if step == isize::MIN => 0,
+            None if step < 0 || step == isize::MAX => last,
             // The first key selects what is seen first.
-            None if step < 0 => last,
             None => self.top.min(last),
         };
         self.selected = Some(rows[to].row.worker);

@@ -93,6 +93,11 @@ fn who_is_selected_stays_selected_and_on_the_screen() {
     press(&mut model, "P");
     model.lay_out(10);
     assert_eq!(model.top, 0, "it is the first now");
+    for (key, worker) in [(KeyCode::End, 1), (KeyCode::Home, 100), (KeyCode::PageUp, 1)] {
+        model.selected = None;
+        model.key(KeyEvent::new(key, KeyModifiers::NONE));
+        assert_eq!(model.selected, Some(WorkerId(worker)), "{key:?}, with none selected before");
+    }
     if let Some(sample) = &mut model.sample {
         sample.workers.truncate(3);
     }

@@ -135,7 +135,7 @@ impl Sampler {
     fn ask(&mut self, spares: bool) -> Result<(StatusReport, connect::Processes), CtlError> {
         let connection = self.connect()?;
         let status = match connect::ask(connection, &Request::Status)? {
-            Reply::Status(status) => status,
+            Reply::Status(status) => *status,
             other => return Err(CtlError::unexpected(&other)),
         };
         let filter = ProcessFilter { spares, ..ProcessFilter::default() };

@@ -44,7 +44,6 @@ pub(super) fn status(templates: u64) -> StatusReport {
         uptime_ms: 3_600_000,
         socket: "/run/mpserverd/mpserverd.sock".into(),
         generation: 2,
-        stopping: false,
         clients: 3,
         workers: 3,
         workers_max: 4096,
@@ -54,7 +53,7 @@ pub(super) fn status(templates: u64) -> StatusReport {
         ends: 1231,
         refused: 2,
         templates: (1..=templates).map(template).collect(),
-        penalties: Vec::new(),
+        ..StatusReport::default()
     }
 }
 
@@ -64,13 +63,12 @@ pub(super) fn row(number: u64, task: Option<&str>) -> ProcessRow {
         pid: 4000 + number as u32,
         template: TemplateId(2),
         template_name: "images-2".into(),
-        spare: false,
         age_ms: 61_000 * number,
         client_pid: Some(777),
         generation: 2,
         uid: 1000,
         task: task.map(str::to_owned),
-        trace: None,
+        ..ProcessRow::default()
     }
 }
 
@@ -147,7 +145,7 @@ fn one_frame_without_a_terminal() {
 #[test]
 fn a_screen_that_is_too_small_says_so() {
     let (frame, _) = draw(&mut model(), 30, 8);
-    assert_eq!(frame, "mpctl top needs 40x10, this te\nrminal has 30x8\n");
+    assert_eq!(frame, "mpctl top needs 40x10, this\nterminal has 30x8\n");
     for (width, height) in [(1, 1), (40, 9), (39, 10)] {
         draw(&mut model(), width, height);
     }

@@ -3,6 +3,7 @@
 use super::columns::{self, Column, GAP, TEMPLATES, WORKERS, rate};
 use super::model::{Mode, Model};
 use crate::cli::mpctl::SortKey;
+use crate::ctl::screen::Screen;
 use crate::ctl::table::Mood;
 use crate::ctl::units;
 use ratatui::buffer::Buffer;
@@ -76,11 +77,9 @@ fn too_small(area: Rect, screen: &mut Buffer) {
     );
     let mut lines = Lines { screen, area, y: area.y, colours: false };
     // In pieces, so that it can be read on the smallest.
-    let mut rest = said.as_str();
-    while !rest.is_empty() && area.width > 0 {
-        let at = rest.len().min(usize::from(area.width));
-        lines.text(&rest[..at], Style::new());
-        rest = &rest[at..];
+    let narrow = Screen { width: Some(area.width), colours: false, json: false };
+    for line in narrow.wrap("", &said).lines() {
+        lines.text(line.trim_start(), Style::new());
     }
 }
 
@@ -145,7 +144,7 @@ impl Lines<'_> {
         let mut x = self.area.x;
         for (column, width) in shown {
             let (text, mood) = (column.cell)(row, model);
-            let text = cut(&text, *width);
+            let text = if column.ends { cut_front(&text, *width) } else { cut(&text, *width) };
             let at = x + if column.right { width - text.width() as u16 } else { 0 };
             self.screen.set_string(at, self.y, text, self.mood(mood));
             x += width + GAP;
@@ -188,6 +187,18 @@ fn cut(text: &str, width: u16) -> String {
     kept
 }
 
+/// The same for a path, of which the end says most: whole parts of it go from the front.
+fn cut_front(text: &str, width: u16) -> String {
+    if text.width() <= usize::from(width) {
+        return cut(text, width);
+    }
+    let ends = text.match_indices("::").map(|(at, _)| &text[at..]);
+    match { ends }.find(|end| end.width() < usize::from(width)) {
+        Some(end) => cut(&format!("…{end}"), width),
+        None => cut(text.rsplit("::").next().unwrap_or(text), width),
+    }
+}
+
 /// Three lines about the daemon as a whole.
 fn head(model: &Model, lines: &mut Lines<'_>) {
     let Some(sample) = &model.sample else {
@@ -195,7 +206,12 @@ fn head(model: &Model, lines: &mut Lines<'_>) {
         return lines.y = lines.area.y + HEAD;
     };
     let status = &sample.status;
-    let serves = if status.stopping { "STOPPING" } else { "serving" };
+    let serves = match (status.stopping, status.reload.running_ms, status.upgrade.running_ms) {
+        (true, ..) => "STOPPING",
+        (false, _, Some(_)) => "upgrading",
+        (false, Some(_), None) => "reloading",
+        (false, None, None) => "serving",
+    };
     let up = units::age(status.uptime_ms);
     lines.text(
         &format!(
@@ -208,16 +224,19 @@ fn head(model: &Model, lines: &mut Lines<'_>) {
         bold(),
     );
     let (starts, ends, hits) = match &sample.rates {
-        None => ("-".to_owned(), "-".to_owned(), "-".to_owned()),
+        None => ("-".to_owned(), "-".to_owned(), String::new()),
         Some(rates) => (
             rate(rates.starts_per_second),
             rate(rates.ends_per_second),
-            rates.spare_hit_percent.map_or_else(|| "-".to_owned(), |hit| format!("{hit:.0}%")),
+            // Without a start there is nothing to hit.
+            rates
+                .spare_hit_percent
+                .map_or_else(String::new, |hit| format!(", {hit:.0}% spare hits")),
         ),
     };
     lines.text(
         &format!(
-            "{starts} starts/s, {ends} ends/s, {hits} spare hits; {} queued, {} refused so far",
+            "{starts} starts/s, {ends} ends/s{hits}; {} queued, {} refused so far",
             status.queued, status.refused,
         ),
         Style::new(),
@@ -299,5 +318,24 @@ fn foot(model: &Model, lines: &mut Lines<'_>) {
             lines.text(&format!("filter: {}  (/ change, Esc none)", model.filter), bold());
         }
         _ => lines.text(KEYS, Style::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_path_the_end_is_kept() {
+        for (width, shown) in [
+            (30, "misbehave::tasks::sleep_ms"),
+            (18, "…::tasks::sleep_ms"),
+            (14, "…::sleep_ms"),
+            (9, "sleep_ms"),
+            (5, "slee…"),
+        ] {
+            assert_eq!(cut_front("misbehave::tasks::sleep_ms", width), shown, "{width}");
+        }
+        assert_eq!(cut_front("a long word alone", 6), "a lon…");
     }
 }

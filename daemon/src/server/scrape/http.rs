@@ -14,6 +14,8 @@ const HEADERS_MAX: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Page {
     Metrics,
+    /// The same in the format that was before.
+    OlderMetrics,
     Health,
 }
 
@@ -96,6 +98,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Request>, Status> {
     let modern = head.version == Some(1);
     check_headers(head.headers, modern)?;
     let page = match path(head.path.unwrap_or_default()) {
+        "/metrics" if wants_older(head.headers) => Page::OlderMetrics,
         "/metrics" => Page::Metrics,
         "/healthz" => Page::Health,
         _ => return Err(Status::NotFound),
@@ -123,6 +126,18 @@ fn path(target: &str) -> &str {
 fn named<'h>(headers: &'h [httparse::Header<'h>], name: &'h str) -> impl Iterator<Item = &'h [u8]> {
     let own = headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
     own.map(|header| header.value.trim_ascii())
+}
+
+/// Whether a reader names the older format, or plain text, and not the newer one.
+fn wants_older(headers: &[httparse::Header<'_>]) -> bool {
+    let types = || named(headers, "accept").flat_map(|value| value.split(|byte| *byte == b','));
+    let has = |name: &str| {
+        types().any(|kind| {
+            let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+            kind.eq_ignore_ascii_case(name.as_bytes())
+        })
+    };
+    has("text/plain") && !has("application/openmetrics-text")
 }
 
 fn check_headers(headers: &[httparse::Header<'_>], modern: bool) -> Result<(), Status> {

@@ -164,6 +164,10 @@ impl Server<'_> {
         const PLAIN: &str = "text/plain; charset=utf-8";
         match page {
             Page::Metrics => (Status::Ok, metrics::CONTENT_TYPE, self.shared_text()),
+            Page::OlderMetrics => {
+                let text = metrics::older(&self.shared_text());
+                (Status::Ok, metrics::OLDER_CONTENT_TYPE, text)
+            }
             Page::Health => {
                 let snapshot = self.core.snapshot();
                 match (snapshot.settled, snapshot.stopping) {

@@ -1,6 +1,6 @@
 //! The templates' control sockets, to the next image of the daemon.
 
-use super::{OUTBOX_MAX, TemplateProcess};
+use super::{Confinement, OUTBOX_MAX, TemplateProcess};
 use crate::server::upgrade::image::{Carrier, Fd, Luggage};
 use crate::state::StateError;
 use mpserverd_proto::ids::TemplateId;
@@ -30,6 +30,8 @@ pub(in crate::server) struct TemplateRow {
     board: Option<Fd>,
     outbox: Vec<MessageRow>,
     untold: Vec<Lessee>,
+    #[serde(default)]
+    confinement: Confinement,
 }
 
 impl TemplateProcess {
@@ -50,6 +52,7 @@ impl TemplateProcess {
             name: self.name.clone(),
             outbox,
             untold: self.untold.clone(),
+            confinement: self.confinement.clone(),
             board: self.board.as_ref().map(|board| to.board(board)),
             control: to.fd(self.control.as_fd()),
             pidfd: to.fd(self.pidfd.as_fd()),
@@ -76,6 +79,7 @@ impl TemplateProcess {
             pidfd: from.fd(row.pidfd)?,
             board: row.board.map(|board| from.board(board)).transpose()?,
             untold: row.untold,
+            confinement: row.confinement,
             outbox,
         })
     }

@@ -61,6 +61,7 @@ impl Server<'_> {
             next_session: self.next_session,
             templates,
             workers: self.workers.carry(&mut to),
+            catchers: self.catchers.carry(&mut to),
             recipes: self.recipes.carry(&mut to),
             groups: self.limiter.carry(),
             metrics: self.scrapes.carry(&mut to),

@@ -3,6 +3,8 @@
 //!
 //! Fields that are added have a `#[serde(default)]`; see [`crate::state`].
 
+use crate::config::sandbox::SandboxTable;
+use crate::config::toml_value::TomlValue;
 use crate::config::{Config, Environment};
 use crate::core::{Core, CoreState, SessionId, Time};
 use crate::server::command::carry::CommandRow;
@@ -11,6 +13,7 @@ use crate::server::listener::carry::ListenerRow;
 use crate::server::recipes::carry::RecipesRow;
 use crate::server::scrape::PlaceRow;
 use crate::server::session::carry::SessionRow;
+use crate::server::stderr::carry::{self, CatcherRow};
 use crate::server::templates::carry::TemplateRow;
 use crate::server::workers::carry::WorkerRow;
 use crate::state::StateError;
@@ -56,6 +59,9 @@ pub(in crate::server) struct Image {
     pub(super) next_session: u64,
     pub(super) templates: Vec<TemplateRow>,
     pub(super) workers: Vec<WorkerRow>,
+    /// What is caught of their standard errors.
+    #[serde(default)]
+    pub(super) catchers: Vec<CatcherRow>,
     pub(super) recipes: RecipesRow,
     /// Control groups.
     pub(super) groups: Option<GroupsRow>,
@@ -93,6 +99,9 @@ pub(super) struct Configured {
     #[serde(with = "crate::state::paths")]
     module_path: Vec<PathBuf>,
     settings: crate::core::Settings,
+    /// What confines workers, as text.
+    #[serde(default)]
+    sandbox: Option<String>,
 }
 
 impl Configured {
@@ -102,6 +111,7 @@ impl Configured {
             on_preload_error: config.on_preload_error,
             module_path: config.module_path.clone(),
             settings: config.settings.clone(),
+            sandbox: config.sandbox.write().filter(|_| config.sandbox != SandboxTable::default()),
         }
     }
 }
@@ -120,6 +130,7 @@ impl Image {
         let ensure = |holds: bool, what: &str| {
             if holds { Ok(()) } else { Err(StateError::Senseless(what.to_owned())) }
         };
+        carry::check(&self.catchers)?;
         ensure(self.next_session < SESSION_MAX, "a number of a client is out of range")?;
         let known = |session: &SessionRow| session.id.0 < self.next_session;
         ensure(self.sessions.iter().all(known), "a client was never given its number")?;

@@ -30,13 +30,13 @@ pub use resume::{Handed, check_state};
 
 use super::Server;
 use super::poller::Source;
-use crate::core::Origin;
+use crate::core::{Event, Origin};
 use binary::Binary;
 use mpserverd_proto::client::Reply;
 use mpserverd_proto::error::Refusal;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tracing::{info, warn};
 use trial::Trial;
 
@@ -105,6 +105,7 @@ impl Server<'_> {
         self.watch(&trial)?;
         let stage = Stage::Configuration(trial);
         self.upgrade = Some(Upgrade { asker, binary, named, stage });
+        self.events.push_back(Event::UpgradeBegan { origin: asker });
         Ok(())
     }
 
@@ -167,6 +168,10 @@ impl Server<'_> {
 
     fn refuse_upgrade(&mut self, asker: Origin, why: Refusal) {
         warn!("{why}");
+        if self.upgrade.is_none() {
+            let (pause, error) = (Duration::ZERO, Some(why.to_string()));
+            self.events.push_back(Event::UpgradeEnded { pause, error });
+        }
         if let Some((session, id)) = asker {
             self.answer(session, id, Reply::Refused(why));
         }

@@ -21,6 +21,7 @@ use crate::server::scrape::Scrapes;
 use crate::server::session::Session;
 use crate::server::session::carry::SessionRow;
 use crate::server::signals::{Caught, Signals};
+use crate::server::stderr::Catchers;
 use crate::server::store::Store;
 use crate::server::templates::TemplateProcess;
 use crate::server::templates::carry::TemplateRow;
@@ -37,7 +38,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tracing::info;
 
 /// What the image before has left for this one.
@@ -194,6 +195,7 @@ impl<'a> Server<'a> {
         let started = from.base();
         let recipes = Recipes::from_row(own_uid(), image.recipes, &mut from)?;
         let limiter = Limiter::go_on(image.groups);
+        let catchers = Catchers::from_rows(image.catchers, &mut from, &poller)?;
         let scrapes = Scrapes::from_row(image.metrics, &mut from, &poller)?;
         let audit = config.audit_log.as_deref().map(AuditLog::open);
         let command = match (words, image.command) {
@@ -217,6 +219,7 @@ impl<'a> Server<'a> {
             next_session: image.next_session,
             templates: HashMap::new(),
             workers: Workers::default(),
+            catchers,
             recipes,
             events: VecDeque::new(),
             command,
@@ -301,6 +304,8 @@ impl<'a> Server<'a> {
         };
         let Upgraded { from, to, binary, pause_us, workers, .. } = &upgraded;
         info!(from, to, binary, pause_us, workers, "upgraded");
+        let pause = Duration::from_micros(*pause_us);
+        self.events.push_back(Event::UpgradeEnded { pause, error: None });
         if let Some((session, id)) = arrival.asker {
             self.answer(session, id, Reply::Upgraded(upgraded));
         }

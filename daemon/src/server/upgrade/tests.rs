@@ -83,6 +83,7 @@ fn drive(core: &mut Core, from: Duration) {
             core: false,
             usage: mpserverd_proto::status::Usage::default(),
             reporter: mpserverd_proto::status::Reporter::Template,
+            out_of_cpu: false,
         };
         let ended = Event::WorkerEnded { worker, record, last: None, stderr: Vec::new() };
         tell(core, now, ended);

@@ -64,7 +64,7 @@ impl Workers {
             None => (None, None),
             Some((board, slot)) => (Some(from.board(board)?), Some(slot)),
         };
-        let newborn = Spare { worker: row.worker, pid: row.pid, slot };
+        let newborn = Spare { worker: row.worker, pid: row.pid, slot, stderr: false };
         if !self.add(row.template, newborn, board.as_ref(), write, pidfd, spare) {
             return Err(StateError::Senseless(format!("{} comes twice", row.worker)));
         }

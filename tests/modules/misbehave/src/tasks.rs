@@ -86,6 +86,15 @@ pub fn environment(name: String) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// What is in a file.
+///
+/// # Errors
+/// As reading it.
+#[mp::task]
+pub fn read(path: PathBuf) -> io::Result<String> {
+    std::fs::read_to_string(path)
+}
+
 /// Logs a text, by the module's own copy of `tracing`.
 #[mp::task]
 pub fn log(text: &str) {
@@ -173,6 +182,16 @@ pub fn ignore_sigterm(ms: u64) -> io::Result<()> {
     crate::raw::ignore(nix::sys::signal::Signal::SIGTERM)?;
     thread::sleep(Duration::from_millis(ms));
     Ok(())
+}
+
+/// Asks for memory that can be written and run.
+///
+/// # Errors
+/// As `mmap(2)`.
+#[cfg(target_os = "linux")]
+#[mp::task]
+pub fn make_code() -> io::Result<()> {
+    crate::raw::make_code()
 }
 
 /// Registers exit handlers that write to a file, then returns or exits.
