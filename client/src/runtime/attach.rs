@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 /// How long one attempt may take: a worker's end is reported that much later at most.
 const ATTEMPT: Duration = Duration::from_millis(500);
 const PAUSE_FIRST: Duration = Duration::from_millis(20);
-const PAUSE_LONGEST: Duration = Duration::from_secs(1);
+/// Its spares are wanted as soon as the next daemon is there.
+const PAUSE_LONGEST: Duration = Duration::from_millis(200);
 
 /// When to try next.
 #[derive(Debug)]

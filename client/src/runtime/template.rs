@@ -32,6 +32,9 @@ const NEWS_PER_MESSAGE: usize = 32;
 /// While there is no daemon, workers' standard errors are read no more often than this.
 const LISTEN_PAUSE: Duration = Duration::from_millis(10);
 
+/// How long to wait before descriptors that the kernel did not let through are sent again.
+const CROWDED_PAUSE: Duration = Duration::from_millis(20);
+
 /// What became of the daemon.
 enum Daemon {
     /// It listens here.
@@ -44,6 +47,8 @@ struct Template {
     daemon: Daemon,
     /// What could not be sent yet.
     outbox: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
+    /// Until when nothing is sent: this user has too many descriptors in flight.
+    crowded: Option<Instant>,
     offer: Attach,
     nursery: Nursery,
     signals: OwnedFd,
@@ -130,6 +135,7 @@ fn settle(
     Ok(Template {
         daemon: Daemon::Attached(control),
         outbox: VecDeque::new(),
+        crowded: None,
         nursery: Nursery::new(loaded, base, fork_took, boot.birth)
             .with_board(board)
             .with_stderr(boot.catch_stderr),
@@ -139,6 +145,12 @@ fn settle(
         listen_at: Instant::now(),
         retiring: false,
     })
+}
+
+/// A while that ends then, and is not nothing.
+fn timeout_until(at: Instant) -> PollTimeout {
+    let left = at.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+    PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
 }
 
 impl Template {
@@ -182,8 +194,11 @@ impl Template {
         let mut timeout = PollTimeout::NONE;
         match &self.daemon {
             Daemon::Attached(control) => {
-                let writes =
-                    if self.outbox.is_empty() { PollFlags::empty() } else { PollFlags::POLLOUT };
+                let waits = self.outbox.is_empty() || self.crowded.is_some();
+                let writes = if waits { PollFlags::empty() } else { PollFlags::POLLOUT };
+                if let Some(at) = self.crowded {
+                    timeout = timeout_until(at);
+                }
                 sources.push(PollFd::new(control.as_fd(), PollFlags::POLLIN | writes));
             }
             Daemon::Gone(search) => {
@@ -197,9 +212,7 @@ impl Template {
                     sources.extend(ears.map(|ear| PollFd::new(ear, PollFlags::POLLIN)));
                 }
                 let at = over.into_iter().chain(pause).fold(search.next, Instant::min);
-                let left = at.saturating_duration_since(Instant::now());
-                let left = left.max(Duration::from_millis(1));
-                timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+                timeout = timeout_until(at);
             }
         }
         if poll(&mut sources, timeout).is_err() {
@@ -233,6 +246,10 @@ impl Template {
     /// Sends what can be sent without blocking: a daemon that is stopped must not keep workers'
     /// statuses from their clients.
     fn flush(&mut self) {
+        if self.crowded.is_some_and(|until| Instant::now() < until) {
+            return;
+        }
+        self.crowded = None;
         while let (Daemon::Attached(control), Some((body, fds))) =
             (&self.daemon, self.outbox.front())
         {
@@ -242,6 +259,12 @@ impl Template {
                     self.outbox.pop_front();
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // What all processes of a user have in flight is limited by what this one may have
+                // open (`unix(7)`): others are at fault, and the daemon is still there.
+                Err(error) if error.raw_os_error() == Some(libc::ETOOMANYREFS) => {
+                    self.crowded = Some(Instant::now() + CROWDED_PAUSE);
+                    return;
+                }
                 Err(_) => self.lose_daemon(),
             }
         }
@@ -250,6 +273,7 @@ impl Template {
     /// The daemon is gone. Unsent spares end with their sockets; statuses are in their pipes.
     fn lose_daemon(&mut self) {
         self.outbox.clear();
+        self.crowded = None;
         self.daemon = Daemon::Gone(Search::begin());
     }
 
@@ -332,13 +356,17 @@ impl Template {
     fn tell_news(&mut self, gone_since: Instant) {
         let Ok(roll) = self.nursery.roll() else { return };
         let mut roll = roll.into_iter().peekable();
-        while roll.peek().is_some() {
+        // Also without workers: that it says something tells the daemon that it knows the answer.
+        loop {
             let (mut workers, mut fds) = (Vec::new(), Vec::new());
             for (worker, own) in roll.by_ref().take(usize::from(SPARES_PER_ROUND_MAX)) {
                 workers.push(worker);
                 fds.extend(own);
             }
             self.post(&FromTemplate::Adopt(workers), fds);
+            if roll.peek().is_none() {
+                break;
+            }
         }
         for lessees in self.nursery.lessees().chunks(LESSEES_PER_MESSAGE) {
             self.post(&FromTemplate::Leases(lessees.to_vec()), Vec::new());

@@ -8,7 +8,7 @@
 //! A slot is 256 bytes. What is written once, when the job arrives, stands between two readings of
 //! the same even sequence number and under a checksum; flags and the peak are words of their own,
 //! which change later. Behind all slots stands, for each, what the last panic said
-//! ([`parting`](super::parting)), which is no memory before there is one.
+//! (`parting.rs`), which is no memory before there is one.
 
 use super::mapping::{Mapping, View, sealed_memory, shared_struct};
 use super::parting::Parting;

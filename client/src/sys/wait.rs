@@ -149,16 +149,17 @@ fn convert(usage: &libc::rusage) -> Usage {
 /// `None` where the kernel has no such record (yet).
 #[must_use]
 pub fn exit_behind_pidfd(pidfd: BorrowedFd<'_>) -> Option<ExitRecord> {
-    /// `struct pidfd_info` of `linux/pidfd.h`, its first version with the exit code.
+    /// `struct pidfd_info` of `linux/pidfd.h`, its first version: the exit code took the place of
+    /// what was spare there.
     #[repr(C)]
     #[derive(Default)]
     struct PidfdInfo {
         mask: u64,
         cgroup: u64,
-        ids: [u32; 12],
+        ids: [u32; 11],
         exit_code: i32,
-        coredump: [u32; 3],
     }
+    const { assert!(size_of::<PidfdInfo>() == 64) };
     const INFO_EXIT: u64 = 1 << 3;
     /// `_IOWR(0xFF, 11, struct pidfd_info)`, with the size of the struct above.
     const GET_INFO: libc::Ioctl =
@@ -176,4 +177,25 @@ pub fn exit_behind_pidfd(pidfd: BorrowedFd<'_>) -> Option<ExitRecord> {
     let core = libc::WIFSIGNALED(status) && libc::WCOREDUMP(status);
     let (usage, reporter) = (Usage::default(), Reporter::Pidfd);
     Some(ExitRecord { code, core, usage, reporter, out_of_cpu: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn who_was_reaped_by_others_has_ended_as_it_did() {
+        for (script, code) in [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", -9)] {
+            #[allow(clippy::disallowed_methods, reason = "a process that ends")]
+            let mut command = std::process::Command::new("/bin/sh");
+            let mut child = command.args(["-c", script]).spawn().unwrap();
+            let pidfd = pidfd_open(child.id()).unwrap();
+            child.wait().unwrap();
+            match exit_behind_pidfd(pidfd.as_fd()) {
+                Some(record) => assert_eq!((record.code, record.core), (code, false), "{script}"),
+                None => println!("skipped: this kernel keeps no record of the ended"),
+            }
+        }
+    }
 }

@@ -266,6 +266,11 @@ impl Core {
         id
     }
 
+    /// The template did not attach itself: the id is nobody's.
+    pub fn forget_template_id(&mut self, id: TemplateId) {
+        self.promised.remove(&id);
+    }
+
     fn next_template_id(&mut self) -> TemplateId {
         let id = TemplateId(self.next.template);
         self.next.template += 1;

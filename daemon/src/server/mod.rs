@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | [`access`] | what a client may ask |
+//! | [`attach`] | templates of earlier daemons that offer themselves |
 //! | [`audit`] | the log of who asked for what |
 //! | [`poller`] | epoll and what a readiness belongs to |
 //! | [`activation`] | sockets that a supervisor passed in |
@@ -41,6 +42,7 @@
 mod access;
 mod actions;
 mod activation;
+mod attach;
 mod audit;
 mod cgroup;
 mod command;

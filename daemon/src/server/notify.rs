@@ -89,6 +89,10 @@ impl Supervisor {
         if let Some(failed) = readiness {
             self.ready(failed);
         }
+        // The last proof may be as old as the period.
+        if let Some(watchdog) = &mut self.watchdog {
+            watchdog.next = Instant::now();
+        }
     }
 
     /// A reload begins.

@@ -2,6 +2,7 @@
 
 use super::Server;
 use super::access::{guard, identify, own_uid};
+use super::attach::Offer;
 use super::logs::Wanted;
 use super::owners::Owner;
 use super::poller::{Readiness, Source};
@@ -432,37 +433,27 @@ impl Server<'_> {
             Ok(pidfd) => pidfd,
             Err(error) => return self.answer(session, id, refuse(&error.to_string())),
         };
-        let mut key = PoolKey(attach.boot.key);
+        let mut key = PoolKey(attach.boot.key.clone());
         let mut names = attach.boot.modules.iter().map(|m| m.name.clone()).collect::<Vec<_>>();
         names.extend(is_program(&key).then(|| attach.boot.name.clone()));
         // It runs as whoever shows it: the owner was held against that.
         let confinement =
-            Confinement { uid: client.client.uid, names, forced: attach.boot.sandbox };
+            Confinement { uid: client.client.uid, names, forced: attach.boot.sandbox.clone() };
         if confinement.is_outdated(&self.config.sandbox) {
             // Its workers go on, but what it forks would be confined by the old configuration: it
             // serves nobody, and is dropped when it is idle.
             key.0.extend(b" (confined otherwise)");
         }
-        let modules = attach.boot.modules.into_iter().map(|module| module.name).collect();
-        let name = attach.boot.name.clone();
-        let pool = self.recipes.of_attached(key, name, modules, peer, owner);
         let template = self.core.new_template_id();
         let _ = mp::sys::fd::set_nonblocking(control.as_fd(), true);
-        let process = TemplateProcess::new(peer, attach.boot.name, control, pidfd);
+        let process = TemplateProcess::new(peer, attach.boot.name.clone(), control, pidfd);
         let process = process.with_board(board).confined(confinement);
+        let process = process.with_offer(Offer { key, owner, attach });
         if let Err(error) = self.add_template(template, process) {
+            self.core.forget_template_id(template);
             return self.answer(session, id, refuse(&error.to_string()));
         }
-        info!(%template, pid = peer, pool = pool.name, "template of an earlier daemon attached");
+        // From its first word on it is one of ours.
         self.answer(session, id, Reply::Done);
-        self.events.push_back(Event::TemplateAttached {
-            template,
-            pool,
-            generation: attach.boot.generation,
-            pid: peer,
-            modules: attach.modules,
-            memory: attach.memory,
-            retiring: attach.retiring,
-        });
     }
 }

@@ -3,6 +3,7 @@
 pub(super) mod carry;
 
 use super::Server;
+use super::attach::Offer;
 use super::poller::{Readiness, Source};
 use super::stderr::last_lines;
 use super::workers::{SpareFds, shortened};
@@ -64,6 +65,8 @@ pub(super) struct TemplateProcess {
     untold: Vec<Lessee>,
     /// What it could not take yet: kind, body and descriptor.
     outbox: VecDeque<(Kind, Vec<u8>, Option<OwnedFd>)>,
+    /// It has offered itself, and said nothing since.
+    pub(super) offer: Option<Box<Offer>>,
 }
 
 impl TemplateProcess {
@@ -77,7 +80,14 @@ impl TemplateProcess {
             confinement: Confinement::default(),
             untold: Vec::new(),
             outbox: VecDeque::new(),
+            offer: None,
         }
+    }
+
+    /// It is one of an earlier daemon.
+    pub(super) fn with_offer(mut self, offer: Offer) -> Self {
+        self.offer = Some(Box::new(offer));
+        self
     }
 
     /// Gives it a board.
@@ -212,14 +222,20 @@ impl Server<'_> {
         for _ in 0..MESSAGES {
             let Some(process) = self.templates.get(&template) else { return };
             let error = match packet::receive(process.control.as_fd(), true) {
-                Ok(Some(packet)) => match self.understand(template, packet) {
-                    Ok(()) => continue,
-                    Err(error) => error,
-                },
+                Ok(Some(packet)) => {
+                    self.take_offer(template);
+                    match self.understand(template, packet) {
+                        Ok(()) => continue,
+                        Err(error) => error,
+                    }
+                }
                 Ok(None) => "it closed its control socket".to_owned(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => error.to_string(),
             };
+            if self.withdraw_offer(template) {
+                return;
+            }
             let Some(process) = self.templates.get(&template) else { return };
             debug!(%template, pid = process.pid, error, "template is beyond reach");
             process.kill();

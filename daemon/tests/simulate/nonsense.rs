@@ -132,20 +132,30 @@ fn any_settings(rng: &mut Rng) -> Settings {
     settings
 }
 
+/// What comes from above, and seldom.
+fn any_change(rng: &mut Rng) -> Event {
+    let error = rng.bool().then(|| "no".to_owned());
+    match rng.u8(..5) {
+        0 => Event::UpgradeBegan { origin: any_origin(rng) },
+        1 => Event::UpgradeEnded { pause: Duration::MAX, error },
+        2 => Event::ReloadRefused { why: "ä".repeat(2000) },
+        3 => Event::TemplateOutdated { template: TemplateId(rng.u64(..40)) },
+        _ => Event::ProbeDue,
+    }
+}
+
+fn any_attached(rng: &mut Rng, template: TemplateId, pid: u32) -> Event {
+    let (pool, modules, memory) = (any_spec(rng), vec![module("alpha")], Memory::default());
+    let (generation, retiring) = (rng.u32(..), rng.bool());
+    Event::TemplateAttached { template, pool, generation, pid, modules, memory, retiring }
+}
+
 fn any_event(rng: &mut Rng, due: bool) -> Event {
     if due && rng.bool() {
         return Event::Tick;
     }
     if rng.u8(..50) == 0 {
-        let template = TemplateId(rng.u64(..40));
-        let error = rng.bool().then(|| "no".to_owned());
-        return match rng.u8(..5) {
-            0 => Event::UpgradeBegan { origin: any_origin(rng) },
-            1 => Event::UpgradeEnded { pause: Duration::MAX, error },
-            2 => Event::ReloadRefused { why: "ä".repeat(2000) },
-            3 => Event::TemplateOutdated { template },
-            _ => Event::ProbeDue,
-        };
+        return any_change(rng);
     }
     let session = any_session(rng);
     let template = TemplateId(rng.u64(..40));
@@ -153,10 +163,10 @@ fn any_event(rng: &mut Rng, due: bool) -> Event {
     let (pid, memory, code) = (rng.u32(..50), Memory::default(), rng.i32(-20..3));
     let name = String::from(["alpha", "beta", "p", "?"][rng.usize(..4)]);
     match rng.u32(..1000) {
-        0..60 => Event::SessionOpened {
-            session,
-            peer: Peer { pid, uid: 1000 + 1000 * (pid % 2), gid: 1000 },
-        },
+        0..60 => {
+            let peer = Peer { pid, uid: 1000 + 1000 * (pid % 2), gid: 1000 };
+            Event::SessionOpened { session, peer }
+        }
         60..70 => Event::SessionClosed { session },
         70..400 => Event::Asked { session, id: any_request(rng), ask: any_ask(rng) },
         400..420 => {
@@ -184,15 +194,11 @@ fn any_event(rng: &mut Rng, due: bool) -> Event {
         670..690 => Event::TemplateFailed { template, error: broken(&name, Stage::Init) },
         690..695 => Event::TemplateMemory { template, memory },
         695..730 => Event::TemplateGone { template, code: rng.bool().then_some(code) },
-        730..740 => {
-            let (pool, modules) = (any_spec(rng), vec![module("alpha")]);
-            let (generation, retiring) = (rng.u32(..), rng.bool());
-            Event::TemplateAttached { template, pool, generation, pid, modules, memory, retiring }
-        }
+        730..740 => any_attached(rng, template, pid),
         740..747 => Event::WorkerAdopted { template, worker, pid },
         747..750 => {
-            let lessee = Lessee { worker, pid, client_pid: 1, client_uid: 1 };
-            Event::LesseesKnown { template, lessees: vec![lessee] }
+            let lessees = vec![Lessee { worker, pid, client_pid: 1, client_uid: 1 }];
+            Event::LesseesKnown { template, lessees }
         }
         750..850 => {
             let spares = (0..rng.u64(..9)).map(|n| (WorkerId(worker.0 + n), pid)).collect();
@@ -206,10 +212,12 @@ fn any_event(rng: &mut Rng, due: bool) -> Event {
         945..960 => Event::Measured { worker, sample: crate::limits::any_sample(rng) },
         960..965 => Event::Blamed { worker, cause: Cause::Oom },
         965..968 => Event::Peaked { worker, kib: rng.u64(..) },
-        968..975 => {
-            let deaths = (0..rng.u64(..40)).map(|n| obituary(WorkerId(worker.0 + n), code));
-            Event::Missed { template, deaths: deaths.collect(), forgotten: rng.u64(..) }
-        }
+        968..975 => any_missed(rng, template, worker, code),
         _ => Event::Tick,
     }
+}
+
+fn any_missed(rng: &mut Rng, template: TemplateId, first: WorkerId, code: i32) -> Event {
+    let deaths = (0..rng.u64(..40)).map(|n| obituary(WorkerId(first.0 + n), code));
+    Event::Missed { template, deaths: deaths.collect(), forgotten: rng.u64(..) }
 }

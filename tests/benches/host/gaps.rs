@@ -11,13 +11,16 @@ use std::time::Duration;
 /// Between two of them.
 const PAUSE: Duration = Duration::from_millis(300);
 
+/// A way to replace a host, by its name.
+type Kind = (&'static str, fn(&mut Daemon));
+
 /// Measures and prints it.
 pub(super) fn run(options: &Options, python: Option<&str>) -> Result<(), String> {
     let mut host = daemon()?;
     let context = host.context();
     let asleep = Sleepers::start(&context, options.asleep);
     let mut all = Vec::new();
-    let kinds: [(&str, fn(&mut Daemon)); 3] = [
+    let kinds: [Kind; 3] = [
         ("ours, reload", |daemon| must(daemon, "reload")),
         ("ours, upgrade", |daemon| must(daemon, "upgrade")),
         ("ours, kill -9 and restart", |daemon| {

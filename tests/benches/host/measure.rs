@@ -35,7 +35,7 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) fn full() -> Self {
         let workers = vec![0, 100, 1000, 10_000];
-        Self { workers, phase: Duration::from_secs(5), events: 5, gaps: 100, asleep: 1000 }
+        Self { workers, phase: Duration::from_secs(5), events: 5, gaps: 50, asleep: 1000 }
     }
 
     pub(crate) fn quick() -> Self {

@@ -115,7 +115,12 @@ fn sleeping_with(
 /// The cause that the client's error names.
 fn cause_of<R: std::fmt::Debug>(process: &mp::Process<R>) -> Option<Cause> {
     match process.result_timeout(PATIENCE) {
-        Err(ProcessError::Died { cause, .. }) => cause,
+        Err(ProcessError::Died { cause: Some(cause), .. }) => Some(cause),
+        // A daemon that is busy takes longer than an error waits for it.
+        Err(ProcessError::Died { .. }) => {
+            let _ = eventually(PATIENCE, || process.cause().is_some());
+            process.cause()
+        }
         other => panic!("it did not die: {other:?}"),
     }
 }

@@ -103,7 +103,9 @@ fn only_modules_that_are_meant_are_caught() {
 /// Panics on a thread of its own, and aborts for another reason.
 #[mp::task]
 fn panics_and_aborts() {
-    let _ = std::thread::spawn(|| panic!("the last straw\nand more")).join();
+    std::thread::scope(|scope| {
+        let _ = scope.spawn(|| panic!("the last straw\nand more")).join();
+    });
     std::process::abort();
 }
 

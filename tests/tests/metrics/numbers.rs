@@ -129,7 +129,14 @@ fn refusals_for_limits_are_told_apart() {
     std::fs::write(&file, "[limits]\nworkers = 1\nqueue = 0\nfds = 500\n").unwrap();
     let daemon = daemon(&["--config", file.to_str().unwrap()]);
     let start = || daemon.context().process::<sleep_for_ever>(());
-    let only = start().start().unwrap();
+    // Nobody may wait: it is refused until a spare is there.
+    let mut only = None;
+    let started = eventually(PATIENCE, || {
+        only = start().start().ok();
+        only.is_some()
+    });
+    assert!(started, "{}", daemon.log());
+    let only = only.unwrap();
     let counted = |reason| {
         let seen = Exposition::read(&printed(&daemon));
         seen.value("mpserverd_refusals_total", &[("reason", reason)])

@@ -52,7 +52,7 @@ pub(crate) fn strike(pid: u32, moments: &mut Moments) -> bool {
 }
 
 /// Strikes so often at most: where workers are ended faster than they come up, nothing ever ends.
-const STRIKES_MOST: usize = 60;
+const STRIKES_MOST: usize = 30;
 
 /// Strikes workers now and then until it is told to stop, or has had enough; gives whom.
 pub(crate) fn rage(

@@ -223,6 +223,8 @@ fn every_command_is_documented_and_every_documented_one_exists() {
     let help = String::from_utf8_lossy(&help.stdout).into_owned();
     let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
     let commands = commands.take_while(|line| line.starts_with("  "));
+    // Further lines of a description stand deeper.
+    let commands = commands.filter(|line| !line.starts_with("   "));
     let names: Vec<_> = commands.filter_map(|line| line.split_whitespace().next()).collect();
     let tables = tables();
     let documented: Vec<_> = tables.keys().filter_map(|name| name.strip_prefix("mpctl ")).collect();

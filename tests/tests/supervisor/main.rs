@@ -36,7 +36,13 @@ impl Supervisor {
     fn hear(&self, within: Duration) -> Option<String> {
         self.socket.set_read_timeout(Some(within)).unwrap();
         let mut bytes = [0; 4096];
-        let length = self.socket.recv(&mut bytes).ok()?;
+        let length = loop {
+            match self.socket.recv(&mut bytes) {
+                // This process was stopped and goes on.
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                heard => break heard.ok()?,
+            }
+        };
         Some(String::from_utf8_lossy(&bytes[..length]).into_owned())
     }
 

@@ -98,7 +98,8 @@ fn upgrade(service: &Service<'_>, binary: Option<&str>) -> Said {
 
 /// The service goes on as another program: for its manager nothing has happened.
 pub(crate) fn upgrades(machine: &Machine) {
-    let settings = "WatchdogSec=2s";
+    // A busy machine has its proofs late.
+    let settings = "WatchdogSec=6s";
     let recipe = Recipe { settings, ..Recipe::default() };
     let throw_away = Service::install_for(machine, "renewed", "alice", recipe);
     machine.run(&["usermod", "-aG", "mpserverd", "alice"]).ok();

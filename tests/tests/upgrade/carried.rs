@@ -213,6 +213,22 @@ fn nothing_is_left_open_by_many_upgrades() {
     assert!(worker < 16, "{worker} descriptors in a worker of a new template");
 }
 
+#[test]
+fn a_program_that_was_replaced_is_held_by_nobody() {
+    let daemon = Daemon::start(&[]);
+    let held = || {
+        let fds = std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().flatten();
+        let targets = fds.filter_map(|fd| std::fs::read_link(fd.path()).ok());
+        targets.filter(|target| target.to_string_lossy().contains("mpserverd-new")).count()
+    };
+    for _ in 0..3 {
+        // From the second on, the daemon runs what was just removed.
+        upgraded(&daemon, Some(&copy(&daemon, "mpserverd-new")));
+        assert!(eventually(PATIENCE, || held() == 0), "{} files are held", held());
+    }
+    assert_eq!(value(daemon.context().process::<double>((4,))), 8);
+}
+
 #[mp::task]
 fn open_descriptors() -> usize {
     proc::fd_count(std::process::id())

@@ -1,9 +1,14 @@
 //! What the next daemon knows after a crash.
 
 use super::{double, hold, processes, status};
+use mpserverd_proto::client::{Reply, Request};
+use mpserverd_proto::ids::{PoolId, TemplateId};
+use mpserverd_proto::report::TemplateRow;
+use mpserverd_proto::template::{Attach, TemplateBoot};
 use mpserverd_tests::daemon::Daemon;
 use mpserverd_tests::eventually;
 use mpserverd_tests::suite::{PATIENCE, value};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 #[test]
@@ -70,6 +75,41 @@ fn workers_of_an_earlier_generation_come_along_through_every_death() {
     assert_eq!(old.join_timeout(PATIENCE), Some(3), "{:?}", old.ending());
     assert_eq!(new.join_timeout(PATIENCE), Some(4), "{:?}", new.ending());
     // With its last worker goes the template.
-    let gone = || status(&daemon).templates.iter().all(|row| row.generation > generation);
+    // The default one may be new: a daemon that is alone begins to count anew.
+    let is_old = |row: &TemplateRow| row.name != "default" && row.generation <= generation;
+    let gone = || !status(&daemon).templates.iter().any(is_old);
     assert!(eventually(PATIENCE, gone), "{:?}", status(&daemon));
+}
+
+#[test]
+fn an_offer_that_ran_out_of_time_is_no_template_that_ended() {
+    let daemon = Daemon::start(&["--log-level", "debug"]);
+    let boot = TemplateBoot {
+        template: TemplateId(1),
+        pool: PoolId(1),
+        key: b"all/own modules nobody".to_vec(),
+        generation: 1,
+        name: "nobody".into(),
+        modules: Vec::new(),
+        socket: Vec::new(),
+        orphan_grace_ms: 0,
+        canary_ms: 0,
+        sandbox: Vec::new(),
+        birth: Default::default(),
+        catch_stderr: false,
+    };
+    let (pid, memory) = (std::process::id(), Default::default());
+    let attach = Attach { boot, pid, modules: Vec::new(), memory, retiring: false };
+    for _ in 0..3 {
+        let (ours, theirs) = mp::sys::fd::seqpacket_pair().unwrap();
+        let request = Request::Attach(attach.clone());
+        let (answer, _) = daemon.connect().call(&request, &[theirs.as_fd()], None).unwrap();
+        assert!(matches!(answer, Reply::Done), "{answer:?}");
+        // A template that has not waited for the answer. Were it killed, that would be this process.
+        drop((ours, theirs));
+        let gone = || daemon.log().contains("an offer has run out of time");
+        assert!(eventually(PATIENCE, gone), "{}", daemon.log());
+    }
+    assert!(status(&daemon).templates.iter().all(|row| row.pid != Some(pid)));
+    assert_eq!(value(daemon.context().process::<double>((4,))), 8);
 }

@@ -140,8 +140,10 @@ fn leases_without_a_job_do_not_outlive_their_confinement() {
 
 fn limited() -> Settings {
     let rule = |value| Rule { value, set_in: "there".into() };
-    let mut limits = Limits::default();
-    limits.host = [(Bound::Workers, rule(9)), (Bound::Queue, rule(2))].into();
+    let mut limits = Limits {
+        host: [(Bound::Workers, rule(9)), (Bound::Queue, rule(2))].into(),
+        ..Limits::default()
+    };
     limits.host.insert(Bound::Memory, rule(1 << 30));
     limits.uids.insert(Some(1000), [(Bound::Workers, rule(1)), (Bound::Starts, rule(4))].into());
     limits.modules.insert(Some("alpha".into()), [(Bound::Fds, rule(64))].into());

@@ -98,6 +98,7 @@ fn who_is_selected_stays_selected_and_on_the_screen() {
         model.key(KeyEvent::new(key, KeyModifiers::NONE));
         assert_eq!(model.selected, Some(WorkerId(worker)), "{key:?}, with none selected before");
     }
+    model.selected = Some(WorkerId(100));
     if let Some(sample) = &mut model.sample {
         sample.workers.truncate(3);
     }

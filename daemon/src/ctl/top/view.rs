@@ -9,7 +9,7 @@ use crate::ctl::units;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier, Style};
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
 /// The smallest screen that shows something of use.
 const WIDTH_MIN: u16 = 40;
@@ -168,23 +168,7 @@ fn underlined() -> Style {
 /// Cuts what is too wide, with a sign that something is missing, and what could be a command to a
 /// terminal.
 fn cut(text: &str, width: u16) -> String {
-    let text = text.replace(char::is_control, "\u{fffd}");
-    let width = usize::from(width);
-    if text.width() <= width {
-        return text;
-    }
-    let (mut kept, mut columns) = (String::new(), 0);
-    for letter in text.chars() {
-        columns += letter.width().unwrap_or(0);
-        if columns + 1 > width {
-            break;
-        }
-        kept.push(letter);
-    }
-    if width > 0 {
-        kept.push('…');
-    }
-    kept
+    Screen { width: Some(width), colours: false, json: false }.cut(text)
 }
 
 /// The same for a path, of which the end says most: whole parts of it go from the front.

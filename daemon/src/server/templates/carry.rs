@@ -81,6 +81,7 @@ impl TemplateProcess {
             untold: row.untold,
             confinement: row.confinement,
             outbox,
+            offer: None,
         })
     }
 }

@@ -41,7 +41,8 @@ impl Server<'_> {
         let nobody = || StateError::Senseless("nobody listens any more".to_owned());
         let sessions = self.sessions.iter().map(|(id, session)| session.carry(*id, &mut to));
         let sessions = sessions.collect();
-        let templates = self.templates.iter().map(|(id, process)| process.carry(*id, &mut to));
+        let ours = self.templates.iter().filter(|(_, process)| process.offer.is_none());
+        let templates = ours.map(|(id, process)| process.carry(*id, &mut to));
         let templates = templates.collect();
         let pid_file = self
             .pid_file
@@ -80,6 +81,7 @@ impl Server<'_> {
     /// Becomes the new program. Comes back only if that cannot be.
     pub(super) fn step(&mut self, upgrade: &Upgrade) -> Result<Infallible, String> {
         upgrade.binary.is_unchanged()?;
+        self.withdraw_offers();
         // Their records are not carried over; who follows asks again.
         self.release_followers();
         if !self.events.is_empty() {
