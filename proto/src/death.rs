@@ -176,6 +176,11 @@ pub struct LastWords {
     pub panic: Option<String>,
 }
 
+/// Lines of standard error that a certificate has at most, the last ones.
+pub const STDERR_LINES_MAX: usize = 20;
+/// Bytes of each of them.
+pub const STDERR_LINE_BYTES_MAX: usize = 256;
+
 /// Bytes of a task's name that a board, and whoever counts deaths by task, has room for.
 pub const TASK_BYTES_MAX: usize = 128;
 

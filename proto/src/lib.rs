@@ -24,6 +24,7 @@
 //! | [`record`] | lines of the daemon's log |
 //! | [`error`] | refusals and failures that travel |
 //! | `refusal` | the word by which each kind of refusal is counted |
+//! | [`text`] | texts of others, cut to a place |
 //! | [`schema`] | the hash that names a task's signature |
 //! | [`abi`] | the C ABI of a module |
 //!
@@ -56,6 +57,7 @@ pub mod sandbox;
 pub mod schema;
 pub mod status;
 pub mod template;
+pub mod text;
 pub mod trace;
 pub mod upkeep;
 

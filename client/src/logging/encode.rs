@@ -4,6 +4,7 @@ use super::record::{self, Kind, RECORD_BYTES_MAX, put_text, tag};
 use super::sink;
 use super::spans::Spans;
 use crate::sys::identity::Identity;
+use mpserverd_proto::text::beginning;
 use std::cell::Cell;
 use std::error::Error;
 use std::fmt::{self, Write};
@@ -130,8 +131,7 @@ impl Write for Cut<'_> {
             return Ok(());
         }
         if !self.is_cut {
-            let end = (0..=room).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-            self.bytes.extend_from_slice(&text.as_bytes()[..end]);
+            self.bytes.extend_from_slice(beginning(text, room).as_bytes());
             self.is_cut = true;
         }
         Err(fmt::Error)

@@ -15,6 +15,7 @@
 //! What must never be in here: trust. Whoever reads has bytes that somebody may have scribbled
 //! over; what does not fit is `None`.
 
+use mpserverd_proto::text::beginning;
 use std::borrow::Cow;
 use tracing::Metadata;
 
@@ -55,12 +56,9 @@ pub(super) mod tag {
 
 /// Appends a text; what is longer than its length can say is cut.
 pub(super) fn put_text(into: &mut Vec<u8>, text: &str) {
-    let mut length = text.len().min(u16::MAX.into());
-    while !text.is_char_boundary(length) {
-        length -= 1;
-    }
-    into.extend_from_slice(&(length as u16).to_le_bytes());
-    into.extend_from_slice(&text.as_bytes()[..length]);
+    let text = beginning(text, u16::MAX.into());
+    into.extend_from_slice(&(text.len() as u16).to_le_bytes());
+    into.extend_from_slice(text.as_bytes());
 }
 
 /// Appends what `write` appends, with its length before it.

@@ -14,6 +14,7 @@ use super::mapping::{Mapping, View, sealed_memory, shared_struct};
 use super::parting::Parting;
 use mpserverd_proto::death::{Foreseen, LastWords, TASK_BYTES_MAX, short_task};
 use mpserverd_proto::ids::WorkerId;
+use mpserverd_proto::text::beginning;
 use mpserverd_proto::trace::TraceId;
 use std::io;
 use std::mem::size_of;
@@ -93,7 +94,7 @@ impl Words {
     }
 
     fn of(entry: &Entry<'_>) -> Self {
-        let (task, name) = (short_task(entry.task), beginning(entry.name));
+        let (task, name) = (short_task(entry.task), beginning(entry.name, NAME_BYTES_MAX));
         let mut bytes = [0; TEXT_BYTES];
         bytes[..task.len()].copy_from_slice(task.as_bytes());
         bytes[task.len()..task.len() + name.len()].copy_from_slice(name.as_bytes());
@@ -116,15 +117,6 @@ impl Words {
         let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
         Some((text(bytes.get(..task)?)?, text(bytes.get(task..task.checked_add(name)?)?)?))
     }
-}
-
-/// As much of the beginning of a process's name as there is room for.
-fn beginning(name: &str) -> &str {
-    let mut end = name.len().min(NAME_BYTES_MAX);
-    while !name.is_char_boundary(end) {
-        end -= 1;
-    }
-    &name[..end]
 }
 
 /// A board, mapped.

@@ -7,6 +7,7 @@
 
 use super::mapping::shared_struct;
 use mpserverd_proto::ids::WorkerId;
+use mpserverd_proto::text::beginning;
 use std::mem::size_of;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64, fence};
@@ -38,19 +39,10 @@ fn check(worker: WorkerId, length: u32, text: &[u64; WORDS]) -> u64 {
     })
 }
 
-/// As much of the beginning of a text as there is room for.
-fn beginning(text: &str) -> &str {
-    let mut end = text.len().min(TEXT_BYTES);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
-}
-
 impl Parting {
     /// Leaves a text; false if another thread of this worker is just about that.
     pub(super) fn put(&self, worker: WorkerId, text: &str) -> bool {
-        let text = beginning(text);
+        let text = beginning(text, TEXT_BYTES);
         let mut bytes = [0; TEXT_BYTES];
         bytes[..text.len()].copy_from_slice(text.as_bytes());
         let (chunks, _) = bytes.as_chunks::<8>();

@@ -19,6 +19,7 @@ use super::story;
 use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::PoolId;
 use mpserverd_proto::report::PenaltyRow;
+use mpserverd_proto::text::beginning;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -203,8 +204,7 @@ impl Users {
 }
 
 fn short(why: &str) -> String {
-    let end = (0..=why.len().min(WHY_BYTES_MAX)).rev().find(|at| why.is_char_boundary(*at));
-    why[..end.unwrap_or(0)].to_owned()
+    beginning(why, WHY_BYTES_MAX).to_owned()
 }
 
 impl Core {

@@ -5,15 +5,15 @@ use super::Core;
 use super::deaths::Accusations;
 use super::event::Obituary;
 use super::workers::{Owner, Worker};
-use mpserverd_proto::death::{Cause, Certificate, LastWords};
+use mpserverd_proto::death::{
+    Cause, Certificate, LastWords, STDERR_LINE_BYTES_MAX, STDERR_LINES_MAX,
+};
 use mpserverd_proto::ids::{TemplateId, WorkerId};
 use mpserverd_proto::job::END_IF_IDLE;
 use mpserverd_proto::status::ExitRecord;
+use mpserverd_proto::text::{beginning, without_orders};
 use std::collections::BTreeSet;
 
-/// Lines of stderr in a certificate, and bytes of each.
-const LINES_MAX: usize = 20;
-const LINE_BYTES_MAX: usize = 256;
 /// Ids of workers above this are not believed.
 const ID_MAX: u64 = u64::MAX / 2;
 
@@ -139,9 +139,9 @@ impl Core {
 
 /// The last lines of a worker: what was caught, or else what its last panic said.
 fn last_lines(mut lines: Vec<String>, last: &LastWords, record: &ExitRecord) -> Vec<String> {
-    lines.drain(..lines.len().saturating_sub(LINES_MAX));
+    lines.drain(..lines.len().saturating_sub(STDERR_LINES_MAX));
     if let (true, false, Some(panic)) = (lines.is_empty(), record.code == 0, &last.panic) {
-        lines.extend(panic.lines().take(LINES_MAX).map(str::to_owned));
+        lines.extend(panic.lines().take(STDERR_LINES_MAX).map(str::to_owned));
     }
     lines.iter_mut().for_each(tidy_line);
     lines
@@ -149,14 +149,7 @@ fn last_lines(mut lines: Vec<String>, last: &LastWords, record: &ExitRecord) -> 
 
 /// Cuts a line where a character ends, and leaves it nothing that a terminal would obey.
 fn tidy_line(line: &mut String) {
-    let mut end = line.len().min(LINE_BYTES_MAX);
-    while !line.is_char_boundary(end) {
-        end -= 1;
-    }
-    line.truncate(end);
-    if line.contains(|c: char| c.is_control() && c != '\t') {
-        *line = line.replace(|c: char| c.is_control() && c != '\t', "?");
-    }
+    *line = without_orders(beginning(line, STDERR_LINE_BYTES_MAX));
 }
 
 /// One line in the log for each death, as loud as it is strange.
@@ -193,7 +186,7 @@ mod tests {
     fn lines_are_cut_where_a_character_ends() {
         let mut line = "ä".repeat(300);
         tidy_line(&mut line);
-        assert_eq!(line.len(), LINE_BYTES_MAX);
+        assert_eq!(line.len(), STDERR_LINE_BYTES_MAX);
         let mut line = "a\tb\x1b[31m".to_owned();
         tidy_line(&mut line);
         assert_eq!(line, "a\tb?[31m");

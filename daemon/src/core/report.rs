@@ -12,6 +12,7 @@ use mpserverd_proto::report::{
     ModulesReport, StatusReport, TemplateModules, TemplateRow, TemplateState,
 };
 use mpserverd_proto::template::{Memory, ModuleReport};
+use mpserverd_proto::text::beginning;
 use std::time::Duration;
 
 /// Bytes that rows may take: a frame, less what stands around them.
@@ -60,12 +61,7 @@ fn all_modules(template: &Template) -> Vec<ModuleReport> {
 }
 
 fn error_text(error: &PreloadError) -> String {
-    let mut text = error.to_string();
-    if text.len() > ERROR_BYTES_MAX {
-        let end = (0..=ERROR_BYTES_MAX).rev().find(|&end| text.is_char_boundary(end));
-        text.truncate(end.unwrap_or(0));
-    }
-    text
+    beginning(&error.to_string(), ERROR_BYTES_MAX).to_owned()
 }
 
 /// Bytes that a module's row takes at most, without its tasks.

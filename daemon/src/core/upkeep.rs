@@ -11,6 +11,7 @@ use super::story;
 use super::workers::Owner;
 use mpserverd_proto::ids::TemplateId;
 use mpserverd_proto::job::END_IF_IDLE;
+use mpserverd_proto::text::beginning;
 use mpserverd_proto::upkeep::{Change, GenerationRow, Upkeep};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -55,8 +56,7 @@ impl Changes {
 }
 
 fn short(why: &str) -> String {
-    let end = (0..=why.len().min(WHY_BYTES_MAX)).rev().find(|at| why.is_char_boundary(*at));
-    why[..end.unwrap_or(0)].to_owned()
+    beginning(why, WHY_BYTES_MAX).to_owned()
 }
 
 impl Core {

@@ -1,6 +1,7 @@
 //! An event of `tracing` as text: its message, and its fields in the order in which they were
 //! written. However long something is, no more than a bound of it is kept.
 
+use mpserverd_proto::text::beginning;
 use std::fmt::{self, Write};
 use tracing::field::{Field, Visit};
 
@@ -59,8 +60,7 @@ impl Write for Bounded {
             self.text.push_str(text);
             return Ok(());
         }
-        let end = (0..=self.room).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
-        self.text.push_str(&text[..end]);
+        self.text.push_str(beginning(text, self.room));
         self.text.push(CUT);
         self.room = 0;
         Err(fmt::Error)

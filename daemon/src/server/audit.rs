@@ -12,6 +12,7 @@ use crate::core::SessionId;
 use mpserverd_proto::client::{Grant, Reply, Request, Target, WorkerRef};
 use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::{PoolId, RequestId};
+use mpserverd_proto::text::beginning;
 use nix::fcntl::OFlag;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -208,8 +209,7 @@ fn now() -> String {
 
 /// A client's words, short enough for a line.
 fn short(text: &str) -> String {
-    let end = (0..=text.len().min(NAME_BYTES_MAX)).rev().find(|end| text.is_char_boundary(*end));
-    text[..end.unwrap_or(0)].to_owned()
+    beginning(text, NAME_BYTES_MAX).to_owned()
 }
 
 impl Note {

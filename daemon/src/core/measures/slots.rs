@@ -5,6 +5,7 @@
 //! had counted then belongs to the others.
 
 use mpserverd_proto::error::Refusal;
+use mpserverd_proto::text::beginning;
 use serde::{Deserialize, Serialize};
 
 /// Names that have a slot of their own.
@@ -152,8 +153,7 @@ impl Slots {
 /// A name of a bounded length. One that is called as the others are counted among them is told
 /// apart.
 fn cut(name: &str) -> String {
-    let end = (0..=name.len().min(NAME_BYTES_MAX)).rev().find(|end| name.is_char_boundary(*end));
-    match &name[..end.unwrap_or(0)] {
+    match beginning(name, NAME_BYTES_MAX) {
         OTHERS => format!("{OTHERS}_"),
         name => name.to_owned(),
     }

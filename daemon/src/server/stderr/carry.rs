@@ -1,10 +1,11 @@
 //! Workers that are listened to, to the next image of the daemon.
 
-use super::lines::{KEPT_BYTES_MAX, KEPT_MAX, LINE_BYTES_MAX};
+use super::lines::LINE_BYTES_MAX;
 use super::{Catcher, Catchers, LINGERING_MAX, Lines, Writer};
 use crate::server::poller::Poller;
 use crate::server::upgrade::image::{Carrier, Fd, Luggage};
 use crate::state::StateError;
+use mpserverd_proto::death::{STDERR_LINE_BYTES_MAX, STDERR_LINES_MAX};
 use mpserverd_proto::ids::WorkerId;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -25,8 +26,8 @@ pub(in crate::server) struct CatcherRow {
 impl CatcherRow {
     /// Whether it can have come about.
     fn check(&self) -> Result<(), StateError> {
-        let kept = self.kept.len() <= KEPT_MAX
-            && self.kept.iter().all(|line| line.len() <= KEPT_BYTES_MAX);
+        let kept = self.kept.len() <= STDERR_LINES_MAX
+            && self.kept.iter().all(|line| line.len() <= STDERR_LINE_BYTES_MAX);
         if kept && self.begun.len() <= LINE_BYTES_MAX {
             return Ok(());
         }

@@ -1,12 +1,11 @@
 //! What a worker writes, as lines: the last ones for its certificate.
 
+use mpserverd_proto::death::{STDERR_LINE_BYTES_MAX, STDERR_LINES_MAX};
+use mpserverd_proto::text::{beginning, without_orders};
 use std::collections::VecDeque;
 
 /// Bytes of a line at most; the rest of a longer one is not looked at.
 pub(super) const LINE_BYTES_MAX: usize = 1024;
-/// The last lines that are kept, and bytes of each: a certificate has no room for more.
-pub(super) const KEPT_MAX: usize = 20;
-pub(super) const KEPT_BYTES_MAX: usize = 256;
 
 /// Lines of one worker.
 #[derive(Debug, Default)]
@@ -14,15 +13,6 @@ pub(super) struct Lines {
     /// A line that has not ended yet.
     pub(super) begun: Vec<u8>,
     pub(super) kept: VecDeque<String>,
-}
-
-/// As much of the beginning of a text as that.
-fn beginning(text: &str, bytes: usize) -> &str {
-    let mut end = text.len().min(bytes);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }
 
 impl Lines {
@@ -45,16 +35,15 @@ impl Lines {
     pub(super) fn finish(&mut self, each: &mut impl FnMut(&str)) {
         let begun = std::mem::take(&mut self.begun);
         let line = String::from_utf8_lossy(&begun);
-        // Nothing that a terminal would obey.
-        let line = line.trim_end().replace(|c: char| c.is_control() && c != '\t', "?");
+        let line = without_orders(line.trim_end());
         if line.is_empty() {
             return;
         }
         each(&line);
-        if self.kept.len() == KEPT_MAX {
+        if self.kept.len() == STDERR_LINES_MAX {
             self.kept.pop_front();
         }
-        self.kept.push_back(beginning(&line, KEPT_BYTES_MAX).to_owned());
+        self.kept.push_back(beginning(&line, STDERR_LINE_BYTES_MAX).to_owned());
     }
 }
 
@@ -94,10 +83,13 @@ mod tests {
         let long = "ü".repeat(5000) + "\n";
         let (seen, lines) = all(&[long.as_bytes(), b"next\n"]);
         assert_eq!((seen[0].len() <= LINE_BYTES_MAX + 2, seen[1].as_str()), (true, "next"));
-        assert!(lines.kept[0].len() <= KEPT_BYTES_MAX && lines.kept[0].starts_with('ü'));
+        assert!(lines.kept[0].len() <= STDERR_LINE_BYTES_MAX && lines.kept[0].starts_with('ü'));
         let many: String = (0..100).map(|number| format!("{number}\n")).collect();
         let last = last_lines(many.as_bytes());
-        assert_eq!((last.len(), last[0].as_str(), last[19].as_str()), (KEPT_MAX, "80", "99"));
+        assert_eq!(
+            (last.len(), last[0].as_str(), last[19].as_str()),
+            (STDERR_LINES_MAX, "80", "99")
+        );
     }
 
     #[test]
