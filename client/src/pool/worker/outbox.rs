@@ -147,6 +147,14 @@ impl Outbox {
         }
     }
 
+    /// Wakes whoever waits for answers, if there are any for which nobody was woken.
+    #[inline]
+    pub(super) fn ring_if_due(&mut self) {
+        if self.unrung.is_some() {
+            self.ring();
+        }
+    }
+
     /// Wakes whoever waits for answers.
     #[inline]
     pub(super) fn ring(&mut self) {

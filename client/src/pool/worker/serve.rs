@@ -92,7 +92,7 @@ impl<'a> Server<'a> {
                     self.inbox.finish();
                 }
                 Next::Nothing => {
-                    self.outbox.ring();
+                    self.outbox.ring_if_due();
                     self.inbox.wait();
                     now = clock::monotonic_nanos();
                 }
