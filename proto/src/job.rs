@@ -17,7 +17,7 @@ pub use crate::reducer::Codec;
 /// does not mind.
 ///
 /// A daemon that stops sends it, so that leases which clients took in advance do not keep it; and
-/// after a change of what confines workers, so that no start comes later and is confined as before.
+/// after a reload, so that no start comes later and runs what was loaded, or is confined, as before.
 pub const END_IF_IDLE: i32 = 64;
 
 /// What becomes of a worker whose client dies.

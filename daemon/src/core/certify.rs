@@ -36,13 +36,11 @@ impl Core {
         if worker.owner == Owner::Pool && cause != Cause::Itself && cause != Cause::Unknown {
             return;
         }
-        if worker.outdated && record.signal() == Some(END_IF_IDLE) {
-            // Leased before a change of the configuration, and called off: nor had this one.
-            return;
-        }
+        let called_off = worker.outdated && record.signal() == Some(END_IF_IDLE);
+        let let_go = worker.outdated || cause == Cause::ClientGone;
         let unused = |last: &LastWords| last.task.is_empty() && record.code == 0;
-        if cause == Cause::ClientGone && last.as_ref().is_some_and(unused) {
-            // Leased in advance and given back: it never had a job.
+        if called_off || let_go && last.as_ref().is_some_and(unused) {
+            // Leased in advance, then called off or given back: it never had a job.
             return;
         }
         let has_board = last.is_some();

@@ -395,7 +395,9 @@ impl Core {
     fn renew_users(&mut self) {
         let users = self.pools.iter().filter(|(_, pool)| self.is_users(pool));
         for pool_id in users.map(|(id, _)| *id).collect::<Vec<_>>() {
+            let old = self.pools.get(&pool_id).and_then(|pool| pool.active);
             self.drop_template(pool_id);
+            old.into_iter().for_each(|old| self.template_outdated(old));
             if self.pools.get(&pool_id).is_some_and(|pool| pool.openers > 0)
                 && let Err(refusal) = self.ensure_template(pool_id)
             {
@@ -413,7 +415,10 @@ impl Core {
         pool.excluded = candidate.excluded;
         pool.backoff.reset();
         let (active, building) = (pool.active, pool.building);
-        active.into_iter().for_each(|old| self.depart(old, Leave::Retire));
+        if let Some(old) = active {
+            self.depart(old, Leave::Retire);
+            self.template_outdated(old);
+        }
         building.into_iter().for_each(|old| self.depart(old, Leave::Stop));
         if let Some(Phase::Ready { .. }) = self.templates.get(&candidate.template).map(|t| &t.phase)
         {

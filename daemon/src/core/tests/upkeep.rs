@@ -3,6 +3,7 @@
 
 use super::*;
 use mpserverd_proto::bounds::Bound;
+use mpserverd_proto::death::LastWords;
 use mpserverd_proto::explain::Subject;
 use mpserverd_proto::job::END_IF_IDLE;
 use mpserverd_proto::quota::Holder;
@@ -136,6 +137,20 @@ fn leases_without_a_job_do_not_outlive_their_confinement() {
     bench.end_with(workers[1], 3);
     assert_eq!(bench.core.snapshot().deaths, [("itself", 1)], "the first has died of nothing");
     assert_eq!(signals(&bench.tell(Event::TemplateOutdated { template })), [0; 0]);
+}
+
+#[test]
+fn a_reload_calls_off_what_clients_hold_of_the_old_template() {
+    let (mut bench, pool, _) = Bench::serving(Settings::default());
+    let idle = granted(&bench.lease(S, pool).1)[0].1.worker;
+    let new = reload(&mut bench, Settings::default());
+    let actions = bench.ready_with_spares(new);
+    assert_eq!(signals(&actions), [END_IF_IDLE]);
+    let (usage, reporter) = (Usage::default(), Reporter::Template);
+    let last = Some(LastWords::default());
+    let record = ExitRecord { code: 0, core: false, usage, reporter, out_of_cpu: false };
+    bench.tell(Event::WorkerEnded { worker: idle, record, last, stderr: Vec::new() });
+    assert_eq!(bench.core.snapshot().deaths, []);
 }
 
 fn limited() -> Settings {
