@@ -17,6 +17,7 @@
 //! | `export` | a module's own side of that ABI |
 //! | `early` | code before `main` and at `exit` |
 //! | `clock` | the clock that processes share |
+//! | [`code`] | a process's own program code in memory |
 //! | `cell` | plain data that processes change under each other's eyes |
 //! | `lend` | references to such data, for who vouches that nobody writes |
 //! | `flock` | who holds a file, as the kernel knows it |
@@ -36,6 +37,7 @@ pub mod attributes;
 pub mod board;
 pub(crate) mod cell;
 pub(crate) mod clock;
+pub mod code;
 pub mod credentials;
 pub(crate) mod early;
 pub(crate) mod environ;

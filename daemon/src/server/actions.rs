@@ -7,6 +7,7 @@ use super::templates::{Confinement, TemplateProcess};
 use super::{ServeError, Server};
 use crate::core::{Action, Event, Peer, PoolKey, SessionId, Settings};
 use mp::sys::board::{Board, SLOTS_MAX};
+use mp::sys::code;
 use mpserverd_proto::bounds::Birth;
 use mpserverd_proto::client::{Grant, Reply};
 use mpserverd_proto::codec;
@@ -189,5 +190,7 @@ impl Server<'_> {
         self.launch.ready();
         self.supervisor.ready(failed.len());
         self.start_command();
+        // Most of what a start takes is not needed again.
+        code::let_go();
     }
 }

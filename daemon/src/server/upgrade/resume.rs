@@ -28,7 +28,7 @@ use crate::server::templates::carry::TemplateRow;
 use crate::server::workers::Workers;
 use crate::server::workers::carry::WorkerRow;
 use crate::state::{self, StateError};
-use mp::sys::fd;
+use mp::sys::{code, fd};
 use mpserverd_proto::client::{Reply, Upgraded};
 use mpserverd_proto::ids::{RequestId, WorkerId};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
@@ -313,5 +313,6 @@ impl<'a> Server<'a> {
             info!("the configuration is not what it was");
             self.reload(None);
         }
+        code::let_go();
     }
 }
