@@ -37,9 +37,8 @@ impl Core {
             return;
         }
         let called_off = worker.outdated && record.signal() == Some(END_IF_IDLE);
-        let let_go = worker.outdated || cause == Cause::ClientGone;
         let unused = |last: &LastWords| last.task.is_empty() && record.code == 0;
-        if called_off || let_go && last.as_ref().is_some_and(unused) {
+        if called_off || worker.owner != Owner::Pool && last.as_ref().is_some_and(unused) {
             // Leased in advance, then called off or given back: it never had a job.
             return;
         }

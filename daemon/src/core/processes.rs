@@ -52,10 +52,7 @@ impl Core {
     }
 
     pub(super) fn process_row(&self, id: WorkerId, worker: &Worker) -> ProcessRow {
-        let client_pid = match worker.owner {
-            Owner::Client { pid } => pid,
-            Owner::Pool | Owner::Nobody => None,
-        };
+        let client_pid = worker.owner.client();
         ProcessRow {
             worker: id,
             pid: worker.pid,

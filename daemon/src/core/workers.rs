@@ -69,7 +69,23 @@ pub(super) struct Worker {
     pub(super) outdated: bool,
 }
 
+impl Owner {
+    /// The client, if it is one that is known.
+    pub(super) fn client(self) -> Option<u32> {
+        match self {
+            Self::Client { pid } => pid,
+            Self::Pool | Self::Nobody => None,
+        }
+    }
+}
+
 impl Core {
+    /// The process whose worker this is, if that is known.
+    #[must_use]
+    pub fn client_of(&self, worker: WorkerId) -> Option<u32> {
+        self.workers.get(&worker)?.owner.client()
+    }
+
     pub(super) fn spares_came(&mut self, id: TemplateId, spares: &[(WorkerId, u32)]) {
         let mut welcome = 0;
         for &(worker, pid) in spares {

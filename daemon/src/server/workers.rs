@@ -6,7 +6,7 @@
 pub(super) mod carry;
 
 use super::Server;
-use super::poller::Source;
+use super::poller::{Readiness, Source};
 use crate::core::Event;
 use mp::sys::board::Board;
 use mp::sys::wait;
@@ -224,9 +224,22 @@ impl Server<'_> {
         if !self.workers.end(worker) {
             return;
         }
+        if record.signal().is_some() {
+            self.hear_client_of(worker);
+        }
         let stderr = self.last_lines_of(worker, last.as_ref());
         self.examine(worker, &record, last.as_ref());
         self.events.push_back(Event::WorkerEnded { worker, record, last, stderr });
+    }
+
+    /// A client says which signal it sends before it sends it. Of two sockets that became readable
+    /// one after the other, the later may be read first.
+    fn hear_client_of(&mut self, worker: WorkerId) {
+        let Some(client) = self.core.client_of(worker) else { return };
+        let its = self.sessions.iter().filter(|(_, session)| session.peer.pid == client);
+        for session in its.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.on_session(session, Readiness { writable: false, readable: true });
+        }
     }
 
     /// Looks again for records of orphans that somebody else reaps.
