@@ -91,7 +91,11 @@ impl Server<'_> {
         match client.answer(id, Reply::Lease(grant), &fds) {
             Ok(()) if client.wants_to_write() => self.write_session(session),
             Ok(()) => {}
-            Err(fault) => warn!(pid = client.peer.pid, "cannot hand a worker over: {fault}"),
+            Err(fault) => {
+                warn!(pid = client_pid, "cannot hand a worker over: {fault}");
+                // It would wait in vain.
+                self.close_session(session, &fault);
+            }
         }
         if let Some(template) = template {
             self.note_lease(template, Lessee { worker, pid, client_pid, client_uid });

@@ -185,7 +185,7 @@ impl Server<'_> {
         }
     }
 
-    fn close_session(&mut self, id: SessionId, fault: &Fault) {
+    pub(super) fn close_session(&mut self, id: SessionId, fault: &Fault) {
         let Some(session) = self.sessions.remove(&id) else { return };
         match fault {
             Fault::Closed => debug!(pid = session.peer.pid, "client left"),
@@ -209,6 +209,10 @@ impl Server<'_> {
         for id in late.map(|(id, _)| *id).collect::<Vec<_>>() {
             let Some(fault) = self.sessions.get(&id).map(Session::lateness) else { continue };
             self.close_session(id, &fault);
+        }
+        let due = self.sessions.iter().filter(|(_, s)| s.retry_at().is_some_and(|at| at <= now));
+        for id in due.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.write_session(id);
         }
         self.resume_listener();
         self.retry_orphans();

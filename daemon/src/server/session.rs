@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 /// Reads of one wake-up at most, so that nobody keeps the loop for itself.
 const READS: usize = 16;
 const READ_BYTES: usize = 64 << 10;
+/// How long to wait before descriptors that the kernel did not let through are sent again.
+const CROWDED_PAUSE: Duration = Duration::from_millis(20);
 
 /// Why a session ends.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +95,8 @@ pub(super) struct Session {
     output: VecDeque<Output>,
     output_bytes: usize,
     deadline: Option<Instant>,
+    /// Too many descriptors are on their way: nothing is sent before this time.
+    crowded: Option<Instant>,
     pub(super) peer: Peer,
     /// The same for the policy, with all groups.
     pub(super) client: Client,
@@ -112,6 +116,7 @@ impl Session {
             output: VecDeque::new(),
             output_bytes: 0,
             deadline: Some(Instant::now() + hello),
+            crowded: None,
             peer,
             client,
             notes: Notes::default(),
@@ -153,8 +158,14 @@ impl Session {
         }
     }
 
+    /// Whether it is to be told when there is room in the socket.
     pub(super) fn wants_to_write(&self) -> bool {
-        !self.output.is_empty()
+        !self.output.is_empty() && self.crowded.is_none()
+    }
+
+    /// When to write again although nothing says that there is room.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        self.crowded
     }
 
     /// Reads what is there; true when the hello was passed just now.
@@ -250,8 +261,7 @@ impl Session {
             match scm::send(self.socket.as_fd(), &[&bytes], fds, true) {
                 Ok(sent) if sent == bytes.len() => return Ok(()),
                 Ok(sent) => return self.queue_from(bytes, sent, Vec::new()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => self.put_off(error)?,
             }
         }
         let fds = fds.iter().map(|fd| fd.try_clone_to_owned()).collect::<io::Result<_>>()?;
@@ -280,6 +290,10 @@ impl Session {
 
     /// Writes what the client takes now.
     pub(super) fn write(&mut self) -> Result<(), Fault> {
+        if self.crowded.is_some_and(|until| Instant::now() < until) {
+            return Ok(());
+        }
+        self.crowded = None;
         while let Some(output) = self.output.front_mut() {
             let fds = output.fds.iter().map(AsFd::as_fd).collect::<Vec<_>>();
             match scm::send(self.socket.as_fd(), &[&output.bytes[output.sent..]], &fds, true) {
@@ -291,13 +305,23 @@ impl Session {
                         self.output.pop_front();
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error.into()),
+                Err(error) => return self.put_off(error),
             }
         }
         match self.stage {
             Stage::Closing => Err(Fault::Refused),
             Stage::Hello(_) | Stage::Open => Ok(()),
         }
+    }
+
+    /// What cannot be sent now waits, unless it can never be sent.
+    fn put_off(&mut self, error: io::Error) -> Result<(), Fault> {
+        if error.raw_os_error() == Some(libc::ETOOMANYREFS) {
+            // What all processes of a user have in flight is limited by what this one may have
+            // open (`unix(7)`): others are at fault, and the client is still there.
+            self.crowded = Some(Instant::now() + CROWDED_PAUSE);
+            return Ok(());
+        }
+        if error.kind() == io::ErrorKind::WouldBlock { Ok(()) } else { Err(error.into()) }
     }
 }

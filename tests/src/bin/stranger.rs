@@ -156,6 +156,19 @@ mod linux {
         stolen
     }
 
+    /// Keeps so many descriptors in flight until its input ends.
+    fn hoard(count: usize) {
+        mp::sys::attributes::raise_descriptor_limit().unwrap();
+        let (ours, _theirs) = mp::sys::fd::seqpacket_pair().unwrap();
+        let null = std::fs::File::open("/dev/null").unwrap();
+        let packet = vec![null.as_fd(); 250];
+        for _ in 0..count.div_ceil(packet.len()) {
+            mp::sys::scm::send(ours.as_fd(), &[b"x"], &packet, true).unwrap();
+        }
+        println!("hoarded");
+        std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
+    }
+
     pub(super) fn main() {
         let arguments = std::env::args().skip(1).collect::<Vec<_>>();
         let ctx = mp::get_context(StartMethod::ForkServer).with_fallback(Fallback::Fail);
@@ -198,6 +211,7 @@ mod linux {
                 let target = Target::Executable { path: path.as_bytes().to_vec() };
                 println!("{}", open_template(target, &[], &[file.unwrap().as_fd()]));
             }
+            ["hoard", count] => hoard(count.parse().unwrap()),
             ["steal"] => steal().iter().for_each(|line| println!("{line}")),
             _ => panic!("unknown arguments {arguments:?}"),
         }

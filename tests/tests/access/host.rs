@@ -46,13 +46,23 @@ pub(crate) struct Host {
 impl Host {
     /// A daemon of this user on a socket that root made and passes on, as systemd does.
     pub(crate) fn activated(uid: u32, arguments: &[&str]) -> Self {
+        Self::activated_in("", uid, arguments)
+    }
+
+    /// The same, of which each process may have no more than so many descriptors.
+    pub(crate) fn narrow(uid: u32, descriptors: u64, arguments: &[&str]) -> Self {
+        Self::activated_in(&format!("ulimit -n {descriptors} && "), uid, arguments)
+    }
+
+    fn activated_in(before: &str, uid: u32, arguments: &[&str]) -> Self {
         let directory = folder();
         let listener = UnixListener::bind(directory.path().join("mpserverd.sock")).unwrap();
         open_doors(&directory);
         let script = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=mpserverd \
                       exec \"$0\" \"$@\"";
+        let script = format!("{before}{script}");
         let mut command = program::command("sh", directory.path());
-        command.args(["-c", script]).arg(&build::artifacts().mpserverd).args(arguments);
+        command.args(["-c", &script]).arg(&build::artifacts().mpserverd).args(arguments);
         command.stdin(Stdio::from(OwnedFd::from(listener)));
         Self::launch(command.uid(uid).gid(uid), directory)
     }

@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 
 mod audit;
+mod crowded;
 mod host;
 mod matrix;
 mod multi_user;

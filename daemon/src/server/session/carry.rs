@@ -108,6 +108,7 @@ impl Session {
             output,
             output_bytes: bytes,
             deadline: row.deadline.map(|at| from.time(at)),
+            crowded: None,
             peer: row.peer,
             client: row.client,
             notes: row.notes,
