@@ -10,10 +10,15 @@ use mpserverd_tests::daemon::Daemon;
 use mpserverd_tests::load::percentile;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Questions of each kind, of which the median is shown.
 const QUESTIONS: usize = 21;
+/// Descriptors that the daemon has for each worker.
+const PER_WORKER: usize = 2;
+/// Workers of one client, which has more descriptors for each.
+const CROWD: usize = 2000;
 /// Where metrics are read, as far as the machine lets us choose.
 const ADDRESS: &str = "127.0.0.1:0";
 
@@ -49,17 +54,32 @@ fn hold_still() {
     std::thread::sleep(10 * PATIENCE);
 }
 
+/// A client with so many workers, until it is told to end them.
+#[mp::task]
+fn hold_many(socket: PathBuf, count: usize, there: mp::Semaphore, end: mp::Event) {
+    let fork_server = mp::get_context(mp::StartMethod::ForkServer);
+    let context = fork_server.with_socket(socket).with_fallback(mp::Fallback::Fail);
+    let start = |_| context.process::<hold_still>(()).daemon(true).start().expect("a worker");
+    let workers: Vec<_> = (0..count).map(start).collect();
+    there.release().expect("a semaphore");
+    end.wait(None);
+    workers.iter().for_each(|worker| drop(worker.kill()));
+    for worker in &workers {
+        worker.join();
+    }
+}
+
 /// Measures everything and prints it.
 pub(crate) fn run(options: Options) -> Result<(), String> {
     mpserverd_tests::build::try_artifacts()?;
     let python = mpserverd_tests::parity::python();
     println!("{}\n", machine::describe(python));
     let descriptors = mp::sys::attributes::raise_descriptor_limit().map_err(text)?;
-    let fits = |workers: &usize| *workers as u64 * 4 + 500 < descriptors;
+    let most = usize::try_from(descriptors).unwrap_or(usize::MAX).saturating_sub(500) / PER_WORKER;
     let mut sizes = vec![line(["live workers", "status", "ps", "metrics", "RSS", "private"])];
-    for workers in options.workers.iter().filter(|workers| fits(workers)) {
+    for workers in options.workers.iter().map(|workers| most.min(*workers)) {
         eprintln!("{workers} workers");
-        sizes.push(with_workers(*workers)?);
+        sizes.push(with_workers(workers)?);
     }
     println!("The daemon with many workers (medians; less is better)\n\n{}", columns(&sizes));
     let heading = ["", "starts/s", "failed", "p50", "p99", "longest pause"];
@@ -120,10 +140,18 @@ fn ask(connection: &mut Connection, request: &Request) -> Result<Reply, String> 
 /// Answers and memory of a daemon with so many workers that live.
 fn with_workers(count: usize) -> Result<Vec<String>, String> {
     let daemon = daemon()?;
-    let (context, place) = (daemon.context(), address(&daemon)?);
-    let workers = (0..count)
-        .map(|_| context.process::<hold_still>(()).daemon(true).start().map_err(text))
-        .collect::<Result<Vec<_>, _>>()?;
+    let (spawn, place) = (mp::get_context(mp::StartMethod::Spawn), address(&daemon)?);
+    let (there, end) = (spawn.semaphore(0).map_err(text)?, spawn.event().map_err(text)?);
+    let mut clients = Vec::new();
+    for first in (0..count).step_by(CROWD) {
+        let arguments = (daemon.socket(), CROWD.min(count - first), there.clone(), end.clone());
+        clients.push(spawn.process::<hold_many>(arguments).daemon(true).start().map_err(text)?);
+    }
+    for _ in &clients {
+        if !there.acquire(true, Some(PATIENCE)).map_err(text)? {
+            return Err("workers do not come up".to_owned());
+        }
+    }
     let mut connection = Connection::open(&daemon.socket(), None).map_err(text)?;
     let status = median(|| ask(&mut connection, &Request::Status).map(drop))?;
     let filter = ProcessFilter { spares: true, ..ProcessFilter::default() };
@@ -135,11 +163,9 @@ fn with_workers(count: usize) -> Result<Vec<String>, String> {
     let [Some(resident), Some(private)] = taken.map(mib) else {
         return Err("the daemon is gone".to_owned());
     };
-    for worker in &workers {
-        worker.kill().map_err(text)?;
-    }
-    for worker in &workers {
-        worker.join();
+    end.set();
+    for client in &clients {
+        client.join();
     }
     Ok(vec![count.to_string(), status, ps, metrics, resident, private])
 }
