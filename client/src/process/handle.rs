@@ -144,10 +144,10 @@ fn given(child: Child, sent: io::Result<()>, request: &Request) -> Result<Handle
         return Ok(handle);
     }
     let _ = handle.kill();
-    Err(StartError::system(match error.raw_os_error() {
-        // Those in flight of one user are limited by what one process may have open (`unix(7)`).
-        Some(libc::ETOOMANYREFS) => "sending the job's descriptors: raise RLIMIT_NOFILE",
-        _ => "sending the job",
+    Err(StartError::system(if sys::scm::crowded(&error) {
+        "sending the job's descriptors: raise RLIMIT_NOFILE"
+    } else {
+        "sending the job"
     })(error))
 }
 

@@ -6,7 +6,7 @@ use super::nursery::Nursery;
 use super::setup::Baseline;
 use super::verdict::{self, Census};
 use crate::sys::board::Board;
-use crate::sys::{attributes, fd, fork, packet};
+use crate::sys::{attributes, fd, fork, packet, scm};
 use mpserverd_proto::codec;
 use mpserverd_proto::error::{PreloadError, Stage};
 use mpserverd_proto::hello::VERSION_MAX;
@@ -31,9 +31,6 @@ const NEWS_PER_MESSAGE: usize = 32;
 
 /// While there is no daemon, workers' standard errors are read no more often than this.
 const LISTEN_PAUSE: Duration = Duration::from_millis(10);
-
-/// How long to wait before descriptors that the kernel did not let through are sent again.
-const CROWDED_PAUSE: Duration = Duration::from_millis(20);
 
 /// What became of the daemon.
 enum Daemon {
@@ -259,10 +256,8 @@ impl Template {
                     self.outbox.pop_front();
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // What all processes of a user have in flight is limited by what this one may have
-                // open (`unix(7)`): others are at fault, and the daemon is still there.
-                Err(error) if error.raw_os_error() == Some(libc::ETOOMANYREFS) => {
-                    self.crowded = Some(Instant::now() + CROWDED_PAUSE);
+                Err(error) if scm::crowded(&error) => {
+                    self.crowded = Some(Instant::now() + scm::CROWDED_PAUSE);
                     return;
                 }
                 Err(_) => self.lose_daemon(),

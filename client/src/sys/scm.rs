@@ -8,6 +8,7 @@ use mpserverd_proto::limits::FRAME_FDS_MAX;
 use std::io;
 use std::mem::{MaybeUninit, size_of, zeroed};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 /// Descriptors came that this process has no room for. They are closed, and so is whatever else
 /// was in the message.
@@ -22,6 +23,18 @@ impl DescriptorsLost {
         error.raw_os_error() == Some(libc::EMFILE)
             || error.get_ref().is_some_and(|inner| inner.is::<Self>())
     }
+}
+
+/// How long to wait before descriptors that were [`crowded`] out are sent again: nothing says when
+/// there is room.
+pub const CROWDED_PAUSE: Duration = Duration::from_millis(20);
+
+/// Whether an error of [`send`] means that too many descriptors are in flight. What all processes of
+/// a user have there is limited by what the sender may have open (`ETOOMANYREFS`, `unix(7)`), so
+/// others may be at fault, and the peer is still there.
+#[must_use]
+pub fn crowded(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ETOOMANYREFS)
 }
 
 const FD_BYTES: usize = size_of::<RawFd>();

@@ -395,9 +395,10 @@ impl Core {
     fn renew_users(&mut self) {
         let users = self.pools.iter().filter(|(_, pool)| self.is_users(pool));
         for pool_id in users.map(|(id, _)| *id).collect::<Vec<_>>() {
-            let old = self.pools.get(&pool_id).and_then(|pool| pool.active);
+            if let Some(old) = self.pools.get(&pool_id).and_then(|pool| pool.active) {
+                self.template_outdated(old);
+            }
             self.drop_template(pool_id);
-            old.into_iter().for_each(|old| self.template_outdated(old));
             if self.pools.get(&pool_id).is_some_and(|pool| pool.openers > 0)
                 && let Err(refusal) = self.ensure_template(pool_id)
             {

@@ -372,8 +372,7 @@ impl<'a> Server<'a> {
     /// Time until the next thing to do, or `None` to sleep until somebody speaks.
     fn timeout(&self) -> Option<Duration> {
         let core = self.core.next_deadline().map(|at| self.started + at.0);
-        let sessions = self.sessions.values().filter_map(Session::deadline).min();
-        let crowded = self.sessions.values().filter_map(Session::retry_at).min();
+        let sessions = self.sessions.values().filter_map(Session::due).min();
         let retry = self.listener.as_ref().and_then(Listener::retry_at);
         let orphans = self.workers.retry_at();
         let supervisor = self.supervisor.due();
@@ -384,8 +383,8 @@ impl<'a> Server<'a> {
         let store = self.store.due();
         let stderr = self.catchers.due();
         let next = [
-            core, sessions, crowded, retry, orphans, supervisor, readers, followers, audit,
-            upgrade, store, stderr,
+            core, sessions, retry, orphans, supervisor, readers, followers, audit, upgrade, store,
+            stderr,
         ];
         let next = next.into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Instant::now()))

@@ -202,17 +202,15 @@ impl Server<'_> {
         self.resume_listener();
     }
 
-    /// Drops those who took too long, and does what else waited for a time.
+    /// Drops those who took too long, sends what was put off, and does what else waited for a time.
     pub(super) fn expire_sessions(&mut self) {
         let now = Instant::now();
-        let late = self.sessions.iter().filter(|(_, s)| s.deadline().is_some_and(|at| at <= now));
-        for id in late.map(|(id, _)| *id).collect::<Vec<_>>() {
-            let Some(fault) = self.sessions.get(&id).map(Session::lateness) else { continue };
-            self.close_session(id, &fault);
-        }
-        let due = self.sessions.iter().filter(|(_, s)| s.retry_at().is_some_and(|at| at <= now));
+        let due = self.sessions.iter().filter(|(_, s)| s.due().is_some_and(|at| at <= now));
         for id in due.map(|(id, _)| *id).collect::<Vec<_>>() {
-            self.write_session(id);
+            match self.sessions.get(&id).and_then(|session| session.lateness(now)) {
+                Some(fault) => self.close_session(id, &fault),
+                None => self.write_session(id),
+            }
         }
         self.resume_listener();
         self.retry_orphans();

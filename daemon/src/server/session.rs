@@ -24,8 +24,6 @@ use std::time::{Duration, Instant};
 /// Reads of one wake-up at most, so that nobody keeps the loop for itself.
 const READS: usize = 16;
 const READ_BYTES: usize = 64 << 10;
-/// How long to wait before descriptors that the kernel did not let through are sent again.
-const CROWDED_PAUSE: Duration = Duration::from_millis(20);
 
 /// Why a session ends.
 #[derive(Debug, thiserror::Error)]
@@ -139,9 +137,10 @@ impl Session {
         }
     }
 
-    /// When it must have said more.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.deadline
+    /// When to look at it although its socket says nothing: it must have said more, or what was
+    /// put off is sent again.
+    pub(super) fn due(&self) -> Option<Instant> {
+        [self.deadline, self.crowded].into_iter().flatten().min()
     }
 
     /// Whether it has passed the hello.
@@ -149,23 +148,19 @@ impl Session {
         matches!(self.stage, Stage::Open)
     }
 
-    /// Why it is late.
-    pub(super) fn lateness(&self) -> Fault {
-        match self.stage {
+    /// Why it is late, if it is.
+    pub(super) fn lateness(&self, now: Instant) -> Option<Fault> {
+        self.deadline.filter(|at| *at <= now)?;
+        Some(match self.stage {
             Stage::Hello(_) => Fault::NoHello,
             Stage::Open => Fault::HalfFrame,
             Stage::Closing => Fault::SlowReader,
-        }
+        })
     }
 
     /// Whether it is to be told when there is room in the socket.
     pub(super) fn wants_to_write(&self) -> bool {
         !self.output.is_empty() && self.crowded.is_none()
-    }
-
-    /// When to write again although nothing says that there is room.
-    pub(super) fn retry_at(&self) -> Option<Instant> {
-        self.crowded
     }
 
     /// Reads what is there; true when the hello was passed just now.
@@ -316,12 +311,11 @@ impl Session {
 
     /// What cannot be sent now waits, unless it can never be sent.
     fn put_off(&mut self, error: io::Error) -> Result<(), Fault> {
-        if error.raw_os_error() == Some(libc::ETOOMANYREFS) {
-            // What all processes of a user have in flight is limited by what this one may have
-            // open (`unix(7)`): others are at fault, and the client is still there.
-            self.crowded = Some(Instant::now() + CROWDED_PAUSE);
-            return Ok(());
+        if scm::crowded(&error) {
+            self.crowded = Some(Instant::now() + scm::CROWDED_PAUSE);
+        } else if error.kind() != io::ErrorKind::WouldBlock {
+            return Err(error.into());
         }
-        if error.kind() == io::ErrorKind::WouldBlock { Ok(()) } else { Err(error.into()) }
+        Ok(())
     }
 }
