@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 const QUESTIONS: usize = 21;
 /// Descriptors that the daemon has for each worker.
 const PER_WORKER: usize = 2;
-/// Workers of one client, which has more descriptors for each.
-const CROWD: usize = 2000;
+/// And its client.
+const PER_LEASE: usize = 4;
 /// Where metrics are read, as far as the machine lets us choose.
 const ADDRESS: &str = "127.0.0.1:0";
 
@@ -75,11 +75,14 @@ pub(crate) fn run(options: Options) -> Result<(), String> {
     let python = mpserverd_tests::parity::python();
     println!("{}\n", machine::describe(python));
     let descriptors = mp::sys::attributes::raise_descriptor_limit().map_err(text)?;
-    let most = usize::try_from(descriptors).unwrap_or(usize::MAX).saturating_sub(500) / PER_WORKER;
+    let for_workers = usize::try_from(descriptors).unwrap_or(usize::MAX).saturating_sub(500);
+    let (most, of_each) = (for_workers / PER_WORKER, (for_workers / PER_LEASE).max(1));
+    let mut counts: Vec<_> = options.workers.iter().map(|count| most.min(*count)).collect();
+    counts.dedup();
     let mut sizes = vec![line(["live workers", "status", "ps", "metrics", "RSS", "private"])];
-    for workers in options.workers.iter().map(|workers| most.min(*workers)) {
+    for workers in counts {
         eprintln!("{workers} workers");
-        sizes.push(with_workers(workers)?);
+        sizes.push(with_workers(workers, of_each)?);
     }
     println!("The daemon with many workers (medians; less is better)\n\n{}", columns(&sizes));
     let heading = ["", "starts/s", "failed", "p50", "p99", "longest pause"];
@@ -137,14 +140,14 @@ fn ask(connection: &mut Connection, request: &Request) -> Result<Reply, String> 
     connection.call(request, &[], deadline).map(|(reply, _)| reply).map_err(text)
 }
 
-/// Answers and memory of a daemon with so many workers that live.
-fn with_workers(count: usize) -> Result<Vec<String>, String> {
+/// Answers and memory of a daemon with so many workers that live, so many of each client.
+fn with_workers(count: usize, of_each: usize) -> Result<Vec<String>, String> {
     let daemon = daemon()?;
     let (spawn, place) = (mp::get_context(mp::StartMethod::Spawn), address(&daemon)?);
     let (there, end) = (spawn.semaphore(0).map_err(text)?, spawn.event().map_err(text)?);
     let mut clients = Vec::new();
-    for first in (0..count).step_by(CROWD) {
-        let arguments = (daemon.socket(), CROWD.min(count - first), there.clone(), end.clone());
+    for first in (0..count).step_by(of_each) {
+        let arguments = (daemon.socket(), of_each.min(count - first), there.clone(), end.clone());
         clients.push(spawn.process::<hold_many>(arguments).daemon(true).start().map_err(text)?);
     }
     for _ in &clients {
