@@ -32,6 +32,18 @@ const NEWS_PER_MESSAGE: usize = 32;
 /// While there is no daemon, workers' standard errors are read no more often than this.
 const LISTEN_PAUSE: Duration = Duration::from_millis(10);
 
+/// Why a template woke up.
+#[derive(Default)]
+struct Woke {
+    /// The daemon speaks or listens.
+    from_daemon: bool,
+    /// It is gone.
+    hung_up: bool,
+    child_ended: bool,
+    /// A worker wrote something that no daemon reads.
+    worker_wrote: bool,
+}
+
 /// What became of the daemon.
 enum Daemon {
     /// It listens here.
@@ -156,15 +168,15 @@ impl Template {
             if self.nursery.is_empty() && self.outbox.is_empty() && self.may_leave() {
                 fork::exit_now(0);
             }
-            let (from_daemon, child_ended, worker_wrote) = self.wait();
-            if worker_wrote {
+            let woke = self.wait();
+            if woke.worker_wrote {
                 self.nursery.listen();
                 self.listen_at = Instant::now() + LISTEN_PAUSE;
             }
-            if child_ended {
-                self.reap();
+            if woke.child_ended {
+                self.reap(woke.hung_up);
             }
-            if from_daemon {
+            if woke.from_daemon {
                 self.hear();
             }
             self.flush();
@@ -184,9 +196,8 @@ impl Template {
         Duration::from_millis(self.offer.boot.orphan_grace_ms)
     }
 
-    /// Sleeps until something happens: (the daemon speaks or listens, a child ended, one wrote
-    /// something that no daemon reads).
-    fn wait(&self) -> (bool, bool, bool) {
+    /// Sleeps until something happens.
+    fn wait(&self) -> Woke {
         let mut sources = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
         let mut timeout = PollTimeout::NONE;
         match &self.daemon {
@@ -213,20 +224,29 @@ impl Template {
             }
         }
         if poll(&mut sources, timeout).is_err() {
-            return (false, true, false);
+            return Woke { child_ended: true, ..Woke::default() };
         }
         let ready = |at: usize| sources.get(at).and_then(PollFd::any).unwrap_or(false);
+        let child_ended = ready(0);
         match self.daemon {
-            Daemon::Attached(_) => (ready(1), ready(0), false),
-            Daemon::Gone(_) => (false, ready(0), (1..sources.len()).any(ready)),
+            Daemon::Attached(_) => {
+                let said = sources[1].revents().unwrap_or(PollFlags::empty());
+                let hung_up = said.contains(PollFlags::POLLHUP);
+                Woke { from_daemon: ready(1), hung_up, child_ended, ..Woke::default() }
+            }
+            Daemon::Gone(_) => {
+                let worker_wrote = (1..sources.len()).any(ready);
+                Woke { worker_wrote, child_ended, ..Woke::default() }
+            }
         }
     }
 
-    fn reap(&mut self) {
+    /// Of a daemon that has hung up there may still be something to hear, but it hears nothing.
+    fn reap(&mut self, hung_up: bool) {
         // One byte of signal information stands for any number of children.
         let mut information = [0u8; 1024];
         while nix::unistd::read(&self.signals, &mut information).is_ok_and(|got| got > 0) {}
-        let has_daemon = matches!(self.daemon, Daemon::Attached(_));
+        let has_daemon = matches!(self.daemon, Daemon::Attached(_)) && !hung_up;
         let ended = self.nursery.reap(has_daemon);
         if !ended.is_empty() && has_daemon {
             self.post(&FromTemplate::Ended(ended), Vec::new());
