@@ -197,11 +197,13 @@ fn descendants_are_heard_after_their_worker() {
     }
 }
 
-/// Writes lines without an end until a file is there; says in another how many there were.
+/// Writes lines without an end until a file is there, and one more after that; says in another how
+/// many there were.
 #[mp::task]
 fn chatters(begun: mp::Event, folder: PathBuf) {
-    let mut count = 0u64;
-    while !folder.join("enough").exists() {
+    let (mut count, mut enough) = (0u64, false);
+    while !enough {
+        enough = folder.join("enough").exists();
         let line = format!("{count:01000}\n");
         let _ = std::io::stderr().write_all(line.as_bytes());
         count += 1;
