@@ -9,6 +9,7 @@ use crate::limits::JOB_HEADER_BYTES_MAX;
 use crate::sandbox::{Asked, Sandbox};
 use crate::trace::TraceId;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 pub use crate::reducer::Codec;
 
@@ -16,9 +17,14 @@ pub use crate::reducer::Codec;
 /// comes to it any more, and it exits with code 0. One that has a job, or to which one is on its way,
 /// does not mind.
 ///
-/// A daemon that stops sends it, so that leases which clients took in advance do not keep it; and
-/// after a reload, so that no start comes later and runs what was loaded, or is confined, as before.
+/// A daemon that stops sends it, so that leases which clients took in advance do not keep it; after a
+/// change of what confines workers, so that no start comes later and is confined as before; and a
+/// while after a template was retired, so that they do not keep that.
 pub const END_IF_IDLE: i32 = 64;
+
+/// A client asks for a lease in advance when the start before was so recent, and uses it while it is.
+/// What is older the daemon calls off, where the template was retired.
+pub const AHEAD: Duration = Duration::from_secs(1);
 
 /// What becomes of a worker whose client dies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,6 +12,7 @@ use mpserverd_proto::bounds::Bounds;
 use mpserverd_proto::client::{Reply, Request, Target, TemplateSpec};
 use mpserverd_proto::error::Refusal;
 use mpserverd_proto::ids::{PoolId, RequestId};
+use mpserverd_proto::job::AHEAD;
 use mpserverd_proto::limits::FDS_PER_LEASE;
 use mpserverd_proto::template::OnPreloadError;
 use mpserverd_proto::trace::TraceId;
@@ -23,8 +24,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A lease in advance is asked for when the start before was so recent, and used while it is.
-const AHEAD: Duration = Duration::from_secs(1);
 /// Connections that are kept when nobody uses them.
 const IDLE_MAX: usize = 16;
 /// How long a daemon that had answered may be gone before that is an error: its supervisor starts the

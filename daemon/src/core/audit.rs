@@ -238,7 +238,9 @@ impl Core {
             Timer::Request(session, id) => {
                 self.sessions.get(&session).is_some_and(|s| s.waiting.contains_key(&id))
             }
-            Timer::Template(id) | Timer::Fork(id) => self.templates.contains_key(&id),
+            Timer::Template(id) | Timer::Fork(id) | Timer::Leases(id) => {
+                self.templates.contains_key(&id)
+            }
             Timer::Worker(id) | Timer::Slow(id) => self.workers.contains_key(&id),
             Timer::Refill(id) | Timer::ForkRetry(id) => {
                 self.pools.get(&id).is_some_and(|pool| pool.active.is_some())

@@ -353,7 +353,7 @@ impl Core {
             Event::UpgradeBegan { origin } => self.upgrade_began(origin),
             Event::UpgradeEnded { pause, error } => self.upgrade_ended(pause, error.as_deref()),
             Event::ReloadRefused { why } => self.reload_refused(&why),
-            Event::TemplateOutdated { template } => self.template_outdated(template),
+            Event::TemplateOutdated { template } => self.call_off_leases(template),
             Event::ProbeDue => self.probe_due(),
             Event::Tick => self.tick(),
         }
@@ -376,6 +376,7 @@ impl Core {
                 Timer::Limit(worker) => self.limit_due(worker),
                 Timer::Starts => self.unblock(),
                 Timer::Stop => self.stop_due(),
+                Timer::Leases(template) => self.call_off_leases(template),
             }
         }
     }

@@ -395,9 +395,6 @@ impl Core {
     fn renew_users(&mut self) {
         let users = self.pools.iter().filter(|(_, pool)| self.is_users(pool));
         for pool_id in users.map(|(id, _)| *id).collect::<Vec<_>>() {
-            if let Some(old) = self.pools.get(&pool_id).and_then(|pool| pool.active) {
-                self.template_outdated(old);
-            }
             self.drop_template(pool_id);
             if self.pools.get(&pool_id).is_some_and(|pool| pool.openers > 0)
                 && let Err(refusal) = self.ensure_template(pool_id)
@@ -416,10 +413,7 @@ impl Core {
         pool.excluded = candidate.excluded;
         pool.backoff.reset();
         let (active, building) = (pool.active, pool.building);
-        if let Some(old) = active {
-            self.depart(old, Leave::Retire);
-            self.template_outdated(old);
-        }
+        active.into_iter().for_each(|old| self.depart(old, Leave::Retire));
         building.into_iter().for_each(|old| self.depart(old, Leave::Stop));
         if let Some(Phase::Ready { .. }) = self.templates.get(&candidate.template).map(|t| &t.phase)
         {

@@ -9,6 +9,7 @@ use super::timers::Timer;
 use mpserverd_proto::death::Cause;
 use mpserverd_proto::error::{Fault, PreloadError, Stage};
 use mpserverd_proto::ids::{PoolId, TemplateId, WorkerId};
+use mpserverd_proto::job::AHEAD;
 use mpserverd_proto::template::{Memory, ModuleReport};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -309,7 +310,13 @@ impl Core {
             }
         }
         match leave {
-            Leave::Retire => self.leave(id, Phase::Retiring, Some(Action::Retire { template: id })),
+            Leave::Retire => {
+                // Before a stop all are called off.
+                if !self.stopping() {
+                    self.timers.set(Timer::Leases(id), self.now, 2 * AHEAD);
+                }
+                self.leave(id, Phase::Retiring, Some(Action::Retire { template: id }))
+            }
             Leave::Stop => {
                 // It kills those that it still has.
                 let of = self.workers.iter().filter(|(_, worker)| worker.template == id);
@@ -352,6 +359,7 @@ impl Core {
 
     fn remove_template(&mut self, id: TemplateId) {
         self.timers.cancel(Timer::Template(id));
+        self.timers.cancel(Timer::Leases(id));
         let Some(template) = self.templates.remove(&id) else { return };
         if let Some(pool) = self.pools.get_mut(&template.pool) {
             pool.templates -= 1;

@@ -41,6 +41,8 @@ pub(super) enum Timer {
     Starts,
     /// The next step of a stop.
     Stop,
+    /// What clients hold of a retired template without having given it a job is called off.
+    Leases(TemplateId),
 }
 
 /// All armed timers.

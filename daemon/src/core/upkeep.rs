@@ -88,11 +88,11 @@ impl Core {
         self.changes.upgrade = Some(Past { at: self.now, took, pause, error });
     }
 
-    /// A reload has replaced this template, or its workers are confined in another way than the
-    /// configuration now wants: those that clients hold without having given them a job end, so
-    /// that no start comes after the change and is as before it. One that has its job ignores the
-    /// signal.
-    pub(super) fn template_outdated(&mut self, template: TemplateId) {
+    /// Workers of this template are confined in another way than the configuration now wants, or it
+    /// was retired a while ago: those that clients hold without having given them a job end, so
+    /// that no start comes after the change and is confined as before it, and a client that has
+    /// nothing more to start does not keep the template. One that has its job ignores the signal.
+    pub(super) fn call_off_leases(&mut self, template: TemplateId) {
         let of = self.workers.iter_mut().filter(|(_, worker)| worker.template == template);
         let leased = of.filter(|(_, worker)| matches!(worker.owner, Owner::Client { .. }));
         for (id, worker) in leased {

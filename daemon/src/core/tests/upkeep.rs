@@ -5,7 +5,7 @@ use super::*;
 use mpserverd_proto::bounds::Bound;
 use mpserverd_proto::death::LastWords;
 use mpserverd_proto::explain::Subject;
-use mpserverd_proto::job::END_IF_IDLE;
+use mpserverd_proto::job::{AHEAD, END_IF_IDLE};
 use mpserverd_proto::quota::Holder;
 use mpserverd_proto::report::StatusReport;
 use mpserverd_proto::upkeep::GenerationRow;
@@ -140,12 +140,15 @@ fn leases_without_a_job_do_not_outlive_their_confinement() {
 }
 
 #[test]
-fn a_reload_calls_off_what_clients_hold_of_the_old_template() {
+fn a_lease_without_a_job_does_not_keep_the_template_of_before_a_reload() {
     let (mut bench, pool, _) = Bench::serving(Settings::default());
     let idle = granted(&bench.lease(S, pool).1)[0].1.worker;
     let new = reload(&mut bench, Settings::default());
     let actions = bench.ready_with_spares(new);
-    assert_eq!(signals(&actions), [END_IF_IDLE]);
+    assert_eq!(signals(&actions), [0; 0], "it is as good as any");
+    released(&actions).into_iter().for_each(|spare| drop(bench.end(spare)));
+    assert_eq!(signals(&bench.wait(AHEAD)), [0; 0]);
+    assert_eq!(signals(&bench.wait(AHEAD)), [END_IF_IDLE]);
     let (usage, reporter) = (Usage::default(), Reporter::Template);
     let last = Some(LastWords::default());
     let record = ExitRecord { code: 0, core: false, usage, reporter, out_of_cpu: false };
